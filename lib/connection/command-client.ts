@@ -1,0 +1,124 @@
+import type { Redis } from 'ioredis';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../log.js';
+import { Watchdog } from './watchdog.js';
+
+export interface CommandClientOptions {
+  /** Makes a new client that is not connected yet and reconnects by itself. */
+  readonly open: () => Redis;
+  /** Ms within which a connection must be usable. */
+  readonly connectTimeout: number;
+  readonly retryDelay: (attempt: number) => number;
+  readonly log: Log;
+}
+
+/**
+ * The connection for ordinary commands to one server. Connects at the first command.
+ *
+ * Guarantees: commands given while Redis is away wait for it; a connection that hangs, in use or
+ * while it is set up, is replaced, and what was under way on it rejects; it never gives up.
+ */
+export class CommandClient {
+  #client: Redis | undefined;
+  #watchdog: Watchdog | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #replaced = 0;
+  #closed = false;
+  /** Rejects what is under way: a client that is dropped while it reconnects leaves its queue unanswered. */
+  readonly #underWay = new Set<(error: Error) => void>();
+
+  constructor(private readonly options: CommandClientOptions) {}
+
+  /** Runs commands. Rejects with their error, or with `CLOSED`. */
+  async run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    if (this.#closed) throw closedError();
+    const client = (this.#client ??= this.#connect());
+    let abort!: (error: Error) => void;
+    const aborted = new Promise<never>((_, reject) => (abort = reject));
+    this.#underWay.add(abort);
+    try {
+      return await Promise.race([work(client), aborted]);
+    } finally {
+      this.#underWay.delete(abort);
+    }
+  }
+
+  /** Tries to connect now, where it waits before its next try: someone just reached the server. */
+  wake(): void {
+    const client = this.#client;
+    if (client?.status === 'reconnecting')
+      client.connect().catch(() => undefined);
+  }
+
+  /** Closes the connection; commands under way reject. */
+  close(): void {
+    this.#closed = true;
+    this.#drop(closedError());
+  }
+
+  #connect(): Redis {
+    const client = this.options.open();
+    client.on('error', (error) =>
+      this.options.log.debug(`Command connection: ${reasonOf(error)}`),
+    );
+    client.on('connecting', () => this.#expectReady(client));
+    client.on('ready', () => {
+      clearTimeout(this.#timer);
+      this.#replaced = 0;
+      this.#watchdog?.stop();
+      this.#watchdog = new Watchdog({
+        ping: () => client.ping(),
+        onSilence: (error) => this.#replace(client, error),
+      });
+    });
+    client.on('close', () => this.#watchdog?.stop());
+    client.on('end', () =>
+      this.#replace(client, new Error('the connection ended')),
+    );
+    client.connect().catch(() => undefined);
+    return client;
+  }
+
+  /** ioredis times the TCP connection only, not the handshake that follows. */
+  #expectReady(client: Redis): void {
+    clearTimeout(this.#timer);
+    const { connectTimeout } = this.options;
+    this.#timer = setTimeout(
+      () =>
+        this.#replace(
+          client,
+          new Error(`not connected within ${connectTimeout} ms`),
+        ),
+      connectTimeout,
+    ).unref();
+  }
+
+  #replace(client: Redis, why: Error): void {
+    if (this.#closed || client !== this.#client) return;
+    this.options.log.debug(`Command connection is replaced: ${reasonOf(why)}`);
+    this.#drop(why);
+    this.#timer = setTimeout(() => {
+      if (!this.#closed) this.#client ??= this.#connect();
+    }, this.options.retryDelay(++this.#replaced)).unref();
+  }
+
+  #drop(why: Error): void {
+    clearTimeout(this.#timer);
+    this.#watchdog?.stop();
+    const client = this.#client;
+    this.#client = undefined;
+    if (client) disconnect(client);
+    for (const abort of this.#underWay) abort(why);
+  }
+}
+
+const closedError = (): RedisExpiryError =>
+  new RedisExpiryError('CLOSED', 'The connection was closed.');
+
+/** Closes a client for good, also where the peer no longer answers; its errors go unheard from now on. */
+export function disconnect(client: Redis): void {
+  client.removeAllListeners();
+  client.on('error', () => undefined);
+  client.disconnect();
+  client.stream?.destroy();
+}

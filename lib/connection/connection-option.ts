@@ -1,0 +1,148 @@
+import {
+  Cluster,
+  Redis,
+  type ClusterNode,
+  type ClusterOptions,
+  type RedisOptions,
+} from 'ioredis';
+import { invalidOption } from '../errors/redis-expiry.error.js';
+
+/** The start-up nodes and options of a Redis Cluster. */
+export interface ClusterConnection {
+  nodes: ClusterNode[];
+  options?: ClusterOptions;
+}
+
+/** Every form in which a user may say where Redis is. */
+export type ConnectionOption =
+  string | RedisOptions | ClusterConnection | Redis | Cluster;
+
+const ACCEPTED =
+  'a URL (redis://, rediss://, unix://), a socket path, ioredis options, ' +
+  '{ nodes, options } for a Cluster, or an ioredis Redis or Cluster';
+
+/** Where Redis is, read once from the `connection` option. */
+export interface ConnectionTarget {
+  /** A client that holds the options and is never connected by the module: every connection is a duplicate of it. */
+  readonly template: Redis | Cluster;
+  readonly isCluster: boolean;
+  readonly keyPrefix: string;
+  readonly database: number;
+  /** The user wants start-up not to wait for Redis. */
+  readonly lazyConnect: boolean;
+  /** Milliseconds within which Redis must be reached at start. */
+  readonly connectTimeout: number;
+  /** Milliseconds to wait before the given attempt (from 1 on) to connect again. Never gives up. */
+  readonly retryDelay: (attempt: number) => number;
+}
+
+/** Reads the `connection` option. Connects to nothing. Throws `INVALID_OPTION_CONNECTION`. */
+export function readConnectionOption(
+  connection: ConnectionOption | undefined,
+): ConnectionTarget {
+  const template = toTemplate(connection ?? 'redis://127.0.0.1:6379');
+  const { options } = template;
+  const redis: RedisOptions = isCluster(template)
+    ? { ...template.options.redisOptions }
+    : template.options;
+  const clusterPrefix = isCluster(template)
+    ? template.options.keyPrefix
+    : undefined;
+  // The same function either way; only the Cluster's may be given a reason as its second argument.
+  const userStrategy = (
+    isCluster(template)
+      ? template.options.clusterRetryStrategy
+      : redis.retryStrategy
+  ) as ((attempt: number) => unknown) | null | undefined;
+  return {
+    template,
+    isCluster: isCluster(template),
+    keyPrefix: clusterPrefix || redis.keyPrefix || '',
+    database: redis.db ?? 0,
+    lazyConnect: isUserLazy(connection),
+    connectTimeout: positive(redis.connectTimeout) ?? 10_000,
+    retryDelay: (attempt) =>
+      positive(options && userStrategy?.(attempt)) ?? defaultDelay(attempt),
+  };
+}
+
+/** Whether it is a Cluster client, of any installed copy of ioredis. */
+export function isCluster(client: Redis | Cluster): client is Cluster {
+  return client.isCluster;
+}
+
+function toTemplate(connection: unknown): Redis | Cluster {
+  if (typeof connection === 'string') {
+    if (!/^(rediss?|unix):\/\/|^\//.test(connection))
+      throw invalidOption('connection', connection, ACCEPTED);
+    return new Redis(checkUrl(connection), { lazyConnect: true });
+  }
+  if (
+    typeof connection !== 'object' ||
+    connection === null ||
+    Array.isArray(connection)
+  )
+    throw invalidOption('connection', connection, ACCEPTED);
+  if (isClient(connection)) return connection;
+  if ('nodes' in connection) {
+    const { nodes, options } = connection as ClusterConnection;
+    if (!Array.isArray(nodes) || nodes.length === 0)
+      throw invalidOption('connection.nodes', nodes, 'at least one node');
+    return new Cluster(nodes, { ...options, lazyConnect: true });
+  }
+  checkRedisOptions(connection as RedisOptions);
+  return new Redis({ ...(connection as RedisOptions), lazyConnect: true });
+}
+
+/** By shape, as `instanceof` fails across two installed copies of ioredis. */
+function isClient(value: object): value is Redis | Cluster {
+  const client = value as Partial<Redis>;
+  return (
+    typeof client.duplicate === 'function' &&
+    typeof client.disconnect === 'function' &&
+    typeof client.options === 'object'
+  );
+}
+
+function checkUrl(url: string): string {
+  if (/^redis/.test(url)) {
+    const parsed = URL.canParse(url) ? new URL(url) : undefined;
+    if (!parsed) throw invalidOption('connection', url, 'a URL that parses');
+    if (!/^\/?\d*$/.test(parsed.pathname)) {
+      throw invalidOption(
+        'connection',
+        url,
+        'a URL whose path is the number of a database, as in redis://host:6379/3',
+      );
+    }
+  }
+  return url;
+}
+
+function checkRedisOptions(options: RedisOptions): void {
+  const whole = (name: 'port' | 'db', max: number, accepted: string): void => {
+    const value: unknown = options[name];
+    if (value === undefined) return;
+    const number = Number(value);
+    if (!Number.isInteger(number) || number < 0 || number > max)
+      throw invalidOption(`connection.${name}`, value, accepted);
+  };
+  whole('port', 65_535, 'a port from 0 to 65535');
+  whole('db', 2 ** 31 - 1, 'the number of a database, from 0 on');
+}
+
+function isUserLazy(connection: ConnectionOption | undefined): boolean {
+  if (typeof connection === 'string' || connection === undefined)
+    return /[?&]lazyConnect=true\b/.test(connection ?? '');
+  if ('nodes' in connection && !isClient(connection))
+    return connection.options?.lazyConnect === true;
+  const options = isClient(connection) ? connection.options : connection;
+  return (options as RedisOptions).lazyConnect === true;
+}
+
+const positive = (value: unknown): number | undefined =>
+  typeof value === 'number' && value > 0 ? value : undefined;
+
+/** From 50 ms, doubling to 2 s, with a tenth of jitter so that instances do not return in step. */
+const defaultDelay = (attempt: number): number =>
+  Math.min(2_000, 25 * 2 ** Math.min(attempt, 10)) * (0.9 + Math.random() / 5);

@@ -1,0 +1,62 @@
+export interface WatchdogOptions {
+  /** Asks for an answer over the connection that is watched. */
+  readonly ping: () => Promise<unknown>;
+  /** Called once, when an answer stayed away; the watchdog has stopped by then. */
+  readonly onSilence: (error: Error) => void;
+  /** Ms between two pings. */
+  readonly interval?: number;
+  /** Ms within which the answer must come. */
+  readonly timeout?: number;
+}
+
+/** Time for what lies in the socket's buffer to be read, when the process itself was held up. */
+const GRACE = 1_000;
+
+/**
+ * Finds a connection that fell silent without closing: pings it, and reports when no answer comes.
+ *
+ * A process that was blocked for longer than the timeout finds its timers due before it has read
+ * the answer that came meanwhile; so silence counts only if it lasts through one more second.
+ */
+export class Watchdog {
+  /** When the newest answered ping was sent: until then the connection certainly worked. */
+  lastProof = Date.now();
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(private readonly options: WatchdogOptions) {
+    this.#pingIn(options.interval ?? 2_000);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #pingIn(ms: number): void {
+    this.#timer = setTimeout(() => this.#ping(), ms).unref();
+  }
+
+  #ping(): void {
+    const { interval = 2_000, timeout = 4_000 } = this.options;
+    const sentAt = Date.now();
+    this.options.ping().then(
+      () => {
+        if (this.#stopped) return;
+        this.lastProof = sentAt;
+        clearTimeout(this.#timer);
+        this.#pingIn(interval);
+      },
+      // A connection that closes reports so itself; one that hangs is found below.
+      () => undefined,
+    );
+    this.#timer = setTimeout(() => {
+      this.#timer = setTimeout(() => {
+        this.stop();
+        this.options.onSilence(
+          new Error(`no answer to PING within ${timeout} ms`),
+        );
+      }, GRACE).unref();
+    }, timeout).unref();
+  }
+}

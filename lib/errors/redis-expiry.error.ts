@@ -1,0 +1,91 @@
+/**
+ * What went wrong, as a stable string to branch on.
+ *
+ * - `INVALID_OPTION_<NAME>`: an option has a value that is not accepted.
+ * - `UNAVAILABLE_OPTION_<NAME>`: an option that this version does not offer.
+ * - `INVALID_PATTERN`: a pattern is not a usable Redis glob.
+ * - `INVALID_HANDLER`: what was to be called is not a function.
+ * - `CONNECT_FAILED`: Redis was not reached within `connectTimeout`, or refused the login.
+ * - `NOTIFICATIONS_MISSING`: `notifications: 'verify'` and the server does not announce expiries.
+ * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel.
+ * - `CLOSED`: the module was shut down.
+ *
+ * `<NAME>` is the option in capitals: `shutdownTimeout` gives `INVALID_OPTION_SHUTDOWN_TIMEOUT`.
+ */
+export type RedisExpiryErrorCode =
+  | `INVALID_OPTION_${string}`
+  | `UNAVAILABLE_OPTION_${string}`
+  | 'INVALID_PATTERN'
+  | 'INVALID_HANDLER'
+  | 'CONNECT_FAILED'
+  | 'NOTIFICATIONS_MISSING'
+  | 'SUBSCRIPTION_REFUSED'
+  | 'CLOSED';
+
+/** Every error that the module itself raises. `cause` holds the client's or server's error, if any. */
+export class RedisExpiryError extends Error {
+  override readonly name = 'RedisExpiryError';
+
+  constructor(
+    /** Stable; messages may be reworded, codes are not. */
+    readonly code: RedisExpiryErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+const capitals = (option: string): string =>
+  option
+    .replace(/([a-z])([A-Z])/g, '$1_$2')
+    .replaceAll('.', '_')
+    .toUpperCase();
+
+/** A value as it may stand in a message: short, and without secrets. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string') {
+    const clean = value.replace(/(\/\/[^:@/]*:)[^@]*@/, '$1***@');
+    return JSON.stringify(
+      clean.length > 80 ? `${clean.slice(0, 77)}...` : clean,
+    );
+  }
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === 'object' && value !== null) {
+    const keys = Object.keys(value);
+    return keys.length === 0 ? '{}' : `{ ${keys.slice(0, 6).join(', ')} }`;
+  }
+  return String(value);
+}
+
+/** The error for an option whose value is not accepted. */
+export function invalidOption(
+  option: string,
+  value: unknown,
+  accepted: string,
+): RedisExpiryError {
+  return new RedisExpiryError(
+    `INVALID_OPTION_${capitals(option)}`,
+    `Option "${option}" is ${describeValue(value)}; accepted: ${accepted}.`,
+  );
+}
+
+/** The error for an option that this version does not offer. */
+export function unavailableOption(
+  option: string,
+  value: unknown,
+  instead: string,
+): RedisExpiryError {
+  return new RedisExpiryError(
+    `UNAVAILABLE_OPTION_${capitals(option)}`,
+    `Option "${option}" is ${describeValue(value)}, which this version does not offer yet; ${instead}.`,
+  );
+}
+
+/** The text of anything thrown, for a log line or a message. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0)
+    return error.errors.map(reasonOf).join('; ');
+  return error instanceof Error ? error.message : String(error);
+}

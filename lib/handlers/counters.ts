@@ -1,0 +1,33 @@
+/**
+ * What happened to the events since the start, counted per handler that an expiry matched. At any
+ * moment: received = handled + failed + superseded + dropped + queued + running.
+ */
+export interface ExpiryCounters {
+  /** Expiries that were heard and matched a handler. */
+  received: number;
+  /** Handlers that ended well. */
+  handled: number;
+  /** Handlers that threw or rejected. */
+  failed: number;
+  /** Tries after the first. Group delivery only. */
+  retried: number;
+  /** Events given up after their last try. Group delivery only. */
+  deadLettered: number;
+  /** Events not handed over because the key had been written again. */
+  superseded: number;
+  /** Events found by looking after a time when nobody listened. */
+  recovered: number;
+  /** Events given up because the queue was full, their subscription ended, or shutdown did not wait. */
+  dropped: number;
+}
+
+export const newCounters = (): ExpiryCounters => ({
+  received: 0,
+  handled: 0,
+  failed: 0,
+  retried: 0,
+  deadLettered: 0,
+  superseded: 0,
+  recovered: 0,
+  dropped: 0,
+});

@@ -1,0 +1,218 @@
+import type { Log } from '../log.js';
+import type { ExpiryCounters } from './counters.js';
+import type { Expiry, ExpiryHandler } from './expiry.js';
+import { Fifo } from './fifo.js';
+import { runHandler } from './run-handler.js';
+
+/** Tells which of some keys exist at this moment. Rejects only once it was closed. */
+export interface AliveCheck {
+  /** The indexes of the keys that exist. */
+  alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>>;
+}
+
+export interface DispatcherOptions {
+  /** Handlers running at once. */
+  readonly concurrency: number;
+  /** Events waiting at once; one more is dropped. */
+  readonly queueLimit: number;
+}
+
+/** A handler's own queue, so that a slow handler holds up no other. */
+interface Lane {
+  readonly handler: ExpiryHandler;
+  readonly queue: Fifo<Expiry>;
+  running: number;
+  waitingForTurn: boolean;
+}
+
+type Turn = [lane: Lane, expiry: Expiry];
+
+/**
+ * Runs handlers for expiries: queues them, and at each one's turn asks whether the key was written
+ * again; if so the event is superseded, else the handler runs.
+ *
+ * States: open (takes and runs) → draining (`drain`: takes nothing more, runs what waits) → closed.
+ *
+ * Guarantees: an `offer` is O(1), never throws and never runs user code; at most `concurrency`
+ * handlers run at once, and of one handler at most its own limit; handlers take turns; every offer
+ * ends in exactly one of the counters handled, failed, superseded and dropped.
+ *
+ * Left to others: what reaches the queue (keyspace/), and what a missing key means.
+ */
+export class Dispatcher {
+  readonly #lanes = new Map<ExpiryHandler, Lane>();
+  /** Lanes that have work and room for it, in the order of their turns. */
+  readonly #turns = new Fifo<Lane>();
+  #state: 'open' | 'draining' | 'closed' = 'open';
+  #queued = 0;
+  #running = 0;
+  #pumpScheduled = false;
+  #overflowing = false;
+  #whenIdle: (() => void) | undefined;
+
+  constructor(
+    private readonly options: DispatcherOptions,
+    private readonly keys: AliveCheck,
+    private readonly counters: ExpiryCounters,
+    private readonly log: Log,
+  ) {}
+
+  /** Events that wait for their turn. */
+  get queued(): number {
+    return this.#queued;
+  }
+
+  /** Events that are being checked or handled. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Queues an expiry for a handler. When the queue is full, the event is dropped, counted and logged. */
+  offer(handler: ExpiryHandler, expiry: Expiry): void {
+    this.counters.received++;
+    if (this.#state !== 'open' || this.#queued >= this.options.queueLimit) {
+      this.counters.dropped++;
+      if (this.#state === 'open') this.#reportOverflow();
+      return;
+    }
+    const lane = this.#laneOf(handler);
+    lane.queue.push(expiry);
+    this.#queued++;
+    this.#awaitTurn(lane);
+    this.#schedulePump();
+  }
+
+  /** Forgets a handler. What still waits for it is dropped; what it is running ends by itself. */
+  remove(handler: ExpiryHandler): void {
+    const lane = this.#lanes.get(handler);
+    if (!lane) return;
+    this.#lanes.delete(handler);
+    this.#queued -= lane.queue.size;
+    this.counters.dropped += lane.queue.size;
+    lane.queue.clear();
+  }
+
+  /**
+   * Takes nothing more and waits, `timeout` ms at most, for what is queued and running. Whatever
+   * has not started by then is dropped; handlers that still run are left to end by themselves.
+   */
+  async drain(timeout: number): Promise<void> {
+    if (this.#state !== 'open') return;
+    this.#state = 'draining';
+    if (this.#queued + this.#running > 0) {
+      let timer: NodeJS.Timeout | undefined;
+      await Promise.race([
+        new Promise<void>((resolve) => (this.#whenIdle = resolve)),
+        new Promise<void>((resolve) => {
+          timer = setTimeout(resolve, timeout);
+        }),
+      ]);
+      clearTimeout(timer);
+    }
+    this.#state = 'closed';
+    if (this.#queued + this.#running > 0) {
+      this.log.warn(
+        `Shutdown did not wait longer than ${timeout} ms: ${this.#running} event(s) were in flight, ` +
+          `${this.#queued} waiting event(s) were dropped`,
+      );
+      this.counters.dropped += this.#queued;
+      this.#queued = 0;
+    }
+  }
+
+  #laneOf(handler: ExpiryHandler): Lane {
+    let lane = this.#lanes.get(handler);
+    if (!lane) {
+      lane = {
+        handler,
+        queue: new Fifo(),
+        running: 0,
+        waitingForTurn: false,
+      };
+      this.#lanes.set(handler, lane);
+    }
+    return lane;
+  }
+
+  #awaitTurn(lane: Lane): void {
+    if (
+      !lane.waitingForTurn &&
+      lane.queue.size > 0 &&
+      lane.running < lane.handler.concurrency
+    ) {
+      lane.waitingForTurn = true;
+      this.#turns.push(lane);
+    }
+  }
+
+  #reportOverflow(): void {
+    if (this.#overflowing) return;
+    this.#overflowing = true;
+    this.log.error(
+      `The queue is full (queueLimit ${this.options.queueLimit}): expiries are being dropped. ` +
+        'Handlers are slower than keys expire; status().counters.dropped counts what is lost',
+    );
+  }
+
+  /** One turn of the event loop later, so that all that a read brought shares one look at Redis. */
+  #schedulePump(): void {
+    if (this.#pumpScheduled) return;
+    this.#pumpScheduled = true;
+    setImmediate(() => {
+      this.#pumpScheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#state === 'closed') return;
+    const batch: Turn[] = [];
+    while (this.#running < this.options.concurrency) {
+      const lane = this.#turns.shift();
+      if (!lane) break;
+      lane.waitingForTurn = false;
+      const expiry = lane.queue.shift();
+      if (!expiry) continue;
+      batch.push([lane, expiry]);
+      lane.running++;
+      this.#running++;
+      this.#queued--;
+      this.#awaitTurn(lane);
+    }
+    if (this.#overflowing && this.#queued < this.options.queueLimit / 2) {
+      this.#overflowing = false;
+      this.log.warn('The queue has room again: no expiry is dropped any more');
+    }
+    if (batch.length > 0) void this.#runBatch(batch);
+  }
+
+  async #runBatch(batch: readonly Turn[]): Promise<void> {
+    let alive: ReadonlySet<number>;
+    try {
+      alive = await this.keys.alive(batch.map(([, expiry]) => expiry.redisKey));
+    } catch {
+      // Closed while it asked: whether these keys live will never be known.
+      for (const [lane] of batch) this.#settle(lane, 'dropped');
+      return;
+    }
+    batch.forEach(([lane, expiry], i) => {
+      if (alive.has(i)) this.#settle(lane, 'superseded');
+      else
+        runHandler(lane.handler, expiry, this.log, (ok) =>
+          this.#settle(lane, ok ? 'handled' : 'failed'),
+        );
+    });
+  }
+
+  #settle(
+    lane: Lane,
+    outcome: 'handled' | 'failed' | 'superseded' | 'dropped',
+  ): void {
+    this.counters[outcome]++;
+    lane.running--;
+    this.#running--;
+    this.#awaitTurn(lane);
+    if (this.#queued > 0) this.#schedulePump();
+    else if (this.#running === 0) this.#whenIdle?.();
+  }
+}

@@ -1,0 +1,42 @@
+import type { KeyExpiredEvent } from '../interfaces/key-expired-event.interface.js';
+import type { RedisGlob } from './redis-glob.js';
+
+/** One key that expired, before it is matched to a handler. */
+export interface Expiry {
+  /** The key as Redis knows it, `keyPrefix` included. */
+  readonly redisKey: Buffer;
+  /** The key's bytes after the `keyPrefix`. */
+  readonly key: Buffer;
+  readonly database: number;
+  readonly source: KeyExpiredEvent['source'];
+}
+
+/** One method or function that runs for the keys that match one pattern. */
+export interface ExpiryHandler {
+  /** `Class.method`, for log lines. */
+  readonly name: string;
+  readonly glob: RedisGlob;
+  /** Events it runs at once, at most. */
+  readonly concurrency: number;
+  readonly invoke: (event: KeyExpiredEvent) => unknown;
+}
+
+/**
+ * The event that the handler is given. Its bytes are a copy: a slice would keep the whole chunk
+ * that was read from the socket in memory for as long as the user keeps the event.
+ */
+export function toEvent(
+  expiry: Expiry,
+  handler: ExpiryHandler,
+): KeyExpiredEvent {
+  const keyBuffer = Buffer.from(expiry.key);
+  return {
+    key: keyBuffer.toString(),
+    keyBuffer,
+    pattern: handler.glob.pattern,
+    captures: handler.glob.captures(keyBuffer) ?? [],
+    database: expiry.database,
+    source: expiry.source,
+    attempt: 1,
+  };
+}

@@ -1,0 +1,41 @@
+import { isObservable, lastValueFrom } from 'rxjs';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../log.js';
+import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
+
+/**
+ * Calls a handler and reports, once, whether it ended well. A throw or a rejection is logged with
+ * the handler's name, the pattern and the key, and goes no further. A handler that returns nothing
+ * to wait for is done at once: a trivial one costs no promise.
+ */
+export function runHandler(
+  handler: ExpiryHandler,
+  expiry: Expiry,
+  log: Log,
+  onEnd: (ok: boolean) => void,
+): void {
+  const fail = (error: unknown): void => {
+    log.error(
+      `${handler.name} failed on key ${JSON.stringify(expiry.key.toString())} ` +
+        `(pattern ${JSON.stringify(handler.glob.pattern)}): ${reasonOf(error)}`,
+      error instanceof Error ? error.stack : undefined,
+    );
+    onEnd(false);
+  };
+  let pending: PromiseLike<unknown> | undefined;
+  try {
+    pending = pendingWork(handler.invoke(toEvent(expiry, handler)));
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  if (pending) pending.then(() => onEnd(true), fail);
+  else onEnd(true);
+}
+
+function pendingWork(result: unknown): PromiseLike<unknown> | undefined {
+  if (isObservable(result))
+    return lastValueFrom(result, { defaultValue: undefined });
+  const thenable = result as PromiseLike<unknown> | null | undefined;
+  return typeof thenable?.then === 'function' ? thenable : undefined;
+}

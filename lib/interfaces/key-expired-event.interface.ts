@@ -1,0 +1,25 @@
+/** What a handler is given: one key that expired, and one pattern of the handler that it matched. */
+export interface KeyExpiredEvent {
+  /** UTF-8 text of the key, without the connection's `keyPrefix`. */
+  readonly key: string;
+  /** The key's exact bytes, without the connection's `keyPrefix`. */
+  readonly keyBuffer: Buffer;
+  /** The handler's pattern that matched. */
+  readonly pattern: string;
+  /** What each `*` of the pattern matched, in order: `device:*` on `device:42` gives `['42']`. */
+  readonly captures: readonly string[];
+  /** The number of the Redis database that held the key. */
+  readonly database: number;
+  /** When the key's time to live ran out, by Redis's clock, where it is known. */
+  readonly deadline?: Date;
+  /** Milliseconds from the deadline to the detection, where it is known. */
+  readonly lateness?: number;
+  /** `notification`: heard as it happened. `recovery`: found missing after a time when nobody listened. */
+  readonly source: 'notification' | 'recovery';
+  /** The consumer group; unset in broadcast. */
+  readonly group?: string;
+  /** The same on every redelivery of this expiry: an idempotency key. Unset in broadcast. */
+  readonly id?: string;
+  /** 1 for the first try. */
+  readonly attempt: number;
+}

@@ -1,0 +1,63 @@
+import type { ConfigurableModuleAsyncOptions } from '@nestjs/common';
+import type { ConnectionOption } from '../connection/connection-option.js';
+import type { NotificationsMode } from '../keyspace/flag-keeper.js';
+import type { RetryOptions } from './handler-options.interface.js';
+
+/** Options of `RedisExpiryModule.forRoot()`. All are optional; a bad one rejects when the module is created. */
+export interface RedisExpiryModuleOptions {
+  /**
+   * Where Redis is: a URL (`redis://`, `rediss://`), ioredis options (Sentinel options included),
+   * `{ nodes, options }` for a Cluster, or an ioredis `Redis` or `Cluster` of your own: that one is
+   * duplicated for every connection that the module needs, and never changed or closed by it.
+   * @default 'redis://127.0.0.1:6379'
+   */
+  connection?: ConnectionOption;
+  /** The consumer group of this application's handlers. Refused with `UNAVAILABLE_OPTION_GROUP` by this version. */
+  group?: string;
+  /** Prefix of every key that the module writes; no handler ever hears of such a key. @default 'rx' */
+  namespace?: string;
+  /**
+   * What the module does about the server's `notify-keyspace-events`.
+   *
+   * - `'ensure'` adds the flags that are missing, never removing one, and again after a restart;
+   *   where the server forbids CONFIG it warns and goes on.
+   * - `'verify'` rejects at start when they are missing.
+   * - `'off'` never looks, and writes no test key either.
+   * @default 'ensure'
+   */
+  notifications?: NotificationsMode;
+  /** On-time delivery. This version offers `false` only, and refuses the rest with `UNAVAILABLE_OPTION_PUNCTUAL`. */
+  punctual?: boolean | { scanInterval?: number; scanCount?: number };
+  /** Handlers running at once in this instance: a whole number from 1 on. @default 100 */
+  concurrency?: number;
+  /**
+   * Events that may wait for their handler in this instance: a whole number from 1 on. When keys
+   * expire faster than handlers run, whatever comes beyond it is dropped: logged, and counted in
+   * `status().counters.dropped`. One waiting event takes about 300 bytes.
+   * @default 500_000
+   */
+  queueLimit?: number;
+  /** Group delivery only. Refused with `UNAVAILABLE_OPTION_RETRY` by this version. */
+  retry?: RetryOptions;
+  /** Group delivery only. Refused with `UNAVAILABLE_OPTION_LEASE_DURATION` by this version. */
+  leaseDuration?: number;
+  /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
+  shutdownTimeout?: number;
+  /** Name of the connections (`CLIENT LIST`) and of the log lines: visible ASCII without spaces. @default 'redis-expiry' */
+  name?: string;
+}
+
+/** What a class given as `useClass` or `useExisting` must offer. */
+export interface RedisExpiryOptionsFactory {
+  createRedisExpiryOptions():
+    RedisExpiryModuleOptions | Promise<RedisExpiryModuleOptions>;
+}
+
+/** Options of `RedisExpiryModule.forRootAsync()`: one of `useFactory`, `useClass` and `useExisting`. */
+export interface RedisExpiryModuleAsyncOptions extends ConfigurableModuleAsyncOptions<
+  RedisExpiryModuleOptions,
+  'createRedisExpiryOptions'
+> {
+  /** Makes the subscriber injectable everywhere. @default false */
+  isGlobal?: boolean;
+}

@@ -1,0 +1,24 @@
+import type { ExpiryCounters } from '../handlers/counters.js';
+import type { NodeStatus } from '../keyspace/node-listener.js';
+
+/** What `RedisExpirySubscriber.status()` tells: plain data, a copy. */
+export interface RedisExpiryStatus {
+  /** Each server that is listened to. */
+  readonly nodes: readonly NodeStatus[];
+  /** At any moment: received = handled + failed + superseded + dropped + queued + running. */
+  readonly counters: Readonly<ExpiryCounters>;
+  /** Events that wait for their handler. */
+  readonly queued: number;
+  /** Events that are being handled. */
+  readonly running: number;
+}
+
+/** A subscription made while the application runs. */
+export interface ExpirySubscription {
+  readonly pattern: string;
+  /**
+   * Ends it: the handler is not called again from here on. Resolves when Redis acknowledged, or
+   * while there is no connection at once. A second call does nothing. Never rejects.
+   */
+  unsubscribe(): Promise<void>;
+}

@@ -1,0 +1,47 @@
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { AliveCheck } from '../handlers/dispatcher.js';
+import type { Log } from '../log.js';
+import { isForbidden } from './redis-node.js';
+
+/** Ms before a question is asked again that a server could not answer. */
+const AGAIN = 100;
+
+/**
+ * Asks Redis whether keys exist, until it answers: an event is not handed over while that is
+ * unknown. Only where the ACL forbids EXISTS for good are keys taken for gone, which is logged.
+ */
+export class KeyCheck implements AliveCheck {
+  #warned = false;
+
+  constructor(
+    private readonly ask: (
+      keys: readonly Buffer[],
+    ) => Promise<ReadonlySet<number>>,
+    private readonly log: Log,
+  ) {}
+
+  async alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
+    for (;;) {
+      try {
+        return await this.ask(keys);
+      } catch (error) {
+        if (error instanceof RedisExpiryError && error.code === 'CLOSED')
+          throw error;
+        if (isForbidden(error)) {
+          this.#warn(error);
+          return new Set();
+        }
+        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+      }
+    }
+  }
+
+  #warn(error: unknown): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    this.log.warn(
+      `Redis does not let the module look whether a key was written again (${reasonOf(error)}): ` +
+        'handlers may run for keys that are alive. Grant EXISTS on the keys',
+    );
+  }
+}

@@ -1,0 +1,145 @@
+import { RedisExpiryError } from '../errors/redis-expiry.error.js';
+import type { Log } from '../log.js';
+import {
+  type ListenerOptions,
+  NodeListener,
+  type NodeStatus,
+} from './node-listener.js';
+import { Signal } from './signal.js';
+import type {
+  Interest,
+  SubscriptionRegistry,
+} from './subscription-registry.js';
+import type { Topology } from './topology.js';
+
+/** What the server says to a login or a database that no later try will make right. */
+const HOPELESS =
+  /^(WRONGPASS|NOAUTH|ERR (invalid password|DB index is out of range|AUTH|Client sent AUTH))/;
+
+/**
+ * Listens on every node of the topology to whatever is subscribed to.
+ *
+ * States: new → `start` → listening, with nodes that come and go → `close`.
+ *
+ * Guarantees: `add` resolves once every node acknowledged, and rejects without a trace; nodes that
+ * come later are given every subscription.
+ */
+export class KeyspaceListener {
+  readonly #listeners = new Map<string, NodeListener>();
+  readonly #changed = new Signal();
+  #closed = false;
+
+  constructor(
+    private readonly topology: Topology,
+    private readonly registry: SubscriptionRegistry,
+    private readonly options: ListenerOptions,
+    private readonly log: Log,
+  ) {}
+
+  get nodes(): NodeStatus[] {
+    return [...this.#listeners.values()].map((listener) => listener.status);
+  }
+
+  /** Begins to listen. Resolves when the nodes are known; `ready` tells when they are listened to. */
+  async start(): Promise<void> {
+    await this.topology.start(() => this.#follow());
+  }
+
+  /**
+   * Resolves when every node is listened to. Rejects with `SUBSCRIPTION_REFUSED`; where flags are
+   * only verified, with `NOTIFICATIONS_MISSING`; with `CONNECT_FAILED` where no later try can help.
+   */
+  async ready(): Promise<void> {
+    while (this.#listeners.size === 0 && !this.#closed)
+      await this.#changed.next();
+    for (const listener of this.#listeners.values()) {
+      while (!this.#isReady(listener.status)) await listener.changed();
+    }
+  }
+
+  /** Subscribes on every node. Rejects with `SUBSCRIPTION_REFUSED`, and then nothing is left of it. */
+  async add(interest: Interest): Promise<void> {
+    this.registry.add(interest);
+    const pattern =
+      'onMessage' in interest ? interest.channelPattern : interest.pattern;
+    try {
+      await Promise.all(
+        [...this.#listeners.values()].map(async (listener) => {
+          await listener.refresh();
+          await listener.whenServed(pattern);
+        }),
+      );
+    } catch (error) {
+      await this.remove(interest);
+      throw error;
+    }
+  }
+
+  /** Ends a subscription. Never rejects; resolves when Redis acknowledged, or the connection is gone. */
+  async remove(interest: Interest): Promise<void> {
+    this.registry.remove(interest);
+    await Promise.all(
+      [...this.#listeners.values()].map((listener) => listener.refresh()),
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#changed.fire();
+    for (const listener of this.#listeners.values()) listener.close();
+  }
+
+  /** Makes the listeners those of the topology's nodes. */
+  #follow(): void {
+    if (this.#closed) return;
+    const nodes = new Map(this.topology.nodes.map((n) => [n.address, n]));
+    for (const [address, listener] of this.#listeners) {
+      if (nodes.has(address)) continue;
+      this.#listeners.delete(address);
+      listener.close();
+    }
+    for (const [address, node] of nodes) {
+      if (this.#listeners.has(address)) continue;
+      const { registry, options, log } = this;
+      const listener = new NodeListener(node, registry, options, log);
+      this.#listeners.set(address, listener);
+      listener.start();
+    }
+    this.#changed.fire();
+  }
+
+  #isReady(status: NodeStatus): boolean {
+    const { address, state, lastError } = status;
+    const refused = status.refused[0];
+    if (state === 'closed' && this.#closed)
+      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
+    if (refused) {
+      throw new RedisExpiryError(
+        'SUBSCRIPTION_REFUSED',
+        `${address} refuses the subscription to ${JSON.stringify(refused.pattern)}: ${refused.reason}. ` +
+          'Grant the user the channels by ACL, or use another pattern.',
+      );
+    }
+    if (
+      this.options.notifications === 'verify' &&
+      (state === 'deaf' || (state === 'listening' && !isVerified(status)))
+    ) {
+      throw new RedisExpiryError(
+        'NOTIFICATIONS_MISSING',
+        `${address} does not announce expiries as needed: notify-keyspace-events is ` +
+          `${status.flags === undefined ? 'not readable' : JSON.stringify(status.flags)}, missing "${status.missingFlags ?? 'Kx or Ex'}", ` +
+          `self-test ${status.selfTest}. Set the flags, or use notifications: 'ensure'.`,
+      );
+    }
+    if (lastError !== undefined && HOPELESS.test(lastError)) {
+      throw new RedisExpiryError(
+        'CONNECT_FAILED',
+        `Redis at ${address} refuses the connection: ${lastError}`,
+      );
+    }
+    return state === 'listening' || state === 'deaf' || state === 'closed';
+  }
+}
+
+const isVerified = ({ missingFlags, selfTest }: NodeStatus): boolean =>
+  missingFlags === undefined ? selfTest === 'passed' : missingFlags === '';

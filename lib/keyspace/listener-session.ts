@@ -1,0 +1,148 @@
+import type { Redis } from 'ioredis';
+import { disconnect } from '../connection/command-client.js';
+import { Watchdog } from '../connection/watchdog.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import { isLiteralChannel } from './channels.js';
+import { isForbidden, isReplyError } from './redis-node.js';
+
+/** Is given each message with the channel or pattern that was subscribed to. Must be quick, and must not throw. */
+export type OnMessage = (
+  subscribed: string,
+  channel: Buffer,
+  message: Buffer,
+) => void;
+
+/**
+ * One life of a listening connection: it connects once, subscribes, and is over when the connection
+ * closes or falls silent.
+ *
+ * Guarantees: a channel counts as acknowledged once Redis said so and no sooner; what Redis refuses
+ * is reported, not thrown; `lost` settles exactly once, with the reason.
+ */
+export class ListenerSession {
+  /** Resolves with the reason when the session is over, for whatever cause. */
+  readonly lost: Promise<string>;
+  /** Channels and patterns whose subscription Redis acknowledged. */
+  readonly acknowledged = new Set<string>();
+  /** The connection is made: subscriptions can be. */
+  connected = false;
+  #watchdog: Watchdog | undefined;
+  #end!: (reason: string) => void;
+  #lastError = 'the connection closed';
+  #handshakeError: string | undefined;
+
+  constructor(
+    private readonly client: Redis,
+    onMessage: OnMessage,
+  ) {
+    this.lost = new Promise((resolve) => (this.#end = resolve));
+    client.on('error', (error: Error) => {
+      this.#lastError = reasonOf(error);
+      if (isReplyError(error)) this.#handshakeError = this.#lastError;
+    });
+    client.on('close', () => this.#over(this.#lastError));
+    client.on('pmessageBuffer', onMessage);
+    client.on('messageBuffer', (channel: Buffer, message: Buffer) =>
+      onMessage(channel.toString(), channel, message),
+    );
+  }
+
+  /** When the newest proof was given that the connection worked, as epoch ms. */
+  get lastProof(): number | undefined {
+    return this.#watchdog?.lastProof;
+  }
+
+  /** Connects. Rejects with the reason when it cannot. */
+  async connect(): Promise<void> {
+    try {
+      await this.client.connect();
+    } catch {
+      // What connect() rejects with says only that it closed; the error came as an event.
+      throw new Error(this.#lastError);
+    }
+    // A database that does not exist, say: ioredis goes on without it.
+    if (this.#handshakeError) throw new Error(this.#handshakeError);
+    this.connected = true;
+    this.#watchdog = new Watchdog({
+      ping: () => this.client.ping(),
+      onSilence: (error) => this.close(error.message),
+    });
+  }
+
+  /**
+   * Makes the subscriptions those that are wanted. Returns what the ACL refused, with the reason;
+   * rejects when the connection is lost meanwhile.
+   */
+  async sync(wanted: Iterable<string>): Promise<Map<string, string>> {
+    const target = new Set(wanted);
+    const surplus = [...this.acknowledged].filter((c) => !target.has(c));
+    const missing = [...target].filter((c) => !this.acknowledged.has(c));
+    const refused = new Map<string, string>();
+    for (const literal of [true, false]) {
+      const ofKind = (channels: string[]): string[] =>
+        channels.filter((c) => isLiteralChannel(c) === literal);
+      await this.#subscribe(ofKind(missing), literal, refused);
+      await this.#unsubscribe(ofKind(surplus), literal);
+    }
+    return refused;
+  }
+
+  /** Resolves once all that Redis had sent before it answered has been heard. */
+  async ping(): Promise<void> {
+    await this.#orLost(this.client.ping());
+  }
+
+  /** Ends the session. */
+  close(reason = 'closed'): void {
+    this.#over(reason);
+    disconnect(this.client);
+  }
+
+  #over(reason: string): void {
+    this.#watchdog?.stop();
+    this.#end(reason);
+  }
+
+  async #subscribe(
+    channels: string[],
+    literal: boolean,
+    refused: Map<string, string>,
+  ): Promise<void> {
+    if (channels.length === 0) return;
+    try {
+      await this.#orLost(
+        literal
+          ? this.client.subscribe(...channels)
+          : this.client.psubscribe(...channels),
+      );
+      for (const channel of channels) this.acknowledged.add(channel);
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+      // Redis refuses the whole command for one channel: find out which.
+      if (channels.length === 1) refused.set(channels[0]!, reasonOf(error));
+      else
+        for (const channel of channels)
+          await this.#subscribe([channel], literal, refused);
+    }
+  }
+
+  async #unsubscribe(channels: string[], literal: boolean): Promise<void> {
+    if (channels.length === 0) return;
+    for (const channel of channels) this.acknowledged.delete(channel);
+    await this.#orLost(
+      literal
+        ? this.client.unsubscribe(...channels)
+        : this.client.punsubscribe(...channels),
+    );
+  }
+
+  /** A connection that falls silent answers nothing: what waits for an answer ends with the session. */
+  #orLost<T>(answer: Promise<T>): Promise<T> {
+    return Promise.race([
+      answer,
+      this.lost.then((reason): never => {
+        throw new Error(reason);
+      }),
+    ]);
+  }
+}

@@ -1,0 +1,289 @@
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../log.js';
+import { FlagKeeper, type NotificationsMode } from './flag-keeper.js';
+import { GapLog, type ListeningGap } from './gap.js';
+import { ListenerSession } from './listener-session.js';
+import { NodeSetup, type SetupReport, type SetupResult } from './node-setup.js';
+import type { RedisNode } from './redis-node.js';
+import { Signal } from './signal.js';
+import type { SubscriptionRegistry } from './subscription-registry.js';
+
+/**
+ * What a node's listener is doing.
+ *
+ * - `connecting`: there is no connection; it is tried again for ever.
+ * - `subscribing`: connected, waiting for Redis to acknowledge the subscriptions.
+ * - `listening`: every subscription is acknowledged and the server announces expiries.
+ * - `refused`: the ACL refuses some subscription; the others work, and it is tried again.
+ * - `deaf`: subscribed, but the server does not announce expiries; it is looked at again.
+ * - `closed`: shut down.
+ */
+export type ListenerState =
+  'connecting' | 'subscribing' | 'listening' | 'refused' | 'deaf' | 'closed';
+
+/** One node as its listener sees it. */
+export interface NodeStatus extends Partial<SetupReport> {
+  readonly address: string;
+  readonly state: ListenerState;
+  /** Patterns and channel patterns whose subscription Redis acknowledged. */
+  readonly patterns: readonly string[];
+  /** What the ACL refuses, with its words. */
+  readonly refused: readonly { pattern: string; reason: string }[];
+  /** The newest time in which expiries may not have been heard. */
+  readonly lastGap?: ListeningGap;
+  /** Gaps since the start. */
+  readonly gaps: number;
+  /** Why the last connection failed or was lost, while there is none. */
+  readonly lastError?: string;
+}
+
+export interface ListenerOptions {
+  readonly notifications: NotificationsMode;
+  readonly database: number;
+  /** What the names of the module's own keys begin with. */
+  readonly ownPrefix: string;
+  /** Ms within which a connection must be made and be listening. */
+  readonly connectTimeout: number;
+  readonly retryDelay: (attempt: number) => number;
+}
+
+/** Ms between two looks at what is refused or deaf, and looks between two checks of the flags. */
+const LOOK = 5_000;
+const LOOKS_PER_CHECK = 3;
+
+/**
+ * Keeps one node listened to. Its states are `ListenerState`'s: connecting → subscribing →
+ * listening, refused or deaf, and back to connecting whenever the session is lost, until `close`.
+ *
+ * Guarantees: it never gives up; every time without listening is recorded as a gap, from the last
+ * proof of listening to the acknowledgement; no rejection is left unhandled.
+ *
+ * Left to others: which subscriptions are wanted (SubscriptionRegistry), how one connection is set
+ * up (NodeSetup), one connection's life (ListenerSession).
+ */
+export class NodeListener {
+  readonly #gaps: GapLog;
+  readonly #setup: NodeSetup;
+  readonly #changed = new Signal();
+  #state: ListenerState = 'connecting';
+  #session: ListenerSession | undefined;
+  #served: ReadonlySet<string> = new Set();
+  #refused: ReadonlyMap<string, string> = new Map();
+  #report: SetupReport | undefined;
+  #lastError: string | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #endPause: (() => void) | undefined;
+  #refreshing: Promise<void> | undefined;
+  #looks = 0;
+
+  constructor(
+    private readonly node: RedisNode,
+    registry: SubscriptionRegistry,
+    private readonly options: ListenerOptions,
+    log: Log,
+  ) {
+    this.#gaps = new GapLog(node.address, log);
+    const keeper = new FlagKeeper(
+      options.notifications,
+      node.commands,
+      node.address,
+      log,
+    );
+    this.#setup = new NodeSetup(node, registry, keeper, options, log);
+  }
+
+  get status(): NodeStatus {
+    return {
+      address: this.node.address,
+      state: this.#state,
+      patterns: [...this.#served],
+      refused: [...this.#refused].map(([pattern, reason]) => ({
+        pattern,
+        reason,
+      })),
+      gaps: this.#gaps.count,
+      ...this.#report,
+      ...(this.#gaps.last && { lastGap: this.#gaps.last }),
+      ...(this.#lastError !== undefined && { lastError: this.#lastError }),
+    };
+  }
+
+  /** Begins to listen, and goes on until `close`. */
+  start(): void {
+    void this.#run();
+  }
+
+  /** Resolves at the next change of what `status` says. */
+  changed(): Promise<void> {
+    return this.#changed.next();
+  }
+
+  /**
+   * Takes up what the registry now wants: at once if there is a session, else with the next one.
+   * Never rejects; several calls in one turn share the work.
+   */
+  async refresh(): Promise<void> {
+    const session = this.#session;
+    if (!session?.connected) return;
+    this.#refreshing ??= Promise.resolve().then(() => {
+      this.#refreshing = undefined;
+      return this.#takeUp(session, false);
+    });
+    await Promise.race([this.#refreshing, session.lost]);
+  }
+
+  /** Resolves once Redis acknowledged it. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`. */
+  async whenServed(pattern: string): Promise<void> {
+    while (!this.#served.has(pattern)) {
+      const refusal = this.#refused.get(pattern);
+      if (refusal !== undefined) {
+        throw new RedisExpiryError(
+          'SUBSCRIPTION_REFUSED',
+          `${this.node.address} refuses the subscription to ${JSON.stringify(pattern)}: ${refusal}. ` +
+            'Grant the user the channels by ACL, or use another pattern.',
+        );
+      }
+      if (this.#state === 'closed')
+        throw new RedisExpiryError('CLOSED', 'The module was shut down.');
+      await this.#changed.next();
+    }
+  }
+
+  /** Stops listening and closes the connection. */
+  close(): void {
+    this.#enter('closed');
+    this.#session?.close();
+    this.#endPause?.();
+  }
+
+  async #run(): Promise<void> {
+    for (let failures = 0; !this.#isClosed();) {
+      const session = this.#newSession();
+      let end: string;
+      let proof: number | undefined;
+      try {
+        await this.#within(session, this.#establish(session));
+        failures = 0;
+        const looking = setInterval(() => this.#look(session), LOOK).unref();
+        end = await session.lost;
+        clearInterval(looking);
+        proof = session.lastProof;
+      } catch (error) {
+        end = reasonOf(error);
+      }
+      session.close();
+      if (this.#isClosed()) return;
+      this.#lose(end, proof);
+      await this.#pause(this.options.retryDelay(++failures));
+    }
+  }
+
+  #newSession(): ListenerSession {
+    this.#enter('connecting');
+    const { route } = this.#setup;
+    this.#session = new ListenerSession(
+      this.node.openListener(),
+      (subscribed, channel, message) =>
+        route.take(subscribed, channel, message),
+    );
+    this.#queue = Promise.resolve();
+    return this.#session;
+  }
+
+  async #establish(session: ListenerSession): Promise<void> {
+    await session.connect();
+    if (this.#isClosed()) return;
+    this.node.commands.wake();
+    this.#enter('subscribing');
+    await this.#enqueue(session, true);
+  }
+
+  #look(session: ListenerSession): void {
+    if (++this.#looks % LOOKS_PER_CHECK === 0 || this.#state !== 'listening')
+      void this.#takeUp(session, this.#state === 'deaf');
+  }
+
+  /** As `#enqueue`, for a session in use: what fails there ends it, and the next one begins anew. */
+  #takeUp(session: ListenerSession, test: boolean): Promise<void> {
+    return this.#enqueue(session, test).catch((error: unknown) =>
+      session.close(reasonOf(error)),
+    );
+  }
+
+  /** Brings a session to what is wanted, one such work after the other. */
+  #enqueue(session: ListenerSession, test: boolean): Promise<void> {
+    const work = async (): Promise<void> => {
+      if (session !== this.#session) return;
+      const since = session.lastProof ?? Date.now();
+      const result = await this.#setup.apply(session, test);
+      if (session !== this.#session || this.#isClosed()) return;
+      this.#served = result.served;
+      this.#refused = result.refused;
+      this.#report = result.report;
+      this.#lastError = undefined;
+      this.#judge(result, since);
+    };
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(() => undefined);
+    return done;
+  }
+
+  #judge(result: SetupResult, since: number): void {
+    if (!result.announced) {
+      this.#gaps.begin(since, 'the server does not announce expiries');
+      this.#enter('deaf');
+      return;
+    }
+    if (result.missedSince !== undefined)
+      this.#gaps.begin(result.missedSince, 'notification flags were missing');
+    this.#gaps.end();
+    this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
+  }
+
+  #lose(reason: string, proof: number | undefined): void {
+    this.#session = undefined;
+    this.#served = new Set();
+    this.#refused = new Map();
+    this.#lastError = reason;
+    if (proof !== undefined) this.#gaps.begin(proof, reason);
+    this.#enter('connecting');
+  }
+
+  #enter(state: ListenerState): void {
+    if (this.#state === 'closed') return;
+    this.#state = state;
+    this.#changed.fire();
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  async #within(session: ListenerSession, work: Promise<void>): Promise<void> {
+    const { connectTimeout } = this.options;
+    const timer = setTimeout(
+      () => session.close(`not listening within ${connectTimeout} ms`),
+      connectTimeout,
+    );
+    const lost = session.lost.then((reason): never => {
+      throw new Error(reason);
+    });
+    try {
+      await Promise.race([work, lost]);
+    } finally {
+      clearTimeout(timer);
+      work.catch(() => undefined);
+      lost.catch(() => undefined);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,226 @@
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../log.js';
+import { alternative, chooseChannels, chooseHeard } from './channel-choice.js';
+import type { ChannelKind } from './channels.js';
+import { ExpiryRoute } from './expiry-route.js';
+import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
+import type { ListenerSession } from './listener-session.js';
+import { type NeededFlags, NotificationFlags } from './notification-flags.js';
+import type { ListenerOptions } from './node-listener.js';
+import { type RedisNode, isReplyError } from './redis-node.js';
+import { SelfTest, type SelfTestResult } from './self-test.js';
+import type { SubscriptionRegistry } from './subscription-registry.js';
+
+/** What is known of the server after a look at it. */
+export interface SetupReport {
+  /** `unknown` where the server does not tell. */
+  readonly role: 'primary' | 'replica' | 'unknown';
+  /** `notify-keyspace-events` as the server prints it; unset where CONFIG is forbidden or not looked at. */
+  readonly flags?: string;
+  /** Letters that are needed and not on, where the flags are known. */
+  readonly missingFlags?: string;
+  /** Whether an expiry of the module's own was heard. `off`: `notifications: 'off'`. */
+  readonly selfTest: SelfTestResult['outcome'] | 'off';
+}
+
+export interface SetupResult {
+  /** Patterns that are listened for, and those that the ACL refuses, as users wrote them. */
+  readonly served: ReadonlySet<string>;
+  readonly refused: ReadonlyMap<string, string>;
+  readonly report: SetupReport;
+  /** Whether the server announces expiries, as far as can be known. */
+  readonly announced: boolean;
+  /** Epoch ms since when announcements may have been missed, if the flags were found missing. */
+  readonly missedSince?: number;
+}
+
+/**
+ * Brings one node's session to what is wanted, in an order that loses nothing: subscribe, wait for
+ * the acknowledgement, complete the flags, prove by a self-test that expiries are heard.
+ *
+ * It may be applied again at any time, and costs one command where nothing changed.
+ */
+export class NodeSetup {
+  readonly route: ExpiryRoute;
+  readonly #selfTest: SelfTest;
+  #tested: SelfTestResult | undefined;
+  #role: SetupReport['role'] = 'unknown';
+  #lastGood: number | undefined;
+  #warned: string | undefined;
+
+  constructor(
+    private readonly node: RedisNode,
+    private readonly registry: SubscriptionRegistry,
+    private readonly keeper: FlagKeeper,
+    private readonly options: ListenerOptions,
+    private readonly log: Log,
+  ) {
+    this.#selfTest = new SelfTest(options.database, options.ownPrefix);
+    this.route = new ExpiryRoute(registry, this.#selfTest);
+  }
+
+  /** `test`: look anew whether expiries are heard. Rejects when a connection is lost. */
+  async apply(session: ListenerSession, test: boolean): Promise<SetupResult> {
+    const lookedAt = Date.now();
+    const needed = this.registry.neededFlags();
+    const found = await this.keeper.read();
+    let flags = found;
+    let refused = await this.#subscribe(session, this.#expected(found, needed));
+    const missing = found?.missing(needed) ?? '';
+    if (found && missing !== '') {
+      const hidden = async (): Promise<string> =>
+        (await this.#test(session, true)).hiddenClasses;
+      flags = await this.keeper.complete(found, needed, hidden);
+      refused = await this.#subscribe(session, chooseChannels(flags), flags);
+    }
+    if (this.options.notifications !== 'off')
+      refused = await this.#prove(session, test, flags, refused);
+
+    const report = this.#reportOn(flags, needed);
+    const announced = isAnnounced(report, flags);
+    const missedSince = missing === '' ? undefined : this.#lastGood;
+    if (announced) this.#lastGood = lookedAt;
+    this.#warn(report, announced, needed);
+    return {
+      ...this.#servedBy(session, refused),
+      report,
+      announced,
+      ...(missedSince !== undefined && { missedSince }),
+    };
+  }
+
+  /** What the flags will be once they were completed. */
+  #expected(
+    flags: NotificationFlags | undefined,
+    needed: NeededFlags,
+  ): ReadonlySet<ChannelKind> {
+    if (!flags || this.options.notifications !== 'ensure')
+      return chooseChannels(flags);
+    return chooseChannels(
+      new NotificationFlags(flags.plus(flags.missing(needed))),
+    );
+  }
+
+  /** Subscribes on the channels of some families; on the other one where the ACL refuses the first. */
+  async #subscribe(
+    session: ListenerSession,
+    kinds: ReadonlySet<ChannelKind>,
+    flags?: NotificationFlags,
+  ): Promise<ReadonlyMap<string, string>> {
+    const refused = await this.#listenOn(session, kinds);
+    const other = alternative(kinds, flags);
+    if (!other || this.#servedBy(session, refused).refused.size === 0)
+      return refused;
+    const second = await this.#listenOn(session, other);
+    return this.#servedBy(session, second).refused.size === 0
+      ? second
+      : this.#listenOn(session, kinds);
+  }
+
+  async #listenOn(
+    session: ListenerSession,
+    kinds: ReadonlySet<ChannelKind>,
+  ): Promise<ReadonlyMap<string, string>> {
+    // While the choice changes it listens on both, so that nothing falls between.
+    this.route.kinds = new Set([...this.route.kinds, ...kinds]);
+    await session.sync(this.registry.channels(this.route.kinds).keys());
+    this.route.kinds = kinds;
+    return session.sync(this.registry.channels(kinds).keys());
+  }
+
+  /** Runs the self-test if it is due, and where nothing else tells which channels work, goes by it. */
+  async #prove(
+    session: ListenerSession,
+    test: boolean,
+    flags: NotificationFlags | undefined,
+    refused: ReadonlyMap<string, string>,
+  ): Promise<ReadonlyMap<string, string>> {
+    const { heardOn } = await this.#test(session, test || !this.#tested);
+    if (test) this.#role = await this.#readRole();
+    if (flags || heardOn.size === 0) return refused;
+    return this.#subscribe(session, chooseHeard(heardOn));
+  }
+
+  async #test(
+    session: ListenerSession,
+    anew: boolean,
+  ): Promise<SelfTestResult> {
+    if (anew || !this.#tested) {
+      const keep = this.registry.channels(this.route.kinds).keys();
+      this.#tested = await this.#selfTest.run(
+        session,
+        keep,
+        this.node.commands,
+      );
+    }
+    return this.#tested;
+  }
+
+  async #readRole(): Promise<SetupReport['role']> {
+    try {
+      const info = await this.node.commands.run((redis) =>
+        redis.info('replication'),
+      );
+      const role = /^role:(\w+)/m.exec(info)?.[1];
+      if (role === 'master') return 'primary';
+      return role === 'slave' ? 'replica' : 'unknown';
+    } catch (error) {
+      if (!isReplyError(error)) throw error;
+      this.log.debug(`${this.node.address}: INFO: ${reasonOf(error)}`);
+      return 'unknown';
+    }
+  }
+
+  #reportOn(
+    flags: NotificationFlags | undefined,
+    needed: NeededFlags,
+  ): SetupReport {
+    return {
+      role: this.#role,
+      selfTest:
+        this.options.notifications === 'off'
+          ? 'off'
+          : (this.#tested?.outcome ?? 'unavailable'),
+      ...(flags && { flags: flags.text, missingFlags: flags.missing(needed) }),
+    };
+  }
+
+  #servedBy(
+    session: ListenerSession,
+    refusals: ReadonlyMap<string, string>,
+  ): Pick<SetupResult, 'served' | 'refused'> {
+    const served = new Set<string>();
+    const refused = new Map<string, string>();
+    for (const [channel, texts] of this.registry.channels(this.route.kinds))
+      for (const text of texts)
+        if (session.acknowledged.has(channel)) served.add(text);
+        else refused.set(text, refusals.get(channel) ?? 'not acknowledged');
+    for (const text of served) refused.delete(text);
+    return { served, refused };
+  }
+
+  /** Says once what an operator must mend, and again only after it was well in between. */
+  #warn(report: SetupReport, announced: boolean, needed: NeededFlags): void {
+    let text: string | undefined;
+    if (report.role === 'replica')
+      text = 'is a replica, and replicas do not announce expiries';
+    else if (!announced)
+      text = `does not announce expiries (flags: ${report.flags ?? 'CONFIG is forbidden'}, self-test: ${report.selfTest}). ${flagsAdvice(needed)}`;
+    else if (report.missingFlags)
+      text = `lacks the flags "${report.missingFlags}". ${flagsAdvice(needed)}`;
+    else if (report.selfTest === 'unavailable' && report.flags === undefined)
+      text = `lets the module neither read notify-keyspace-events nor write a test key (${this.#tested?.reason}): whether it announces expiries is not known. ${flagsAdvice(needed)}`;
+    if (text !== undefined && text !== this.#warned)
+      this.log.warn(`${this.node.address} ${text}`);
+    this.#warned = text;
+  }
+}
+
+function isAnnounced(
+  report: SetupReport,
+  flags: NotificationFlags | undefined,
+): boolean {
+  if (report.selfTest === 'passed') return true;
+  if (report.selfTest === 'failed') return false;
+  return flags?.announcesExpiry ?? true;
+}

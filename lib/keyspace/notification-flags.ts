@@ -1,0 +1,65 @@
+/** The classes that the letter `A` stands for, in every version of Redis and Valkey. */
+const ALL = 'g$lshzxetd';
+
+/**
+ * Classes that `CONFIG GET` does not print once `A` is complete, and the event by which each shows
+ * itself: whether they are on can only be tried out.
+ */
+export const HIDDEN_CLASSES: Readonly<Record<string, string>> = {
+  new: 'n',
+  overwritten: 'o',
+  type_changed: 'c',
+};
+
+/** The letters that must be on. */
+export interface NeededFlags {
+  /** Classes of events, and channel families that are asked for by name. */
+  readonly letters: ReadonlySet<string>;
+  /** Either channel family will do; `K` is added where there is neither. */
+  readonly anyFamily: boolean;
+}
+
+/** A value of `notify-keyspace-events`, compared as a set: Redis prints it in an order of its own. */
+export class NotificationFlags {
+  readonly #letters: ReadonlySet<string>;
+
+  constructor(readonly text: string) {
+    const letters = new Set(text);
+    if (letters.has('A')) for (const letter of ALL) letters.add(letter);
+    this.#letters = letters;
+  }
+
+  has(letter: string): boolean {
+    return this.#letters.has(letter);
+  }
+
+  /** Classes beyond those it prints may be on. */
+  get hides(): boolean {
+    return this.has('A');
+  }
+
+  /** Whether keyspace channels carry much besides expiries, so that listening to them costs more. */
+  get chatty(): boolean {
+    return Array.from('g$lshztdm').some((letter) => this.has(letter));
+  }
+
+  /** Whether the server announces expiries, on channels of some family. */
+  get announcesExpiry(): boolean {
+    return this.has('x') && (this.has('K') || this.has('E'));
+  }
+
+  /** The letters that are needed and not on. */
+  missing(needed: NeededFlags): string {
+    const missing = [...needed.letters].filter((letter) => !this.has(letter));
+    const family = ['K', 'E'].some(
+      (letter) => this.has(letter) || missing.includes(letter),
+    );
+    if (needed.anyFamily && !family) missing.unshift('K');
+    return missing.join('');
+  }
+
+  /** The value that adds letters and drops none. */
+  plus(letters: string): string {
+    return [...new Set(this.text + letters)].join('');
+  }
+}

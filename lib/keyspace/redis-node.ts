@@ -1,0 +1,20 @@
+import type { Redis } from 'ioredis';
+import type { CommandClient } from '../connection/command-client.js';
+
+/** One Redis server that announces the expiries of its own keys: the only one, or a primary of a Cluster. */
+export interface RedisNode {
+  /** Tells it from other nodes, in logs and in `status()`: `host:port`, a socket's path, or a Sentinel's master name. */
+  readonly address: string;
+  /** For ordinary commands to this very server. */
+  readonly commands: CommandClient;
+  /** Makes a client for listening: not connected yet, and it never connects a second time. */
+  openListener(): Redis;
+}
+
+/** An error that the server answered with, as opposed to a connection that failed. */
+export const isReplyError = (error: unknown): error is Error =>
+  error instanceof Error && error.name === 'ReplyError';
+
+/** The server's ACL forbids it. */
+export const isForbidden = (error: unknown): boolean =>
+  isReplyError(error) && /^NOPERM/.test(error.message);

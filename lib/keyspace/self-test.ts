@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto';
+import type { CommandClient } from '../connection/command-client.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import {
+  type ChannelKind,
+  keyeventChannel,
+  keyspaceChannel,
+} from './channels.js';
+import type { ListenerSession } from './listener-session.js';
+import { HIDDEN_CLASSES } from './notification-flags.js';
+import { isReplyError } from './redis-node.js';
+
+/** What a self-test found out. */
+export interface SelfTestResult {
+  /** `unavailable`: the module may not write its test key, or not listen for it. */
+  readonly outcome: 'passed' | 'failed' | 'unavailable';
+  /** The families of channels on which the expiry of the test key was heard. */
+  readonly heardOn: ReadonlySet<ChannelKind>;
+  /** Letters of classes that `CONFIG GET` may hide and that were heard. */
+  readonly hiddenClasses: string;
+  /** Why it is unavailable. */
+  readonly reason?: string;
+}
+
+const EVENTS = ['expired', ...Object.keys(HIDDEN_CLASSES)];
+
+/**
+ * Proves that expiries are heard: a key of the module's own is written, let expire, touched so that
+ * Redis announces it at once, and listened for. Works where CONFIG is forbidden, and finds a deaf
+ * subscription, a server without flags, and a wrong database.
+ */
+export class SelfTest {
+  readonly #key: string;
+  readonly #channels: ReadonlyMap<string, ChannelKind>;
+  #heard: { kind: ChannelKind; event: string }[] = [];
+
+  constructor(database: number, ownPrefix: string) {
+    this.#key = `${ownPrefix}self-test:${randomUUID()}`;
+    this.#channels = new Map<string, ChannelKind>([
+      [keyspaceChannel(database, this.#key), 'keyspace'],
+      ...EVENTS.map(
+        (event) => [keyeventChannel(database, event), 'keyevent'] as const,
+      ),
+    ]);
+  }
+
+  /** Must see every message of the session while the test runs. */
+  hear(subscribed: string, message: Buffer): void {
+    const kind = this.#channels.get(subscribed);
+    if (!kind) return;
+    if (kind === 'keyspace')
+      this.#heard.push({ kind, event: message.toString() });
+    else if (message.toString() === this.#key)
+      this.#heard.push({ kind, event: eventOf(subscribed) });
+  }
+
+  /** Runs the test on a session, beside the channels that it is to keep. Rejects when a connection is lost. */
+  async run(
+    session: ListenerSession,
+    keep: Iterable<string>,
+    commands: CommandClient,
+  ): Promise<SelfTestResult> {
+    const wanted = [...keep];
+    const refused = await session.sync([...wanted, ...this.#channels.keys()]);
+    try {
+      if ([...this.#channels.keys()].every((c) => refused.has(c)))
+        return unavailable([...refused.values()][0]);
+      await this.#expireKey(commands);
+      // Redis announced it before it answered; what it announced to us comes before this answer.
+      await session.ping();
+      return this.#result();
+    } catch (error) {
+      if (!isReplyError(error)) throw error;
+      return unavailable(reasonOf(error));
+    } finally {
+      await session.sync(wanted);
+    }
+  }
+
+  async #expireKey(commands: CommandClient): Promise<void> {
+    this.#heard = [];
+    // A list first: writing a string over it shows every class that may be hidden.
+    await commands
+      .run((redis) => redis.rpush(this.#key, '1'))
+      .catch((error: unknown) => {
+        if (!isReplyError(error)) throw error;
+      });
+    await commands.run((redis) => redis.set(this.#key, '1', 'PX', 1));
+    // The touch: Redis removes the key now, and not when its sampling gets there.
+    for (let alive = 1, tries = 0; alive && tries < 100; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      alive = await commands.run((redis) => redis.exists(this.#key));
+    }
+  }
+
+  #result(): SelfTestResult {
+    const heardOn = new Set(
+      this.#heard.filter((h) => h.event === 'expired').map((h) => h.kind),
+    );
+    const hidden = this.#heard.map((h) => HIDDEN_CLASSES[h.event] ?? '');
+    return {
+      outcome: heardOn.size > 0 ? 'passed' : 'failed',
+      heardOn,
+      hiddenClasses: [...new Set(hidden)].join(''),
+    };
+  }
+}
+
+const eventOf = (channel: string): string =>
+  channel.slice(channel.indexOf('__:') + 3);
+
+const unavailable = (reason = 'not permitted'): SelfTestResult => ({
+  outcome: 'unavailable',
+  heardOn: new Set(),
+  hiddenClasses: '',
+  reason,
+});

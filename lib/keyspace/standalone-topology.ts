@@ -1,0 +1,69 @@
+import type { Redis } from 'ioredis';
+import { ownClientOptions } from '../connection/client-options.js';
+import { CommandClient } from '../connection/command-client.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import type { Log } from '../log.js';
+import { KeyCheck } from './key-check.js';
+import type { RedisNode } from './redis-node.js';
+import type { Topology } from './topology.js';
+
+/** One server, named by its address or found by Sentinels, who name the primary at every connection. */
+export class StandaloneTopology implements Topology {
+  readonly nodes: readonly RedisNode[];
+  readonly keys: KeyCheck;
+  readonly #commands: CommandClient;
+
+  constructor(target: ConnectionTarget, name: string, log: Log) {
+    const template = target.template as Redis;
+    this.#commands = new CommandClient({
+      open: () =>
+        template.duplicate({
+          ...ownClientOptions(name),
+          retryStrategy: target.retryDelay,
+        }),
+      connectTimeout: target.connectTimeout,
+      retryDelay: target.retryDelay,
+      log,
+    });
+    this.nodes = [
+      {
+        address: addressOf(template),
+        commands: this.#commands,
+        openListener: () =>
+          template.duplicate({
+            ...ownClientOptions(name),
+            retryStrategy: null,
+            protocol: 2,
+          }),
+      },
+    ];
+    this.keys = new KeyCheck((keys) => aliveKeys(this.#commands, keys), log);
+  }
+
+  start(onChange: () => void): Promise<void> {
+    onChange();
+    return Promise.resolve();
+  }
+
+  close(): void {
+    this.#commands.close();
+  }
+}
+
+/** One command while all are gone, which is the common case; else one more for each. */
+async function aliveKeys(
+  commands: CommandClient,
+  keys: readonly Buffer[],
+): Promise<ReadonlySet<number>> {
+  const count = await commands.run((redis) => redis.exists(...keys));
+  if (count === 0) return new Set();
+  const replies = await commands.run((redis) =>
+    Promise.all(keys.map((key) => redis.exists(key))),
+  );
+  return new Set(replies.flatMap((exists, i) => (exists ? [i] : [])));
+}
+
+function addressOf({ options }: Redis): string {
+  if (options.sentinels) return `sentinel:${options.name}`;
+  return options.path ?? `${options.host}:${options.port}`;
+}

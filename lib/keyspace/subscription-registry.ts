@@ -1,0 +1,168 @@
+import type { Expiry } from '../handlers/expiry.js';
+import { RedisGlob, escapeGlob } from '../handlers/redis-glob.js';
+import {
+  type ChannelKind,
+  keyeventChannel,
+  keyOfMessage,
+  keyspaceChannel,
+  needsOfChannel,
+} from './channels.js';
+import type { NeededFlags } from './notification-flags.js';
+
+/** Is told of every expiry of a key that matches a pattern. Must be quick, and must not throw. */
+export type ExpirySink = (expiry: Expiry) => void;
+/** Is given every message of the channels that a channel pattern names. */
+export type MessageSink = (
+  pattern: string,
+  channel: string,
+  message: string,
+) => void;
+
+/** What someone subscribed to: expiries of keys by a pattern, or the messages of channels. */
+export type Interest =
+  | { readonly pattern: string; readonly onExpiry: ExpirySink }
+  | { readonly channelPattern: string; readonly onMessage: MessageSink };
+
+interface ExpiryPattern {
+  readonly glob: RedisGlob;
+  readonly channel: string;
+  readonly sinks: Set<ExpirySink>;
+}
+
+export interface RegistryOptions {
+  readonly database: number;
+  readonly keyPrefix: string;
+  readonly namespace: string;
+}
+
+/**
+ * The subscriptions that are wanted, the same for every node; listeners make it so and feed it what
+ * they hear. One pattern is one subscription at Redis, however many handlers it has.
+ */
+export class SubscriptionRegistry {
+  readonly expiredChannel: string;
+  readonly #expiries = new Map<string, ExpiryPattern>();
+  readonly #expiryByChannel = new Map<string, ExpiryPattern>();
+  readonly #messages = new Map<string, Set<MessageSink>>();
+  readonly #prefix: Buffer;
+  readonly #ownPrefix: Buffer;
+  readonly #keyOffset: number;
+
+  constructor(private readonly options: RegistryOptions) {
+    const { database, keyPrefix, namespace } = options;
+    this.expiredChannel = keyeventChannel(database, 'expired');
+    this.#prefix = Buffer.from(keyPrefix);
+    this.#ownPrefix = Buffer.from(`${keyPrefix}${namespace}:`);
+    this.#keyOffset = keyspaceChannel(database, '').length;
+  }
+
+  /** Adds an interest. */
+  add(interest: Interest): void {
+    if ('onMessage' in interest) {
+      const { channelPattern, onMessage } = interest;
+      const sinks = this.#messages.get(channelPattern) ?? new Set();
+      this.#messages.set(channelPattern, sinks.add(onMessage));
+      return;
+    }
+    const { pattern, onExpiry } = interest;
+    let entry = this.#expiries.get(pattern);
+    if (!entry) {
+      const { database, keyPrefix } = this.options;
+      const redisPattern = escapeGlob(keyPrefix) + pattern;
+      entry = {
+        glob: new RedisGlob(pattern),
+        channel: keyspaceChannel(database, redisPattern),
+        sinks: new Set(),
+      };
+      this.#expiries.set(pattern, entry);
+      this.#expiryByChannel.set(entry.channel, entry);
+    }
+    entry.sinks.add(onExpiry);
+  }
+
+  /** Takes an interest away; with the last one of a pattern its subscription ends. */
+  remove(interest: Interest): void {
+    if ('onMessage' in interest) {
+      const sinks = this.#messages.get(interest.channelPattern);
+      sinks?.delete(interest.onMessage);
+      if (sinks?.size === 0) this.#messages.delete(interest.channelPattern);
+      return;
+    }
+    const entry = this.#expiries.get(interest.pattern);
+    if (!entry?.sinks.delete(interest.onExpiry) || entry.sinks.size > 0) return;
+    this.#expiries.delete(interest.pattern);
+    this.#expiryByChannel.delete(entry.channel);
+  }
+
+  /** Every channel to subscribe to, with the text under which users know it. */
+  channels(kinds: ReadonlySet<ChannelKind>): Map<string, string[]> {
+    const wanted = new Map<string, string[]>();
+    const want = (channel: string, text: string): void => {
+      const texts = wanted.get(channel);
+      if (!texts) wanted.set(channel, [text]);
+      else if (!texts.includes(text)) texts.push(text);
+    };
+    for (const [pattern, { channel }] of this.#expiries) {
+      if (kinds.has('keyspace')) want(channel, pattern);
+      if (kinds.has('keyevent')) want(this.expiredChannel, pattern);
+    }
+    for (const channel of this.#messages.keys()) want(channel, channel);
+    return wanted;
+  }
+
+  /** The flags without which some subscription would hear nothing. */
+  neededFlags(): NeededFlags {
+    // Without any handler too: one that comes later must not find the flags missing.
+    const letters = new Set('x');
+    for (const channel of this.#messages.keys()) {
+      const needs = needsOfChannel(channel);
+      if (needs?.eventClass) letters.add(needs.eventClass);
+      for (const family of needs?.families ?? []) letters.add(family);
+    }
+    return { letters, anyFamily: true };
+  }
+
+  /** Hands an expiry, heard on a keyspace channel, to whoever subscribed by it. Returns the key, if that is what it was. */
+  routeKeyspaceExpiry(subscribed: string, channel: Buffer): Buffer | undefined {
+    const entry = this.#expiryByChannel.get(subscribed);
+    if (!entry) return undefined;
+    const redisKey = channel.subarray(this.#keyOffset);
+    if (!this.#isOwn(redisKey)) this.#deliver(entry, redisKey);
+    return redisKey;
+  }
+
+  /** Hands an expiry, heard on the keyevent channel, to every pattern that the key matches. */
+  routeKeyeventExpiry(redisKey: Buffer): void {
+    if (this.#isOwn(redisKey) || !startsWith(redisKey, this.#prefix)) return;
+    const key = redisKey.subarray(this.#prefix.length);
+    for (const entry of this.#expiries.values())
+      if (entry.glob.test(key)) this.#deliver(entry, redisKey);
+  }
+
+  /** Hands a message to whoever subscribed to its channel pattern by `psubscribe`. */
+  routeMessage(subscribed: string, channel: Buffer, message: Buffer): void {
+    const sinks = this.#messages.get(subscribed);
+    if (!sinks || this.#isOwn(keyOfMessage(channel, message))) return;
+    const [channelText, text] = [channel.toString(), message.toString()];
+    for (const sink of sinks) sink(subscribed, channelText, text);
+  }
+
+  #deliver(entry: ExpiryPattern, redisKey: Buffer): void {
+    const expiry: Expiry = {
+      redisKey,
+      key: redisKey.subarray(this.#prefix.length),
+      database: this.options.database,
+      source: 'notification',
+    };
+    for (const sink of entry.sinks) sink(expiry);
+  }
+
+  /** Keys of the module itself, which no pattern of a user's may match. */
+  #isOwn(redisKey: Buffer): boolean {
+    return startsWith(redisKey, this.#ownPrefix);
+  }
+}
+
+const startsWith = (key: Buffer, prefix: Buffer): boolean =>
+  key.length >= prefix.length &&
+  key.compare(prefix, 0, prefix.length, 0, prefix.length) === 0;

@@ -1,0 +1,72 @@
+import type { ModulesContainer } from '@nestjs/core';
+
+/** A module of the application, as Nest keeps it. */
+export type NestModule =
+  ModulesContainer extends Map<string, infer Module> ? Module : never;
+
+/**
+ * Tells which of several `RedisExpiryModule.forRoot()` in one application a handler belongs to.
+ *
+ * A handler belongs to those that its own module imports, itself or by a module that exports them;
+ * else to the global ones; else to those of the nearest modules that import its module. With one
+ * `forRoot` in the application that is always the one.
+ */
+export class ModuleScope {
+  readonly #expiryModules: readonly NestModule[];
+  readonly #importers = new Map<NestModule, NestModule[]>();
+
+  constructor(modules: ModulesContainer, expiryModule: object) {
+    const all = [...modules.values()];
+    this.#expiryModules = all.filter((m) => m.metatype === expiryModule);
+    for (const importer of all)
+      for (const imported of importer.imports)
+        this.#importers.set(imported, [
+          ...(this.#importers.get(imported) ?? []),
+          importer,
+        ]);
+  }
+
+  /** Whether the handlers of a module belong to the given `forRoot`. */
+  owns(expiryModule: NestModule, host: NestModule): boolean {
+    return this.#ownersOf(host).has(expiryModule);
+  }
+
+  #ownersOf(host: NestModule): ReadonlySet<NestModule> {
+    if (this.#expiryModules.length === 1) return new Set(this.#expiryModules);
+    const imported = this.#seenBy(host);
+    if (imported.size > 0) return imported;
+    const global = this.#expiryModules.filter((m) => m.isGlobal);
+    if (global.length > 0) return new Set(global);
+    return this.#nearestAbove(host) ?? new Set(this.#expiryModules);
+  }
+
+  /** The expiry modules that a module imports, and those that its imports hand on. */
+  #seenBy(module: NestModule): Set<NestModule> {
+    const seen = new Set<NestModule>();
+    for (const imported of module.imports) {
+      if (this.#expiryModules.includes(imported)) seen.add(imported);
+      else
+        for (const handedOn of imported.imports)
+          if (
+            this.#expiryModules.includes(handedOn) &&
+            imported.exports.has(handedOn.metatype)
+          )
+            seen.add(handedOn);
+    }
+    return seen;
+  }
+
+  #nearestAbove(host: NestModule): Set<NestModule> | undefined {
+    const visited = new Set([host]);
+    let level = [host];
+    while (level.length > 0) {
+      level = level
+        .flatMap((module) => this.#importers.get(module) ?? [])
+        .filter((module) => !visited.has(module));
+      for (const module of level) visited.add(module);
+      const found = level.flatMap((module) => [...this.#seenBy(module)]);
+      if (found.length > 0) return new Set(found);
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,123 @@
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  ContextIdFactory,
+  DiscoveryService,
+  MetadataScanner,
+  ModuleRef,
+  ModulesContainer,
+} from '@nestjs/core';
+import {
+  type OnKeyExpiredMetadata,
+  onKeyExpiredMetadata,
+} from './decorators/on-key-expired.decorator.js';
+import type { ExpiryHandler } from './handlers/expiry.js';
+import { RedisGlob } from './handlers/redis-glob.js';
+import { ModuleScope, type NestModule } from './module-scope.js';
+import { resolveHandlerOptions } from './options.js';
+
+type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
+type Method = (event: object) => unknown;
+
+/**
+ * Finds the methods that `@OnKeyExpired` decorates, of every provider and controller that belongs
+ * to this `forRoot`. Each method is called directly: no global guard may veto an expiry, and no
+ * filter may turn a failure into a success.
+ */
+@Injectable()
+export class RedisExpiryExplorer {
+  constructor(
+    @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
+    @Inject(MetadataScanner) private readonly scanner: MetadataScanner,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+  ) {}
+
+  /** The Nest module that this explorer is a provider of. */
+  ownModule(): NestModule | undefined {
+    return [...this.modules.values()].find(
+      (module) => module.providers.get(RedisExpiryExplorer)?.instance === this,
+    );
+  }
+
+  /** The handlers; call it once every provider was made. */
+  explore(): ExpiryHandler[] {
+    const own = this.ownModule();
+    if (!own) return [];
+    const scope = new ModuleScope(this.modules, own.metatype);
+    return [
+      ...this.discovery.getProviders(),
+      ...this.discovery.getControllers(),
+    ]
+      .filter(({ isAlias, host }) => !isAlias && host && scope.owns(own, host))
+      .flatMap((wrapper) => this.#handlersOf(wrapper));
+  }
+
+  #handlersOf(wrapper: Wrapper): ExpiryHandler[] {
+    const perEvent = !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
+    const prototype = perEvent
+      ? prototypeOfClass(wrapper.metatype)
+      : prototypeOfInstance(wrapper.instance);
+    if (!prototype) return [];
+    return this.scanner
+      .getAllMethodNames(prototype)
+      .flatMap((method) =>
+        onKeyExpiredMetadata(prototype, method).map((metadata) =>
+          this.#toHandler(
+            wrapper,
+            method,
+            metadata,
+            perEvent
+              ? (event) => invokeAnew(wrapper, method, event)
+              : (event) => methodOf(wrapper.instance, method)(event),
+          ),
+        ),
+      );
+  }
+
+  #toHandler(
+    wrapper: Wrapper,
+    method: string,
+    { pattern, options }: OnKeyExpiredMetadata,
+    invoke: Method,
+  ): ExpiryHandler {
+    return {
+      name: `${wrapper.metatype?.name || wrapper.name}.${method}`,
+      glob: new RedisGlob(pattern),
+      invoke,
+      ...resolveHandlerOptions(options),
+    };
+  }
+}
+
+/** Makes a new instance, with the event as the request, and calls its method. */
+async function invokeAnew(
+  wrapper: Wrapper,
+  method: string,
+  event: object,
+): Promise<unknown> {
+  const moduleRef = wrapper.host!.providers.get(ModuleRef)!
+    .instance as ModuleRef;
+  const contextId = ContextIdFactory.getByRequest(event);
+  moduleRef.registerRequestByContextId(event, contextId);
+  const instance: unknown = await moduleRef.resolve(wrapper.token, contextId, {
+    strict: true,
+  });
+  return methodOf(instance, method)(event);
+}
+
+const methodOf = (instance: unknown, method: string): Method => {
+  const called = (instance as Record<string, Method>)[method]!;
+  return (event) => called.call(instance, event);
+};
+
+function prototypeOfClass(metatype: unknown): object | undefined {
+  const prototype: unknown =
+    typeof metatype === 'function' ? metatype.prototype : undefined;
+  return typeof prototype === 'object' && prototype !== null
+    ? prototype
+    : undefined;
+}
+
+function prototypeOfInstance(instance: unknown): object | undefined {
+  if (typeof instance !== 'object' || instance === null) return undefined;
+  return (Object.getPrototypeOf(instance) as object | null) ?? undefined;
+}

@@ -1,0 +1,121 @@
+import {
+  ConfigurableModuleBuilder,
+  type DynamicModule,
+  Inject,
+  Logger,
+  Module,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+} from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import { reasonOf } from './errors/redis-expiry.error.js';
+import type {
+  RedisExpiryModuleAsyncOptions,
+  RedisExpiryModuleOptions,
+} from './interfaces/module-options.interface.js';
+import { type ResolvedOptions, resolveOptions } from './options.js';
+import { RedisExpiryEngine } from './redis-expiry.engine.js';
+import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
+import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
+  new ConfigurableModuleBuilder<RedisExpiryModuleOptions>({
+    moduleName: 'RedisExpiry',
+  })
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createRedisExpiryOptions')
+    .setExtras({ isGlobal: false }, (definition, { isGlobal }) => ({
+      ...definition,
+      global: isGlobal,
+    }))
+    .build();
+
+const RESOLVED_OPTIONS = Symbol('RedisExpiryResolvedOptions');
+
+/**
+ * Runs methods when Redis keys expire: import it once with `forRoot()` and decorate methods with
+ * `@OnKeyExpired`. Several `forRoot` with different connections work side by side; a handler
+ * belongs to the one that its own module imports, else to a global one, else to the nearest above.
+ *
+ * Lifecycle: handlers are listening when `app.init()` resolves, and none runs before every other
+ * module's `onApplicationBootstrap`. At shutdown it is the first to be destroyed: it stops
+ * listening and waits for what is in flight while every other provider still works; connections
+ * close in `onApplicationShutdown`.
+ */
+@Module({
+  imports: [DiscoveryModule],
+  providers: [
+    {
+      provide: RESOLVED_OPTIONS,
+      useFactory: resolveOptions,
+      inject: [MODULE_OPTIONS_TOKEN],
+    },
+    {
+      provide: RedisExpiryEngine,
+      useFactory: (options: ResolvedOptions) =>
+        new RedisExpiryEngine(options, new Logger(options.name)),
+      inject: [RESOLVED_OPTIONS],
+    },
+    RedisExpiryExplorer,
+    RedisExpirySubscriber,
+  ],
+  exports: [RedisExpirySubscriber],
+})
+export class RedisExpiryModule
+  extends ConfigurableModuleClass
+  implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown
+{
+  readonly #logger: Logger;
+
+  constructor(
+    @Inject(RESOLVED_OPTIONS) private readonly options: ResolvedOptions,
+    @Inject(RedisExpiryEngine) private readonly engine: RedisExpiryEngine,
+    @Inject(RedisExpiryExplorer) private readonly explorer: RedisExpiryExplorer,
+  ) {
+    super();
+    this.#logger = new Logger(options.name);
+    // Hooks run in the order of this number, the farthest first at start and the nearest first at
+    // shutdown: below all others, this module starts last and is destroyed first.
+    const module = explorer.ownModule();
+    if (module) module.distance = -1;
+  }
+
+  /** @throws RedisExpiryError while the module is created, when an option is not accepted */
+  static override forRoot(
+    options: RedisExpiryModuleOptions & { isGlobal?: boolean } = {},
+  ): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** @throws RedisExpiryError while the module is created, when an option is not accepted */
+  static override forRootAsync(
+    options: RedisExpiryModuleAsyncOptions,
+  ): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    const handlers = this.explorer.explore();
+    const wired = handlers.map(async (handler) => {
+      await this.engine.handle(handler);
+      const { name, glob } = handler;
+      this.#logger.log(`Mapped {${glob.pattern}, expired} to ${name}`);
+    });
+    if (this.options.target.lazyConnect) {
+      for (const each of wired)
+        each.catch((error: unknown) => this.#logger.error(reasonOf(error)));
+      await this.engine.start();
+    } else {
+      await Promise.all([this.engine.start(), ...wired]);
+    }
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.engine.drain();
+  }
+
+  onApplicationShutdown(): void {
+    this.engine.close();
+  }
+}

@@ -1,0 +1,109 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Observable, from, share, takeUntil } from 'rxjs';
+import { checkPattern } from './decorators/on-key-expired.decorator.js';
+import {
+  RedisExpiryError,
+  describeValue,
+} from './errors/redis-expiry.error.js';
+import { RedisGlob } from './handlers/redis-glob.js';
+import type {
+  KeyExpiredHandler,
+  OnKeyExpiredOptions,
+} from './interfaces/handler-options.interface.js';
+import type { KeyExpiredEvent } from './interfaces/key-expired-event.interface.js';
+import type {
+  ExpirySubscription,
+  RedisExpiryStatus,
+} from './interfaces/status.interface.js';
+import { resolveHandlerOptions } from './options.js';
+import { RedisExpiryEngine } from './redis-expiry.engine.js';
+
+/**
+ * Subscribes to expiries while the application runs, and tells how listening goes. May be used
+ * from any lifecycle hook on: what comes before `app.init()` has got that far connects by itself.
+ */
+@Injectable()
+export class RedisExpirySubscriber {
+  constructor(
+    @Inject(RedisExpiryEngine) private readonly engine: RedisExpiryEngine,
+  ) {}
+
+  /**
+   * Runs the handler for every key that expires and matches the pattern, as `@OnKeyExpired` does.
+   * Resolves once every node acknowledged the subscription.
+   * @throws RedisExpiryError `INVALID_PATTERN`, `INVALID_HANDLER`, `INVALID_OPTION_…`,
+   *   `SUBSCRIPTION_REFUSED` (nothing is left of it then), `CONNECT_FAILED`, `CLOSED`
+   */
+  async subscribe(
+    pattern: string,
+    handler: KeyExpiredHandler,
+    options: OnKeyExpiredOptions = {},
+  ): Promise<ExpirySubscription> {
+    checkPattern(pattern);
+    checkHandler(handler);
+    return this.engine.handle({
+      name: handler.name || 'subscribe()',
+      glob: new RedisGlob(pattern),
+      invoke: handler,
+      ...resolveHandlerOptions(options),
+    });
+  }
+
+  /**
+   * The expiries of keys that match the pattern. Subscribes with its first subscriber and
+   * unsubscribes with its last; errors if the subscription fails; completes at shutdown.
+   * @throws RedisExpiryError `INVALID_PATTERN`, at once
+   */
+  expirations(pattern: string): Observable<KeyExpiredEvent> {
+    checkPattern(pattern);
+    return new Observable<KeyExpiredEvent>((observer) => {
+      const subscribed = this.subscribe(pattern, (event) =>
+        observer.next(event),
+      );
+      subscribed.catch((error: unknown) => observer.error(error));
+      return () =>
+        void subscribed.then(
+          (subscription) => subscription.unsubscribe(),
+          () => undefined,
+        );
+    }).pipe(takeUntil(from(this.engine.draining)), share());
+  }
+
+  /**
+   * Calls back with `(pattern, channel, message)` for every message of any keyspace or keyevent
+   * channel, as `'__keyevent@0__:evicted'`. Keys are named as Redis knows them, `keyPrefix`
+   * included. With `notifications: 'ensure'` the flags that the pattern names are added: its channel
+   * family, and the class of an event that it names. Runs in the socket's callback: keep it quick.
+   * @throws RedisExpiryError as `subscribe`
+   */
+  async psubscribe(
+    channelPattern: string,
+    handler: (pattern: string, channel: string, message: string) => void,
+  ): Promise<ExpirySubscription> {
+    checkPattern(channelPattern, 'The channel pattern');
+    checkHandler(handler);
+    return this.engine.listen(channelPattern, handler);
+  }
+
+  /**
+   * Resolves when every node is listened to and its settings were looked at.
+   * @throws RedisExpiryError `SUBSCRIPTION_REFUSED`, `NOTIFICATIONS_MISSING`, `CONNECT_FAILED`, `CLOSED`
+   */
+  ready(): Promise<void> {
+    return this.engine.ready();
+  }
+
+  /** How listening and handling go, now. */
+  status(): RedisExpiryStatus {
+    return this.engine.status();
+  }
+}
+
+function checkHandler(handler: unknown): void {
+  if (typeof handler !== 'function') {
+    throw new RedisExpiryError(
+      'INVALID_HANDLER',
+      `The handler is ${describeValue(handler)}; accepted: a function.`,
+    );
+  }
+}
