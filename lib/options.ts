@@ -2,6 +2,7 @@ import {
   type ConnectionTarget,
   readConnectionOption,
 } from './connection/connection-option.js';
+import type { PunctualOptions } from './deadlines/node-deadlines.js';
 import {
   invalidOption,
   unavailableOption,
@@ -15,6 +16,8 @@ export interface ResolvedOptions {
   readonly target: ConnectionTarget;
   readonly namespace: string;
   readonly notifications: NotificationsMode;
+  /** Undefined: only what Redis announces by itself. */
+  readonly punctual: PunctualOptions | undefined;
   readonly concurrency: number;
   readonly queueLimit: number;
   readonly shutdownTimeout: number;
@@ -34,6 +37,7 @@ const OPTIONS = [
   'shutdownTimeout',
   'name',
 ];
+const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const HANDLER_OPTIONS = ['group', 'concurrency', 'retry'];
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -71,6 +75,7 @@ export function resolveOptions(
     target: readConnectionOption(given.connection),
     namespace,
     notifications,
+    punctual: resolvePunctual(given.punctual),
     concurrency: count('concurrency', given.concurrency, 100),
     queueLimit: count('queueLimit', given.queueLimit, 500_000),
     shutdownTimeout,
@@ -92,15 +97,41 @@ export function resolveHandlerOptions(options: OnKeyExpiredOptions = {}): {
 }
 
 function refuseUnavailable(options: RedisExpiryModuleOptions): void {
-  const { group, retry, leaseDuration, punctual } = options;
+  const { group, retry, leaseDuration } = options;
   if (group !== undefined)
     throw unavailableOption('group', group, 'leave it out for broadcast');
   if (retry !== undefined)
     throw unavailableOption('retry', retry, 'leave it out');
   if (leaseDuration !== undefined)
     throw unavailableOption('leaseDuration', leaseDuration, 'leave it out');
-  if (punctual !== undefined && punctual !== false)
-    throw unavailableOption('punctual', punctual, 'leave it out or say false');
+}
+
+function resolvePunctual(
+  punctual: RedisExpiryModuleOptions['punctual'],
+): PunctualOptions | undefined {
+  if (punctual === false) return undefined;
+  const given = punctual === undefined || punctual === true ? {} : punctual;
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw invalidOption(
+      'punctual',
+      punctual,
+      'true, false, or { scanInterval, scanCount }',
+    );
+  }
+  checkNames(given, PUNCTUAL_OPTIONS, 'punctual');
+  const { scanInterval = 600_000 } = given;
+  if (
+    typeof scanInterval !== 'number' ||
+    !(scanInterval >= 1_000 && scanInterval <= LONGEST_TIMER)
+  ) {
+    throw invalidOption(
+      'punctual.scanInterval',
+      scanInterval,
+      `milliseconds from 1000 to ${LONGEST_TIMER}`,
+    );
+  }
+  const scanCount = count('punctual.scanCount', given.scanCount, 1_000);
+  return { scanInterval, scanCount };
 }
 
 function checkNames(

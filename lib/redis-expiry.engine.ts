@@ -1,7 +1,9 @@
 import { RedisExpiryError, reasonOf } from './errors/redis-expiry.error.js';
+import { NodeDeadlines } from './deadlines/node-deadlines.js';
 import { newCounters } from './handlers/counters.js';
 import { Dispatcher } from './handlers/dispatcher.js';
 import type { ExpiryHandler } from './handlers/expiry.js';
+import { LatenessWindow } from './handlers/lateness-window.js';
 import type {
   ExpirySubscription,
   RedisExpiryStatus,
@@ -27,6 +29,7 @@ export class RedisExpiryEngine {
   /** Resolves when shutdown begins. */
   readonly draining: Promise<void>;
   readonly #counters = newCounters();
+  readonly #lateness = new LatenessWindow();
   readonly #topology: Topology;
   readonly #listener: KeyspaceListener;
   readonly #dispatcher: Dispatcher;
@@ -40,12 +43,16 @@ export class RedisExpiryEngine {
     private readonly options: ResolvedOptions,
     private readonly log: Log,
   ) {
-    const { target, name, namespace } = options;
+    const { target, name, namespace, punctual } = options;
     this.draining = new Promise((resolve) => (this.#beginDraining = resolve));
     this.#topology = target.isCluster
       ? new ClusterTopology(target, name, log)
       : new StandaloneTopology(target, name, log);
-    const registry = new SubscriptionRegistry({ ...target, namespace });
+    const registry = new SubscriptionRegistry({
+      ...target,
+      namespace,
+      hints: punctual !== undefined,
+    });
     this.#listener = new KeyspaceListener(
       this.#topology,
       registry,
@@ -55,6 +62,15 @@ export class RedisExpiryEngine {
         ownPrefix: `${target.keyPrefix}${namespace}:`,
       },
       log,
+      punctual &&
+        (({ commands }) =>
+          new NodeDeadlines(
+            commands,
+            target.isCluster,
+            registry,
+            punctual,
+            log,
+          )),
     );
     this.#dispatcher = new Dispatcher(
       options,
@@ -74,7 +90,7 @@ export class RedisExpiryEngine {
     return this.#started;
   }
 
-  /** Resolves when every node is listened to. Rejects as `start` does, but waits as long as it takes. */
+  /** Resolves when every node is listened to and the first scan is done. Rejects as `start`, but waits as long as it takes. */
   async ready(): Promise<void> {
     await this.start();
     await this.#listener.ready();
@@ -87,7 +103,11 @@ export class RedisExpiryEngine {
       pattern,
       {
         pattern,
-        onExpiry: (expiry) => this.#dispatcher.offer(handler, expiry),
+        onExpiry: (expiry) => {
+          if (expiry.lateness !== undefined)
+            this.#lateness.add(expiry.lateness);
+          this.#dispatcher.offer(handler, expiry);
+        },
       },
       () => this.#dispatcher.remove(handler),
     );
@@ -124,6 +144,7 @@ export class RedisExpiryEngine {
     return {
       nodes: this.#listener.nodes,
       counters: { ...this.#counters },
+      lateness: this.#lateness.status,
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
     };
@@ -146,7 +167,9 @@ export class RedisExpiryEngine {
   async #start(): Promise<void> {
     if (this.#closed)
       throw new RedisExpiryError('CLOSED', 'The module was shut down.');
-    const listening = this.#listener.start().then(() => this.#listener.ready());
+    const listening = this.#listener
+      .start()
+      .then(() => this.#listener.listening());
     if (this.options.target.lazyConnect) {
       // Nobody waits: what goes wrong is in the log and in status(), and is tried again.
       listening.catch((error: unknown) => this.log.error(reasonOf(error)));

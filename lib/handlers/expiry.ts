@@ -9,6 +9,9 @@ export interface Expiry {
   readonly key: Buffer;
   readonly database: number;
   readonly source: KeyExpiredEvent['source'];
+  /** When its time to live ran out, and ms from then to the detection, where that is known. */
+  readonly deadline?: Date;
+  readonly lateness?: number;
 }
 
 /** One method or function that runs for the keys that match one pattern. */
@@ -36,6 +39,10 @@ export function toEvent(
     pattern: handler.glob.pattern,
     captures: handler.glob.captures(keyBuffer) ?? [],
     database: expiry.database,
+    ...(expiry.deadline && {
+      deadline: expiry.deadline,
+      lateness: expiry.lateness!,
+    }),
     source: expiry.source,
     attempt: 1,
   };

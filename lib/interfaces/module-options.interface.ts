@@ -26,7 +26,16 @@ export interface RedisExpiryModuleOptions {
    * @default 'ensure'
    */
   notifications?: NotificationsMode;
-  /** On-time delivery. This version offers `false` only, and refuses the rest with `UNAVAILABLE_OPTION_PUNCTUAL`. */
+  /**
+   * On-time delivery: the module learns each matching key's deadline and touches the key when it is
+   * due, so that Redis expires it at that millisecond and not when its sampling gets there. `false`:
+   * only Redis's own notifications, as late as they come.
+   *
+   * - `scanInterval`: milliseconds between two scans that find what no event told of, from 1000 on.
+   *   @default 600_000
+   * - `scanCount`: keys that one step of a scan looks at, from 1 on. @default 1_000
+   * @default true
+   */
   punctual?: boolean | { scanInterval?: number; scanCount?: number };
   /** Handlers running at once in this instance: a whole number from 1 on. @default 100 */
   concurrency?: number;

@@ -1,4 +1,5 @@
 import type { ExpiryCounters } from '../handlers/counters.js';
+import type { LatenessStatus } from '../handlers/lateness-window.js';
 import type { NodeStatus } from '../keyspace/node-listener.js';
 
 /** What `RedisExpirySubscriber.status()` tells: plain data, a copy. */
@@ -7,6 +8,8 @@ export interface RedisExpiryStatus {
   readonly nodes: readonly NodeStatus[];
   /** At any moment: received = handled + failed + superseded + dropped + queued + running. */
   readonly counters: Readonly<ExpiryCounters>;
+  /** How late the newest 10,000 events were detected, of those whose deadline was known. */
+  readonly lateness: LatenessStatus;
   /** Events that wait for their handler. */
   readonly queued: number;
   /** Events that are being handled. */

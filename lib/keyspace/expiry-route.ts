@@ -1,43 +1,71 @@
 import type { ChannelKind } from './channels.js';
+import type { ExpiryTiming, NodeObserver } from './node-observer.js';
 import type { SelfTest } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
 const EXPIRED = Buffer.from('expired');
+const NEW = Buffer.from('new');
+const EXPIRE = Buffer.from('expire');
 
 /**
- * Sorts what one node's connection hears: expiries, other messages that users subscribed to, and
- * the self-test's. Runs in the socket's callback: O(1) for a keyspace message.
+ * Sorts what one node's connection hears: expiries, hints of keys that may have a new deadline,
+ * other messages that users subscribed to, and the self-test's. Runs in the socket's callback: O(1)
+ * for a keyspace message.
  */
 export class ExpiryRoute {
   /** The families on which expiries are listened for. On both, an expiry is still handed on once. */
   kinds: ReadonlySet<ChannelKind> = new Set();
-  #lastKeyspaceKey: Buffer | undefined;
+  /** The newest expiry heard on a keyspace channel: the same may follow for another pattern, or by keyevent. */
+  #last: { key: Buffer; timing: ExpiryTiming | undefined } | undefined;
 
   constructor(
     private readonly registry: SubscriptionRegistry,
     private readonly selfTest: SelfTest,
+    private readonly observer: NodeObserver | undefined,
   ) {}
 
   /** Takes one message, with the channel or pattern by which it was subscribed to. */
   take(subscribed: string, channel: Buffer, message: Buffer): void {
     this.selfTest.hear(subscribed, message);
     this.registry.routeMessage(subscribed, channel, message);
-    if (subscribed === this.registry.expiredChannel) {
-      if (this.kinds.has('keyevent')) this.#takeKeyevent(message);
-    } else if (
-      message.length === EXPIRED.length &&
-      this.kinds.has('keyspace') &&
-      message.equals(EXPIRED)
-    ) {
-      const key = this.registry.routeKeyspaceExpiry(subscribed, channel);
-      if (this.kinds.size > 1) this.#lastKeyspaceKey = key;
+    const { expiredChannel, newChannel, expireChannel } = this.registry;
+    switch (subscribed) {
+      case expiredChannel:
+      case newChannel:
+      case expireChannel:
+        if (this.kinds.has('keyevent') && this.registry.matches(message))
+          this.#takeKeyevent(subscribed, message);
+        break;
+      default:
+        if (this.kinds.has('keyspace'))
+          this.#takeKeyspace(subscribed, channel, message);
     }
   }
 
-  /** Redis announces an expiry on the keyspace channel first and on the keyevent channel right after. */
-  #takeKeyevent(key: Buffer): void {
-    const announced = this.#lastKeyspaceKey;
-    this.#lastKeyspaceKey = undefined;
-    if (!announced?.equals(key)) this.registry.routeKeyeventExpiry(key);
+  #takeKeyspace(subscribed: string, channel: Buffer, event: Buffer): void {
+    const key = this.registry.keyOf(subscribed, channel);
+    if (!key) return;
+    if (event.equals(EXPIRED)) {
+      if (!this.#last?.key.equals(key))
+        this.#last = { key, timing: this.observer?.expired(key) };
+      this.registry.routeKeyspaceExpiry(subscribed, key, this.#last.timing);
+      return;
+    }
+    this.#last = undefined;
+    if (event.equals(NEW)) this.observer?.created(key);
+    else if (event.equals(EXPIRE)) this.observer?.renewed(key);
+  }
+
+  #takeKeyevent(subscribed: string, key: Buffer): void {
+    if (subscribed === this.registry.newChannel) this.observer?.created(key);
+    else if (subscribed === this.registry.expireChannel)
+      this.observer?.renewed(key);
+    else {
+      // Redis announces it on the keyspace channel first and on the keyevent channel right after.
+      const known = this.#last?.key.equals(key);
+      this.#last = undefined;
+      if (!known)
+        this.registry.routeKeyeventExpiry(key, this.observer?.expired(key));
+    }
   }
 }

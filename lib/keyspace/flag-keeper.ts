@@ -2,7 +2,7 @@ import type { CommandClient } from '../connection/command-client.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { type NeededFlags, NotificationFlags } from './notification-flags.js';
-import { isReplyError } from './redis-node.js';
+import { isForbidden, isReplyError } from './redis-node.js';
 
 /** What the module does about `notify-keyspace-events`: see `RedisExpiryModuleOptions.notifications`. */
 export type NotificationsMode = 'ensure' | 'verify' | 'off';
@@ -16,6 +16,9 @@ const PARAMETER = 'notify-keyspace-events';
  * and `off` never writes at all. Merging is not atomic in Redis: the value is read back.
  */
 export class FlagKeeper {
+  /** Letters that the server turned out not to know. */
+  readonly #unknown = new Set<string>();
+
   constructor(
     private readonly mode: NotificationsMode,
     private readonly commands: CommandClient,
@@ -39,38 +42,55 @@ export class FlagKeeper {
     }
   }
 
-  /**
-   * Adds what is missing, and returns the flags as they are then. `hidden` tells which classes are
-   * on that the server does not print: it is asked for only where writing could drop one.
-   */
+  /** The letter that would make the server announce keys that are created, if it lacks and knows one. */
+  lacking(flags: NotificationFlags, needed: NeededFlags): string {
+    if (!needed.hints || flags.has('n')) return '';
+    if (!this.#unknown.has('n')) return 'n';
+    return flags.has('g') || this.#unknown.has('g') ? '' : 'g';
+  }
+
+  /** Adds what is missing, and what is lacking if the server knows it. Returns the flags as they are then. */
   async complete(
     flags: NotificationFlags,
     needed: NeededFlags,
-    hidden: () => Promise<string>,
   ): Promise<NotificationFlags> {
-    const missing = flags.missing(needed);
-    if (this.mode !== 'ensure' || missing === '') return flags;
-    const kept = flags.hides ? await hidden() : '';
-    // Some servers know the family E only.
-    const attempts = [missing, missing.replace('K', 'E')];
-    for (const letters of new Set(attempts)) {
-      try {
-        const value = flags.plus(kept + letters);
-        await this.commands.run((redis) =>
-          redis.config('SET', PARAMETER, value),
-        );
-        this.log.log(
-          `${this.address}: ${PARAMETER} was "${flags.text}", set to "${value}"`,
-        );
-        break;
-      } catch (error) {
-        if (!isReplyError(error)) throw error;
-        this.log.debug(
-          `${this.address}: CONFIG SET ${PARAMETER} was refused: ${reasonOf(error)}`,
-        );
+    let missing = flags.missing(needed);
+    for (;;) {
+      const lacking = this.lacking(flags, needed);
+      if (this.mode !== 'ensure' || missing + lacking === '') return flags;
+      const wanted = flags.plus(missing + lacking);
+      const refusal = await this.#write(flags, wanted);
+      if (!refusal) {
+        const text = (await this.read())?.text ?? '';
+        return wanted.hides ? wanted.plus(text) : new NotificationFlags(text);
       }
+      if (isForbidden(refusal)) return flags;
+      // An older server, or another kind: it rejects the whole for one letter that it does not know.
+      if (lacking !== '') this.#unknown.add(lacking);
+      else if (missing.includes('K')) missing = missing.replace('K', 'E');
+      else return flags;
     }
-    return (await this.read()) ?? flags;
+  }
+
+  async #write(
+    from: NotificationFlags,
+    to: NotificationFlags,
+  ): Promise<Error | undefined> {
+    try {
+      await this.commands.run((redis) =>
+        redis.config('SET', PARAMETER, to.text),
+      );
+      this.log.log(
+        `${this.address}: ${PARAMETER} was "${from.text}", set to "${to.text}"`,
+      );
+      return undefined;
+    } catch (error) {
+      if (!isReplyError(error)) throw error;
+      this.log.debug(
+        `${this.address}: CONFIG SET ${PARAMETER} ${to.text} was refused: ${reasonOf(error)}`,
+      );
+      return error;
+    }
   }
 }
 

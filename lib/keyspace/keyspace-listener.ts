@@ -5,6 +5,8 @@ import {
   NodeListener,
   type NodeStatus,
 } from './node-listener.js';
+import type { NodeObserver } from './node-observer.js';
+import type { RedisNode } from './redis-node.js';
 import { Signal } from './signal.js';
 import type {
   Interest,
@@ -34,13 +36,14 @@ export class KeyspaceListener {
     private readonly registry: SubscriptionRegistry,
     private readonly options: ListenerOptions,
     private readonly log: Log,
+    private readonly observe?: (node: RedisNode) => NodeObserver,
   ) {}
 
   get nodes(): NodeStatus[] {
     return [...this.#listeners.values()].map((listener) => listener.status);
   }
 
-  /** Begins to listen. Resolves when the nodes are known; `ready` tells when they are listened to. */
+  /** Begins to listen. Resolves when the nodes are known; `listening` tells when they are listened to. */
   async start(): Promise<void> {
     await this.topology.start(() => this.#follow());
   }
@@ -49,12 +52,21 @@ export class KeyspaceListener {
    * Resolves when every node is listened to. Rejects with `SUBSCRIPTION_REFUSED`; where flags are
    * only verified, with `NOTIFICATIONS_MISSING`; with `CONNECT_FAILED` where no later try can help.
    */
-  async ready(): Promise<void> {
+  async listening(): Promise<void> {
     while (this.#listeners.size === 0 && !this.#closed)
       await this.#changed.next();
     for (const listener of this.#listeners.values()) {
       while (!this.#isReady(listener.status)) await listener.changed();
     }
+  }
+
+  /** As `listening`, and every node's observer is ready. */
+  async ready(): Promise<void> {
+    await this.listening();
+    for (const { observer } of this.#listeners.values())
+      await observer?.ready();
+    if (this.#closed)
+      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
 
   /** Subscribes on every node. Rejects with `SUBSCRIPTION_REFUSED`, and then nothing is left of it. */
@@ -101,7 +113,13 @@ export class KeyspaceListener {
     for (const [address, node] of nodes) {
       if (this.#listeners.has(address)) continue;
       const { registry, options, log } = this;
-      const listener = new NodeListener(node, registry, options, log);
+      const listener = new NodeListener(
+        node,
+        registry,
+        options,
+        log,
+        this.observe?.(node),
+      );
       this.#listeners.set(address, listener);
       listener.start();
     }

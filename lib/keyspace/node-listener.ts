@@ -3,6 +3,7 @@ import type { Log } from '../log.js';
 import { FlagKeeper, type NotificationsMode } from './flag-keeper.js';
 import { GapLog, type ListeningGap } from './gap.js';
 import { ListenerSession } from './listener-session.js';
+import type { DeadlineStatus, NodeObserver } from './node-observer.js';
 import { NodeSetup, type SetupReport, type SetupResult } from './node-setup.js';
 import type { RedisNode } from './redis-node.js';
 import { Signal } from './signal.js';
@@ -22,7 +23,8 @@ export type ListenerState =
   'connecting' | 'subscribing' | 'listening' | 'refused' | 'deaf' | 'closed';
 
 /** One node as its listener sees it. */
-export interface NodeStatus extends Partial<SetupReport> {
+export interface NodeStatus
+  extends Partial<SetupReport>, Partial<DeadlineStatus> {
   readonly address: string;
   readonly state: ListenerState;
   /** Patterns and channel patterns whose subscription Redis acknowledged. */
@@ -81,6 +83,7 @@ export class NodeListener {
     registry: SubscriptionRegistry,
     private readonly options: ListenerOptions,
     log: Log,
+    readonly observer?: NodeObserver,
   ) {
     this.#gaps = new GapLog(node.address, log);
     const keeper = new FlagKeeper(
@@ -89,7 +92,7 @@ export class NodeListener {
       node.address,
       log,
     );
-    this.#setup = new NodeSetup(node, registry, keeper, options, log);
+    this.#setup = new NodeSetup(node, registry, keeper, options, log, observer);
   }
 
   get status(): NodeStatus {
@@ -103,6 +106,7 @@ export class NodeListener {
       })),
       gaps: this.#gaps.count,
       ...this.#report,
+      ...this.observer?.status,
       ...(this.#gaps.last && { lastGap: this.#gaps.last }),
       ...(this.#lastError !== undefined && { lastError: this.#lastError }),
     };
@@ -152,6 +156,7 @@ export class NodeListener {
   /** Stops listening and closes the connection. */
   close(): void {
     this.#enter('closed');
+    this.observer?.close();
     this.#session?.close();
     this.#endPause?.();
   }
@@ -231,16 +236,19 @@ export class NodeListener {
   #judge(result: SetupResult, since: number): void {
     if (!result.announced) {
       this.#gaps.begin(since, 'the server does not announce expiries');
+      this.observer?.lost();
       this.#enter('deaf');
       return;
     }
     if (result.missedSince !== undefined)
       this.#gaps.begin(result.missedSince, 'notification flags were missing');
     this.#gaps.end();
+    this.observer?.listening();
     this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
   }
 
   #lose(reason: string, proof: number | undefined): void {
+    this.observer?.lost();
     this.#session = undefined;
     this.#served = new Set();
     this.#refused = new Map();

@@ -5,8 +5,9 @@ import type { ChannelKind } from './channels.js';
 import { ExpiryRoute } from './expiry-route.js';
 import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
 import type { ListenerSession } from './listener-session.js';
-import { type NeededFlags, NotificationFlags } from './notification-flags.js';
+import type { NeededFlags, NotificationFlags } from './notification-flags.js';
 import type { ListenerOptions } from './node-listener.js';
+import type { NodeObserver } from './node-observer.js';
 import { type RedisNode, isReplyError } from './redis-node.js';
 import { SelfTest, type SelfTestResult } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
@@ -54,23 +55,27 @@ export class NodeSetup {
     private readonly keeper: FlagKeeper,
     private readonly options: ListenerOptions,
     private readonly log: Log,
+    observer: NodeObserver | undefined,
   ) {
     this.#selfTest = new SelfTest(options.database, options.ownPrefix);
-    this.route = new ExpiryRoute(registry, this.#selfTest);
+    this.route = new ExpiryRoute(registry, this.#selfTest, observer);
   }
 
   /** `test`: look anew whether expiries are heard. Rejects when a connection is lost. */
   async apply(session: ListenerSession, test: boolean): Promise<SetupResult> {
     const lookedAt = Date.now();
+    if (test) this.#tested = undefined;
     const needed = this.registry.neededFlags();
-    const found = await this.keeper.read();
-    let flags = found;
-    let refused = await this.#subscribe(session, this.#expected(found, needed));
-    const missing = found?.missing(needed) ?? '';
-    if (found && missing !== '') {
-      const hidden = async (): Promise<string> =>
-        (await this.#test(session, true)).hiddenClasses;
-      flags = await this.keeper.complete(found, needed, hidden);
+    let flags = await this.keeper.read();
+    let refused = await this.#subscribe(session, this.#expected(flags, needed));
+    const missing = flags?.missing(needed) ?? '';
+    if (flags && missing + this.keeper.lacking(flags, needed) !== '') {
+      // What the server does not print must not be dropped by writing.
+      if (flags.hides)
+        flags = flags.plus((await this.#test(session)).hiddenClasses);
+      const completed = await this.keeper.complete(flags, needed);
+      if (completed !== flags) this.#tested = undefined;
+      flags = completed;
       refused = await this.#subscribe(session, chooseChannels(flags), flags);
     }
     if (this.options.notifications !== 'off')
@@ -96,9 +101,7 @@ export class NodeSetup {
   ): ReadonlySet<ChannelKind> {
     if (!flags || this.options.notifications !== 'ensure')
       return chooseChannels(flags);
-    return chooseChannels(
-      new NotificationFlags(flags.plus(flags.missing(needed))),
-    );
+    return chooseChannels(flags.plus(flags.missing(needed)));
   }
 
   /** Subscribes on the channels of some families; on the other one where the ACL refuses the first. */
@@ -135,24 +138,20 @@ export class NodeSetup {
     flags: NotificationFlags | undefined,
     refused: ReadonlyMap<string, string>,
   ): Promise<ReadonlyMap<string, string>> {
-    const { heardOn } = await this.#test(session, test || !this.#tested);
+    const { heardOn } = await this.#test(session);
     if (test) this.#role = await this.#readRole();
     if (flags || heardOn.size === 0) return refused;
     return this.#subscribe(session, chooseHeard(heardOn));
   }
 
-  async #test(
-    session: ListenerSession,
-    anew: boolean,
-  ): Promise<SelfTestResult> {
-    if (anew || !this.#tested) {
-      const keep = this.registry.channels(this.route.kinds).keys();
-      this.#tested = await this.#selfTest.run(
-        session,
-        keep,
-        this.node.commands,
-      );
-    }
+  /** What the newest self-test showed; runs one if there is none. */
+  async #test(session: ListenerSession): Promise<SelfTestResult> {
+    const keep = this.registry.channels(this.route.kinds).keys();
+    this.#tested ??= await this.#selfTest.run(
+      session,
+      keep,
+      this.node.commands,
+    );
     return this.#tested;
   }
 

@@ -17,6 +17,8 @@ export interface NeededFlags {
   readonly letters: ReadonlySet<string>;
   /** Either channel family will do; `K` is added where there is neither. */
   readonly anyFamily: boolean;
+  /** Keys that are created should be announced: `n`, or where the server does not know it, `g`. */
+  readonly hints: boolean;
 }
 
 /** A value of `notify-keyspace-events`, compared as a set: Redis prints it in an order of its own. */
@@ -58,8 +60,8 @@ export class NotificationFlags {
     return missing.join('');
   }
 
-  /** The value that adds letters and drops none. */
-  plus(letters: string): string {
-    return [...new Set(this.text + letters)].join('');
+  /** These flags and some letters more; none is dropped. */
+  plus(letters: string): NotificationFlags {
+    return new NotificationFlags([...new Set(this.text + letters)].join(''));
   }
 }

@@ -7,6 +7,7 @@ import {
   keyspaceChannel,
   needsOfChannel,
 } from './channels.js';
+import type { ExpiryTiming } from './node-observer.js';
 import type { NeededFlags } from './notification-flags.js';
 
 /** Is told of every expiry of a key that matches a pattern. Must be quick, and must not throw. */
@@ -33,6 +34,8 @@ export interface RegistryOptions {
   readonly database: number;
   readonly keyPrefix: string;
   readonly namespace: string;
+  /** Listen for keys that are created or given a deadline, too. */
+  readonly hints: boolean;
 }
 
 /**
@@ -41,6 +44,8 @@ export interface RegistryOptions {
  */
 export class SubscriptionRegistry {
   readonly expiredChannel: string;
+  readonly newChannel: string;
+  readonly expireChannel: string;
   readonly #expiries = new Map<string, ExpiryPattern>();
   readonly #expiryByChannel = new Map<string, ExpiryPattern>();
   readonly #messages = new Map<string, Set<MessageSink>>();
@@ -51,6 +56,8 @@ export class SubscriptionRegistry {
   constructor(private readonly options: RegistryOptions) {
     const { database, keyPrefix, namespace } = options;
     this.expiredChannel = keyeventChannel(database, 'expired');
+    this.newChannel = keyeventChannel(database, 'new');
+    this.expireChannel = keyeventChannel(database, 'expire');
     this.#prefix = Buffer.from(keyPrefix);
     this.#ownPrefix = Buffer.from(`${keyPrefix}${namespace}:`);
     this.#keyOffset = keyspaceChannel(database, '').length;
@@ -94,14 +101,38 @@ export class SubscriptionRegistry {
     this.#expiryByChannel.delete(entry.channel);
   }
 
-  /** Every channel to subscribe to, with the text under which users know it. */
+  /** The patterns of expiries as globs of Redis's, `keyPrefix` included. */
+  redisPatterns(): string[] {
+    const prefix = escapeGlob(this.options.keyPrefix);
+    return [...this.#expiries.keys()].map((pattern) => prefix + pattern);
+  }
+
+  /** Whether somebody asks for the expiry of a key. */
+  matches(redisKey: Buffer): boolean {
+    if (this.#isOwn(redisKey) || !startsWith(redisKey, this.#prefix))
+      return false;
+    const key = redisKey.subarray(this.#prefix.length);
+    for (const { glob } of this.#expiries.values())
+      if (glob.test(key)) return true;
+    return false;
+  }
+
+  /** Every channel to subscribe to, with the texts under which users know it; none for one that only helps. */
   channels(kinds: ReadonlySet<ChannelKind>): Map<string, string[]> {
     const wanted = new Map<string, string[]>();
-    const want = (channel: string, text: string): void => {
-      const texts = wanted.get(channel);
-      if (!texts) wanted.set(channel, [text]);
-      else if (!texts.includes(text)) texts.push(text);
+    const want = (channel: string, text?: string): void => {
+      const texts = wanted.get(channel) ?? [];
+      wanted.set(channel, texts);
+      if (text !== undefined && !texts.includes(text)) texts.push(text);
     };
+    if (
+      this.options.hints &&
+      this.#expiries.size > 0 &&
+      kinds.has('keyevent')
+    ) {
+      want(this.newChannel);
+      want(this.expireChannel);
+    }
     for (const [pattern, { channel }] of this.#expiries) {
       if (kinds.has('keyspace')) want(channel, pattern);
       if (kinds.has('keyevent')) want(this.expiredChannel, pattern);
@@ -119,24 +150,34 @@ export class SubscriptionRegistry {
       if (needs?.eventClass) letters.add(needs.eventClass);
       for (const family of needs?.families ?? []) letters.add(family);
     }
-    return { letters, anyFamily: true };
+    return { letters, anyFamily: true, hints: this.options.hints };
   }
 
-  /** Hands an expiry, heard on a keyspace channel, to whoever subscribed by it. Returns the key, if that is what it was. */
-  routeKeyspaceExpiry(subscribed: string, channel: Buffer): Buffer | undefined {
-    const entry = this.#expiryByChannel.get(subscribed);
-    if (!entry) return undefined;
+  /** The key that a keyspace channel names, if an expiry pattern is subscribed to by it. */
+  keyOf(subscribed: string, channel: Buffer): Buffer | undefined {
+    if (!this.#expiryByChannel.has(subscribed)) return undefined;
     const redisKey = channel.subarray(this.#keyOffset);
-    if (!this.#isOwn(redisKey)) this.#deliver(entry, redisKey);
-    return redisKey;
+    return this.#isOwn(redisKey) ? undefined : redisKey;
+  }
+
+  /** Hands an expiry, heard on a keyspace channel, to whoever subscribed by it. */
+  routeKeyspaceExpiry(
+    subscribed: string,
+    redisKey: Buffer,
+    timing: ExpiryTiming | undefined,
+  ): void {
+    const entry = this.#expiryByChannel.get(subscribed);
+    if (entry) this.#deliver(entry, redisKey, timing);
   }
 
   /** Hands an expiry, heard on the keyevent channel, to every pattern that the key matches. */
-  routeKeyeventExpiry(redisKey: Buffer): void {
-    if (this.#isOwn(redisKey) || !startsWith(redisKey, this.#prefix)) return;
+  routeKeyeventExpiry(
+    redisKey: Buffer,
+    timing: ExpiryTiming | undefined,
+  ): void {
     const key = redisKey.subarray(this.#prefix.length);
     for (const entry of this.#expiries.values())
-      if (entry.glob.test(key)) this.#deliver(entry, redisKey);
+      if (entry.glob.test(key)) this.#deliver(entry, redisKey, timing);
   }
 
   /** Hands a message to whoever subscribed to its channel pattern by `psubscribe`. */
@@ -147,8 +188,13 @@ export class SubscriptionRegistry {
     for (const sink of sinks) sink(subscribed, channelText, text);
   }
 
-  #deliver(entry: ExpiryPattern, redisKey: Buffer): void {
+  #deliver(
+    entry: ExpiryPattern,
+    redisKey: Buffer,
+    timing: ExpiryTiming | undefined,
+  ): void {
     const expiry: Expiry = {
+      ...timing,
       redisKey,
       key: redisKey.subarray(this.#prefix.length),
       database: this.options.database,

@@ -1,0 +1,145 @@
+import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
+import type { TtlReader } from './ttl-reader.js';
+
+/** Keys whose time to live is read in one round trip. */
+const BATCH = 500;
+/** Ms after which a new key without a deadline is looked at again: HSET, then EXPIRE. */
+const SECOND_LOOKS = [10, 100, 1_000, 10_000];
+/** Keys that may wait for a look. */
+const MOST_WAITING = 200_000;
+/** `expire` events whose key is read anew, in a second. */
+const MOST_RENEWALS = 10_000;
+
+export interface EnrolmentOptions {
+  readonly index: DeadlineIndex;
+  readonly reader: Pick<TtlReader, 'read'>;
+  /** Keys were enrolled; the soonest of their deadlines. */
+  readonly onEnrolled: (soonest: number) => void;
+  /** Too much came at once to look at each key: a scan has to find what was left out. */
+  readonly onOverflow: () => void;
+  /** A look failed: a scan has to find these keys. */
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Learns deadlines from what Redis announces: reads the time to live of keys that were created or
+ * given one, in batches, and enrols them.
+ *
+ * States: paused (at first) ⇄ running. Paused, hints are ignored: a scan follows every pause.
+ *
+ * Guarantees: a hint is O(1); what waits is bounded, and what is left out is made up for by a scan.
+ */
+export class Enrolment {
+  /** Keys to look at, and how many looks they had. */
+  #waiting = new Map<string, number>();
+  #running = false;
+  #busy = false;
+  #scheduled = false;
+  #renewals = 0;
+  #renewalsSince = 0;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  /** Keys that wait for their next look, by the looks they had. */
+  readonly #later = SECOND_LOOKS.map((): string[] => []);
+
+  constructor(private readonly options: EnrolmentOptions) {}
+
+  resume(): void {
+    this.#running = true;
+  }
+
+  pause(): void {
+    this.#running = false;
+    this.#waiting.clear();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    for (const keys of this.#later) keys.length = 0;
+  }
+
+  /** A key was created: it may have a deadline now, or be given one in a moment. */
+  created(key: Buffer): void {
+    if (!this.#running) return;
+    if (this.#waiting.size >= MOST_WAITING) this.options.onOverflow();
+    else this.#await(key.toString('latin1'), 0);
+  }
+
+  /** A key was given a deadline. Above a rate that is left to the scan. */
+  renewed(key: Buffer): void {
+    if (!this.#running || this.#waiting.size >= MOST_WAITING) return;
+    const now = Date.now();
+    if (Math.abs(now - this.#renewalsSince) >= 1_000) {
+      this.#renewalsSince = now;
+      this.#renewals = 0;
+    }
+    if (++this.#renewals > MOST_RENEWALS) return;
+    this.#await(key.toString('latin1'), SECOND_LOOKS.length);
+  }
+
+  #await(key: string, looks: number): void {
+    this.#waiting.set(key, looks);
+    if (this.#scheduled || this.#busy) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      void this.#lookAtWaiting();
+    });
+  }
+
+  async #lookAtWaiting(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      while (this.#running && this.#waiting.size > 0) {
+        const batch = [...take(this.#waiting, BATCH)];
+        await this.#lookAt(batch);
+      }
+    } catch (error) {
+      this.options.onError(error);
+      if (this.#running) this.options.onOverflow();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async #lookAt(batch: readonly [key: string, looks: number][]): Promise<void> {
+    const keys = batch.map(([key]) => Buffer.from(key, 'latin1'));
+    const { now, ttls } = await this.options.reader.read(keys);
+    const entries: DeadlineEntry[] = [];
+    let soonest = Infinity;
+    batch.forEach(([key, looks], i) => {
+      const ttl = ttls[i]!;
+      if (ttl >= 0) {
+        entries.push({ key: keys[i]!, at: now + ttl });
+        soonest = Math.min(soonest, now + ttl);
+      } else if (ttl === -1) this.#lookAgain(key, looks);
+    });
+    if (entries.length === 0 || !this.#running) return;
+    await this.options.index.enrol(entries);
+    this.options.onEnrolled(soonest);
+  }
+
+  #lookAgain(key: string, looks: number): void {
+    const delay = SECOND_LOOKS[looks];
+    const later = this.#later[looks];
+    if (delay === undefined || !later || !this.#running) return;
+    if (later.length >= MOST_WAITING) {
+      this.options.onOverflow();
+      return;
+    }
+    later.push(key);
+    if (later.length > 1) return;
+    // One timer for all that come until it goes off: some wait a little less.
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      for (const waiting of later.splice(0)) this.#await(waiting, looks + 1);
+    }, delay).unref();
+    this.#timers.add(timer);
+  }
+}
+
+function* take<K, V>(map: Map<K, V>, count: number): Generator<[K, V]> {
+  for (const entry of map) {
+    if (count-- <= 0) return;
+    map.delete(entry[0]);
+    yield entry;
+  }
+}

@@ -1,0 +1,150 @@
+import type { Redis } from 'ioredis';
+import type { CommandClient } from '../connection/command-client.js';
+import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
+import type { DeadlineEntry } from './deadline-index.js';
+import type { RedisClock } from './redis-clock.js';
+import { READ_TTLS } from './scripts/read-ttls.lua.js';
+import { SCAN_TTLS } from './scripts/scan-ttls.lua.js';
+
+/** When some keys run out: `now` in epoch ms by Redis's clock, and each key's PTTL (-1 none, -2 gone). */
+export interface Ttls {
+  readonly now: number;
+  readonly ttls: readonly number[];
+}
+
+/** One page of a scan. */
+export interface ScanPage {
+  /** Where to go on; `'0'` at the end. */
+  readonly cursor: string;
+  readonly entries: DeadlineEntry[];
+}
+
+/**
+ * Reads the times to live of one server's keys, and sets the clock by every answer. Reading is also
+ * touching: a key whose deadline has passed expires at once. One script a batch, or pipelines of
+ * plain commands where scripts are forbidden. Rejects as the connection does.
+ */
+export class TtlReader {
+  #scripts = true;
+
+  constructor(
+    private readonly commands: CommandClient,
+    private readonly clock: RedisClock,
+    private readonly isCluster: boolean,
+  ) {}
+
+  /** The times to live of some keys, some hundreds at most. */
+  read(keys: readonly Buffer[]): Promise<Ttls> {
+    // The keys of a batch have different slots, and a script's keys may not.
+    if (this.isCluster) return this.#pipeline(keys);
+    return this.#script(
+      async (redis) => {
+        const reply = await redis.eval(READ_TTLS, keys.length, ...keys);
+        const [now, ...ttls] = reply as [number, ...number[]];
+        return { now, ttls };
+      },
+      ({ now }) => now,
+      () => this.#pipeline(keys),
+    );
+  }
+
+  /** Some of the keys that match a pattern and have a deadline. */
+  scan(cursor: string, pattern: string, count: number): Promise<ScanPage> {
+    let now = 0;
+    return this.#script(
+      async (redis) => {
+        const reply = (await redis.callBuffer(
+          'EVAL',
+          SCAN_TTLS,
+          0,
+          cursor,
+          pattern,
+          count,
+        )) as [Buffer, number, ...(Buffer | number)[]];
+        now = reply[1];
+        const entries: DeadlineEntry[] = [];
+        for (let i = 2; i < reply.length; i += 2) {
+          const at = now + (reply[i + 1] as number);
+          entries.push({ key: reply[i] as Buffer, at });
+        }
+        return { cursor: reply[0].toString(), entries };
+      },
+      () => now,
+      () => this.#scanPlain(cursor, pattern, count),
+    );
+  }
+
+  /** Sets the clock. */
+  async readTime(): Promise<void> {
+    const sent = this.clock.mark();
+    const time = await this.commands.run((redis) => timeOf(redis));
+    this.clock.read(time ?? this.clock.local(sent), sent);
+  }
+
+  async #script<T>(
+    work: (redis: Redis) => Promise<T>,
+    nowOf: (result: T) => number,
+    plain: () => Promise<T>,
+  ): Promise<T> {
+    if (!this.#scripts) return plain();
+    const sent = this.clock.mark();
+    try {
+      const result = await this.commands.run(work);
+      this.clock.read(nowOf(result), sent);
+      return result;
+    } catch (error) {
+      if (!isReplyError(error) || !/^(NOPERM|ERR)/.test(error.message))
+        throw error;
+      this.#scripts = false;
+      return plain();
+    }
+  }
+
+  async #scanPlain(
+    cursor: string,
+    pattern: string,
+    count: number,
+  ): Promise<ScanPage> {
+    const [next, keys] = await this.commands.run((redis) =>
+      redis.scanBuffer(cursor, 'MATCH', pattern, 'COUNT', count),
+    );
+    const { now, ttls } = await this.#pipeline(keys);
+    const entries = keys.map((key, i) => ({ key, at: now + ttls[i]! }));
+    return {
+      cursor: next.toString(),
+      entries: entries.filter((_, i) => ttls[i]! >= 0),
+    };
+  }
+
+  async #pipeline(keys: readonly Buffer[]): Promise<Ttls> {
+    const sent = this.clock.mark();
+    const [time, ...ttls] = await this.commands.run((redis) =>
+      Promise.all([
+        timeOf(redis),
+        ...keys.map((key) =>
+          redis.pttl(key).catch((error: unknown) => {
+            // The key lives elsewhere by now, where another look will find it.
+            if (isReplyError(error) && /^(MOVED|ASK)/.test(error.message))
+              return -2;
+            throw error;
+          }),
+        ),
+      ]),
+    );
+    const now = time ?? this.clock.local(sent);
+    this.clock.read(now, sent);
+    return { now, ttls };
+  }
+}
+
+/** Redis's time in epoch ms; undefined where the ACL forbids to ask. */
+async function timeOf(redis: Redis): Promise<number | undefined> {
+  try {
+    // The client's typing says numbers; the server sends texts.
+    const [seconds, micros] = (await redis.time()).map(Number);
+    return seconds! * 1_000 + Math.floor(micros! / 1_000);
+  } catch (error) {
+    if (isForbidden(error)) return undefined;
+    throw error;
+  }
+}

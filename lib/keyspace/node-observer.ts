@@ -1,0 +1,47 @@
+/** What is known of the time of an expiry that was heard. */
+export interface ExpiryTiming {
+  /** When its time to live ran out, by Redis's clock. */
+  readonly deadline: Date;
+  /** Ms from then until it was heard. */
+  readonly lateness: number;
+}
+
+/** What one scan of a server found. */
+export interface ScanReport {
+  /** When it began. */
+  readonly at: Date;
+  /** Keys that match and have a deadline. */
+  readonly keys: number;
+  /** How long it took, in ms. */
+  readonly duration: number;
+}
+
+/** What `status()` tells of the deadlines that are known of one node's keys. */
+export interface DeadlineStatus {
+  /** Keys whose deadline is known. */
+  readonly tracked: number;
+  /** The newest scan that was completed. */
+  readonly lastScan?: ScanReport;
+}
+
+/**
+ * Is told what one node's listener hears and how listening goes. Everything is called from the
+ * socket's callback or between two states: it must be quick, and must not throw.
+ */
+export interface NodeObserver {
+  /** The node is listened to: everything from here on is heard. Called again when subscriptions change. */
+  listening(): void;
+  /** The node is not listened to any more. */
+  lost(): void;
+  /** A key that matches some pattern was created. */
+  created(redisKey: Buffer): void;
+  /** A key that matches some pattern was given a deadline. */
+  renewed(redisKey: Buffer): void;
+  /** An expiry was heard; what is known of its time. */
+  expired(redisKey: Buffer): ExpiryTiming | undefined;
+  /** What there is to tell in `status()`. */
+  readonly status: DeadlineStatus;
+  /** Resolves when the deadlines of all keys that existed at the start of listening are known. */
+  ready(): Promise<void>;
+  close(): void;
+}
