@@ -2,7 +2,7 @@ import {
   type ConnectionTarget,
   readConnectionOption,
 } from './connection/connection-option.js';
-import type { PunctualOptions } from './deadlines/node-deadlines.js';
+import type { PunctualOptions } from './deadlines/learner.js';
 import {
   invalidOption,
   unavailableOption,

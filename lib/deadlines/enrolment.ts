@@ -8,7 +8,7 @@ const SECOND_LOOKS = [10, 100, 1_000, 10_000];
 /** Keys that may wait for a look. */
 const MOST_WAITING = 200_000;
 /** `expire` events whose key is read anew, in a second. */
-const MOST_RENEWALS = 10_000;
+const MOST_RENEWALS = 2_000;
 
 export interface EnrolmentOptions {
   readonly index: DeadlineIndex;

@@ -1,6 +1,5 @@
-import type { DeadlineIndex, Verdict } from './deadline-index.js';
+import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
-import type { TtlReader } from './ttl-reader.js';
 
 /** Keys that are looked at in one round trip: half a millisecond of the server's time. */
 const BATCH = 500;
@@ -10,26 +9,25 @@ const LONGEST_SLEEP = 2 ** 30;
 const AGAIN = 100;
 
 export interface WatchOptions {
-  readonly index: DeadlineIndex;
-  readonly reader: Pick<TtlReader, 'read' | 'readTime'>;
+  readonly index: Pick<DeadlineIndex, 'peek'>;
   readonly clock: RedisClock;
-  /** Whether anybody still asks for the key. */
-  readonly wanted: (key: Buffer) => boolean;
-  /** A key was found gone at its deadline. */
-  readonly onGone: (key: Buffer, deadline: number) => void;
+  /** Sets the clock. */
+  readonly readTime: () => Promise<void>;
+  /** Looks at keys that are due, and settles what it finds. */
+  readonly look: (due: readonly DeadlineEntry[]) => Promise<void>;
   /** A look failed, and is tried again. */
   readonly onError: (error: unknown) => void;
+  /** Nothing is due any more. */
+  readonly onIdle?: () => void;
 }
 
 /**
- * Looks at each key when it is due, which is the touch that makes Redis expire it: sleeps until the
- * next deadline, reads the times to live of what is due, and settles: alive, look again then; gone
- * or without a deadline, done.
+ * Has each key looked at when it is due: sleeps until the next deadline, peeks, looks, and again.
  *
- * States: paused (at first) ⇄ running → closed. Paused, it touches nothing.
+ * States: paused (at first) ⇄ running. Paused, it looks at nothing.
  *
- * Guarantees: a key is never touched before its deadline's entry is due, nor while paused; nothing
- * due means no command and no wake-up. A wrong guess of the time costs one look more: Redis judges.
+ * Guarantees: a key is never looked at before its entry is due, nor while paused; one look at a
+ * time; nothing due means no command and no wake-up. A wrong guess of the time costs one look more.
  */
 export class Watch {
   #running = false;
@@ -43,8 +41,9 @@ export class Watch {
   constructor(private readonly options: WatchOptions) {}
 
   resume(): void {
+    if (this.#running) return;
     this.#running = true;
-    void this.#look();
+    void this.#lookWhileDue();
   }
 
   pause(): void {
@@ -59,20 +58,19 @@ export class Watch {
     else if (this.#running && at < this.#wakeAt) this.#sleepUntil(at);
   }
 
-  async #look(): Promise<void> {
+  async #lookWhileDue(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
     clearTimeout(this.#timer);
     this.#wakeAt = Infinity;
     try {
-      while (this.#running) {
+      let next: number | 'more' = 'more';
+      while (this.#running && next === 'more') {
         this.#nudged = Infinity;
-        const next = await this.#lookAtDue();
-        if (next === 'more') continue;
-        const wakeAt = Math.min(next, this.#nudged);
-        if (wakeAt < Infinity && this.#running) this.#sleepUntil(wakeAt);
-        break;
+        next = await this.#lookOnce();
       }
+      if (this.#running && next !== 'more')
+        this.#sleepUntil(Math.min(next, this.#nudged));
     } catch (error) {
       this.options.onError(error);
       if (this.#running) this.#sleep(AGAIN);
@@ -82,35 +80,30 @@ export class Watch {
   }
 
   /** Looks at one batch. Returns whether there may be more, or else when the next key is due. */
-  async #lookAtDue(): Promise<'more' | number> {
-    const { index, reader, clock, wanted, onGone } = this.options;
-    if (!clock.known) await reader.readTime();
+  async #lookOnce(): Promise<'more' | number> {
+    const { index, clock, readTime, look, onIdle } = this.options;
+    if (!clock.known) await readTime();
     const { due, next } = await index.peek(Math.floor(clock.now()), BATCH);
-    if (due.length === 0) return next ?? Infinity;
-    const { now, ttls } = await reader.read(due.map(({ key }) => key));
-    const verdicts = due.map(({ key, at }, i): Verdict => {
-      const ttl = ttls[i]!;
-      const lives = ttl >= 0 && wanted(key);
-      return { key, seen: at, at: lives ? now + ttl : undefined };
-    });
-    const settled = await index.settle(verdicts);
-    due.forEach(({ key, at }, i) => {
-      if (settled[i] && ttls[i] === -2) onGone(key, at);
-    });
+    if (!this.#running) return Infinity;
+    if (due.length === 0) {
+      onIdle?.();
+      return next ?? Infinity;
+    }
+    await look(due);
     return 'more';
   }
 
   #sleepUntil(at: number): void {
-    const { clock } = this.options;
+    if (at === Infinity) return;
     // A key is alive in the millisecond of its deadline, gone in the next.
-    this.#sleep(at + 1 - clock.now());
+    this.#sleep(at + 1 - this.options.clock.now());
     this.#wakeAt = at;
   }
 
   #sleep(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(
-      () => void this.#look(),
+      () => void this.#lookWhileDue(),
       Math.min(Math.max(0, ms), LONGEST_SLEEP),
     );
   }

@@ -1,0 +1,187 @@
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { ScanReport } from '../keyspace/node-observer.js';
+import { isForbidden } from '../keyspace/redis-node.js';
+import { Signal } from '../keyspace/signal.js';
+import type { Log } from '../log.js';
+import type { DeadlineIndex } from './deadline-index.js';
+import { Enrolment } from './enrolment.js';
+import { scanDeadlines } from './scan.js';
+import type { TtlReader } from './ttl-reader.js';
+
+/** The option `punctual`, complete. */
+export interface PunctualOptions {
+  /** Ms between two reconciling scans. */
+  readonly scanInterval: number;
+  /** Keys that a page of a scan looks at. */
+  readonly scanCount: number;
+}
+
+/** The patterns that are wanted now. */
+export interface Patterns {
+  /** As globs of Redis's, `keyPrefix` included. */
+  redisPatterns(): string[];
+  /** Whether some pattern matches the key. */
+  matches(redisKey: Buffer): boolean;
+}
+
+/** Share of the time in which a page of a scan may be under way: while keys wait for it, and when it only reconciles. */
+const EAGER = 0.6;
+const CALM = 0.1;
+/** Ms before a scan that failed, or that has to make up for an overflow, is made anew. */
+const AGAIN = 1_000;
+
+/**
+ * Learns the deadlines of one node's keys: those that exist, by scans, and those that come, by what
+ * Redis announces.
+ *
+ * States: paused (at first) ⇄ running → closed. Paused, it reads nothing: a read is a touch, and one
+ * that nobody hears destroys the evidence. Every return begins with a scan.
+ *
+ * Guarantees: a key that exists with a deadline throughout one scan is enrolled when it ends, and
+ * scans come at every interval; what cannot be looked at in time is left to a scan soon.
+ */
+export class Learner {
+  /** The newest scan that was completed. */
+  lastScan: ScanReport | undefined;
+  readonly #enrolment: Enrolment;
+  readonly #scanned = new Set<string>();
+  readonly #changed = new Signal();
+  #abort: AbortController | undefined;
+  #scanning = false;
+  #timer: NodeJS.Timeout | undefined;
+  #everScanned = false;
+  #warned = false;
+  #closed = false;
+
+  constructor(
+    private readonly index: DeadlineIndex,
+    private readonly reader: TtlReader,
+    private readonly patterns: Patterns,
+    private readonly options: PunctualOptions,
+    private readonly onEnrolled: (soonest: number) => void,
+    private readonly log: Log,
+  ) {
+    this.#enrolment = new Enrolment({
+      index,
+      reader,
+      onEnrolled,
+      onOverflow: () => this.#scanAnewSoon(),
+      onError: (error) => this.report(error),
+    });
+  }
+
+  /** Begins to learn; if it does already, scans for patterns that are new. */
+  resume(): void {
+    if (this.#closed) return;
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      this.#enrolment.resume();
+    } else if (this.#missing().length === 0) return;
+    void this.#scan(EAGER, this.#abort.signal);
+  }
+
+  pause(): void {
+    this.#abort?.abort();
+    this.#abort = undefined;
+    this.#enrolment.pause();
+    this.#scanned.clear();
+    clearTimeout(this.#timer);
+  }
+
+  close(): void {
+    this.pause();
+    this.#closed = true;
+    this.#changed.fire();
+  }
+
+  /** A key was created. */
+  created(redisKey: Buffer): void {
+    this.#enrolment.created(redisKey);
+  }
+
+  /** A key was given a deadline. */
+  renewed(redisKey: Buffer): void {
+    this.#enrolment.renewed(redisKey);
+  }
+
+  /** Resolves when a first scan is done, or could not be made for want of permission. */
+  async ready(): Promise<void> {
+    while (!this.#closed && !(this.#abort && this.#everScanned))
+      await this.#changed.next();
+  }
+
+  /** Logs why looking at keys failed; what an operator has to mend, once and as a warning. */
+  report(error: unknown): void {
+    if (!isForbidden(error) || this.#warned) {
+      this.log.debug(`Looking at deadlines failed: ${reasonOf(error)}`);
+      return;
+    }
+    this.#warned = true;
+    this.log.warn(
+      `Redis does not let the module learn deadlines (${reasonOf(error)}): expiries are announced as late ` +
+        'as Redis finds them. Grant PTTL and SCAN on the keys, or say punctual: false',
+    );
+  }
+
+  /** Scans what was not scanned since it resumed, and then, at every interval, everything. */
+  async #scan(share: number, abort: AbortSignal): Promise<void> {
+    if (this.#scanning) return;
+    this.#scanning = true;
+    clearTimeout(this.#timer);
+    let failed = false;
+    try {
+      while (!abort.aborted && this.#missing().length > 0)
+        await this.#scanMissing(share, abort);
+    } catch (error) {
+      this.report(error);
+      failed = !isForbidden(error);
+    }
+    this.#scanning = false;
+    // Paused and resumed while this scan was ending: the new one is still to be made.
+    if (abort.aborted) {
+      if (this.#abort) void this.#scan(EAGER, this.#abort.signal);
+      return;
+    }
+    if (failed) this.#scanIn(AGAIN, share, abort);
+    else {
+      this.#everScanned = true;
+      this.#changed.fire();
+      this.#scanIn(this.options.scanInterval, CALM, abort);
+    }
+  }
+
+  #scanIn(ms: number, share: number, abort: AbortSignal): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#scanned.clear();
+      void this.#scan(share, abort);
+    }, ms).unref();
+  }
+
+  /** Keys were left out: a scan has to find them, but not before the rush is over. */
+  #scanAnewSoon(): void {
+    if (this.#abort && !this.#scanning)
+      this.#scanIn(AGAIN, EAGER, this.#abort.signal);
+    else this.#scanned.clear();
+  }
+
+  async #scanMissing(share: number, abort: AbortSignal): Promise<void> {
+    const missing = this.#missing();
+    for (const pattern of missing) this.#scanned.add(pattern);
+    const { index, reader, onEnrolled } = this;
+    const scan = { index, reader, onEnrolled, count: this.options.scanCount };
+    try {
+      this.lastScan =
+        (await scanDeadlines(scan, missing, share, abort)) ?? this.lastScan;
+    } catch (error) {
+      for (const pattern of missing) this.#scanned.delete(pattern);
+      throw error;
+    }
+  }
+
+  #missing(): string[] {
+    return this.patterns
+      .redisPatterns()
+      .filter((pattern) => !this.#scanned.has(pattern));
+  }
+}
