@@ -30,3 +30,5 @@ export type { ListeningGap } from './keyspace/gap.js';
 export type { ListenerState, NodeStatus } from './keyspace/node-listener.js';
 export type { LatenessStatus } from './handlers/lateness-window.js';
 export type { DeadlineStatus, ScanReport } from './keyspace/node-observer.js';
+export type { DeadLetter } from './group/dead-letters.js';
+export type { GroupStatus } from './group/consumer-group.js';

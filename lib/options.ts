@@ -3,11 +3,12 @@ import {
   readConnectionOption,
 } from './connection/connection-option.js';
 import type { PunctualOptions } from './deadlines/learner.js';
-import {
-  invalidOption,
-  unavailableOption,
-} from './errors/redis-expiry.error.js';
-import type { OnKeyExpiredOptions } from './interfaces/handler-options.interface.js';
+import { invalidOption } from './errors/redis-expiry.error.js';
+import type { RetryPolicy } from './handlers/expiry.js';
+import type {
+  OnKeyExpiredOptions,
+  RetryOptions,
+} from './interfaces/handler-options.interface.js';
 import type { RedisExpiryModuleOptions } from './interfaces/module-options.interface.js';
 import type { NotificationsMode } from './keyspace/flag-keeper.js';
 
@@ -18,6 +19,10 @@ export interface ResolvedOptions {
   readonly notifications: NotificationsMode;
   /** Undefined: only what Redis announces by itself. */
   readonly punctual: PunctualOptions | undefined;
+  /** The group of handlers that name none; undefined: broadcast. */
+  readonly group: string | undefined;
+  readonly retry: RetryPolicy;
+  readonly leaseDuration: number;
   readonly concurrency: number;
   readonly queueLimit: number;
   readonly shutdownTimeout: number;
@@ -38,18 +43,18 @@ const OPTIONS = [
   'name',
 ];
 const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
+const RETRY_OPTIONS = ['attempts', 'backoff'];
 const HANDLER_OPTIONS = ['group', 'concurrency', 'retry'];
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…` or `UNAVAILABLE_OPTION_…`. */
+/** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
   options: RedisExpiryModuleOptions | undefined,
 ): ResolvedOptions {
   const given = options ?? {};
   checkNames(given, OPTIONS, 'options');
-  refuseUnavailable(given);
   const { namespace = 'rx', notifications = 'ensure' } = given;
-  const { shutdownTimeout = 10_000, name = 'redis-expiry' } = given;
+  const { name = 'redis-expiry' } = given;
   if (typeof namespace !== 'string' || namespace === '')
     throw invalidOption('namespace', namespace, 'a text that is not empty');
   if (!['ensure', 'verify', 'off'].includes(notifications)) {
@@ -59,51 +64,88 @@ export function resolveOptions(
       "'ensure', 'verify' or 'off'",
     );
   }
-  if (
-    typeof shutdownTimeout !== 'number' ||
-    !(shutdownTimeout >= 0 && shutdownTimeout <= LONGEST_TIMER)
-  ) {
-    throw invalidOption(
-      'shutdownTimeout',
-      shutdownTimeout,
-      `milliseconds from 0 to ${LONGEST_TIMER}`,
-    );
-  }
   if (typeof name !== 'string' || !/^[\x21-\x7e]+$/.test(name))
     throw invalidOption('name', name, 'visible ASCII without spaces');
+  const group = resolveGroup(given.group);
+  const punctual = resolvePunctual(given.punctual);
+  if (group !== undefined && !punctual) {
+    throw invalidOption(
+      'punctual',
+      false,
+      'true with a group, whose events come from watching deadlines',
+    );
+  }
   return {
     target: readConnectionOption(given.connection),
     namespace,
     notifications,
-    punctual: resolvePunctual(given.punctual),
+    punctual,
+    group,
+    retry: resolveRetry(given.retry),
+    leaseDuration: ms('leaseDuration', given.leaseDuration, 30_000, 100),
     concurrency: count('concurrency', given.concurrency, 100),
     queueLimit: count('queueLimit', given.queueLimit, 500_000),
-    shutdownTimeout,
+    shutdownTimeout: ms('shutdownTimeout', given.shutdownTimeout, 10_000, 0),
     name,
   };
 }
 
-/** Checks a handler's options. Throws `INVALID_OPTION_…` or `UNAVAILABLE_OPTION_…`. */
-export function resolveHandlerOptions(options: OnKeyExpiredOptions = {}): {
-  concurrency: number;
-} {
-  checkNames(options, HANDLER_OPTIONS, 'handler options');
-  const { group, retry } = options;
-  if (group !== undefined && group !== false)
-    throw unavailableOption('group', group, 'leave it out for broadcast');
-  if (retry !== undefined)
-    throw unavailableOption('retry', retry, 'leave it out');
-  return { concurrency: count('concurrency', options.concurrency, Infinity) };
+/** A handler's options, checked. */
+export interface ResolvedHandlerOptions {
+  /** `false`: broadcast; undefined: the module's. */
+  readonly group: string | false | undefined;
+  readonly concurrency: number;
+  /** Undefined: the module's. */
+  readonly retry?: RetryPolicy;
 }
 
-function refuseUnavailable(options: RedisExpiryModuleOptions): void {
-  const { group, retry, leaseDuration } = options;
-  if (group !== undefined)
-    throw unavailableOption('group', group, 'leave it out for broadcast');
-  if (retry !== undefined)
-    throw unavailableOption('retry', retry, 'leave it out');
-  if (leaseDuration !== undefined)
-    throw unavailableOption('leaseDuration', leaseDuration, 'leave it out');
+/** Checks a handler's options. Throws `INVALID_OPTION_…`. */
+export function resolveHandlerOptions(
+  options: OnKeyExpiredOptions = {},
+): ResolvedHandlerOptions {
+  checkNames(options, HANDLER_OPTIONS, 'handler options');
+  const { group, retry } = options;
+  return {
+    group: group === false ? false : resolveGroup(group),
+    concurrency: count('concurrency', options.concurrency, Infinity),
+    ...(retry !== undefined && { retry: resolveRetry(retry) }),
+  };
+}
+
+function resolveGroup(group: unknown): string | undefined {
+  if (group === undefined) return undefined;
+  if (typeof group !== 'string' || !/^[^{}\s]+$/.test(group))
+    throw invalidOption('group', group, 'a name without spaces and braces');
+  return group;
+}
+
+function resolveRetry(retry: RetryOptions = {}): RetryPolicy {
+  checkNames(retry, RETRY_OPTIONS, 'retry');
+  const { backoff } = retry;
+  const accepted = `milliseconds from 0 to ${LONGEST_TIMER}, or a function of the attempt that returns them`;
+  const isDelay = (value: unknown): value is number =>
+    typeof value === 'number' && value >= 0 && value <= LONGEST_TIMER;
+  if (
+    backoff !== undefined &&
+    typeof backoff !== 'function' &&
+    !isDelay(backoff)
+  )
+    throw invalidOption('retry.backoff', backoff, accepted);
+  const exponential = (attempt: number): number =>
+    Math.min(1_000 * 2 ** (attempt - 1), 3_600_000);
+  return {
+    attempts: count('retry.attempts', retry.attempts, 5),
+    delay: (attempt) => {
+      if (typeof backoff !== 'function') return backoff ?? exponential(attempt);
+      // A user's function may fail when nobody is there to be told.
+      try {
+        const delay: unknown = backoff(attempt);
+        return isDelay(delay) ? Math.round(delay) : exponential(attempt);
+      } catch {
+        return exponential(attempt);
+      }
+    },
+  };
 }
 
 function resolvePunctual(
@@ -119,17 +161,12 @@ function resolvePunctual(
     );
   }
   checkNames(given, PUNCTUAL_OPTIONS, 'punctual');
-  const { scanInterval = 600_000 } = given;
-  if (
-    typeof scanInterval !== 'number' ||
-    !(scanInterval >= 1_000 && scanInterval <= LONGEST_TIMER)
-  ) {
-    throw invalidOption(
-      'punctual.scanInterval',
-      scanInterval,
-      `milliseconds from 1000 to ${LONGEST_TIMER}`,
-    );
-  }
+  const scanInterval = ms(
+    'punctual.scanInterval',
+    given.scanInterval,
+    600_000,
+    1_000,
+  );
   const scanCount = count('punctual.scanCount', given.scanCount, 1_000);
   return { scanInterval, scanCount };
 }
@@ -151,4 +188,20 @@ function count(name: string, value: unknown, fallback: number): number {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
     throw invalidOption(name, value, 'a whole number from 1 on');
   return value as number;
+}
+
+function ms(
+  name: string,
+  value: unknown,
+  fallback: number,
+  least: number,
+): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || !(value >= least && value <= LONGEST_TIMER))
+    throw invalidOption(
+      name,
+      value,
+      `milliseconds from ${least} to ${LONGEST_TIMER}`,
+    );
+  return value;
 }

@@ -1,8 +1,9 @@
-import { RedisExpiryError, reasonOf } from './errors/redis-expiry.error.js';
 import { NodeDeadlines } from './deadlines/node-deadlines.js';
+import { RedisExpiryError, reasonOf } from './errors/redis-expiry.error.js';
+import { ConsumerGroup } from './group/consumer-group.js';
 import { newCounters } from './handlers/counters.js';
 import { Dispatcher } from './handlers/dispatcher.js';
-import type { ExpiryHandler } from './handlers/expiry.js';
+import type { Expiry, ExpiryHandler } from './handlers/expiry.js';
 import { LatenessWindow } from './handlers/lateness-window.js';
 import type {
   ExpirySubscription,
@@ -18,9 +19,11 @@ import {
 import type { Topology } from './keyspace/topology.js';
 import type { Log } from './log.js';
 import type { ResolvedOptions } from './options.js';
+import { Startup } from './startup.js';
 
 /**
- * The module without Nest: puts the parts together and gives them one life.
+ * The module without Nest: puts the parts together and gives them one life. What is broadcast has a
+ * listener; each group has its own watcher and consumer; all share one dispatcher.
  *
  * States: idle → `start` → running → `drain` → draining → `close` → closed. A start that fails
  * ends closed. Starting, draining and closing happen once, however often they are asked for.
@@ -33,9 +36,10 @@ export class RedisExpiryEngine {
   readonly #topology: Topology;
   readonly #listener: KeyspaceListener;
   readonly #dispatcher: Dispatcher;
-  readonly #subscriptions = new Set<ExpirySubscription>();
+  readonly #groups = new Map<string, ConsumerGroup>();
+  readonly #listening: Startup;
+  readonly #starts = new Map<string, Startup>();
   #beginDraining!: () => void;
-  #started: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   #closed = false;
 
@@ -51,16 +55,13 @@ export class RedisExpiryEngine {
     const registry = new SubscriptionRegistry({
       ...target,
       namespace,
-      hints: punctual !== undefined,
+      hints: punctual ? ['new', 'expire'] : [],
+      wantedFlags: punctual ? 'n' : '',
     });
     this.#listener = new KeyspaceListener(
       this.#topology,
       registry,
-      {
-        ...target,
-        notifications: options.notifications,
-        ownPrefix: `${target.keyPrefix}${namespace}:`,
-      },
+      this.#listenerOptions(),
       log,
       punctual &&
         (({ commands }) =>
@@ -78,43 +79,51 @@ export class RedisExpiryEngine {
       this.#counters,
       log,
     );
+    this.#listening = this.#startup(
+      async () => {
+        await this.#listener.start();
+        await this.#listener.listening();
+      },
+      () => this.#listener.reasons,
+    );
   }
 
   /**
-   * Resolves when every node is listened to; at once with `lazyConnect`. Rejects with
-   * `CONNECT_FAILED` after `connectTimeout`, with `SUBSCRIPTION_REFUSED`, or with
-   * `NOTIFICATIONS_MISSING`; everything is closed then.
+   * Resolves when every node is listened to, and every group works; at once with `lazyConnect`.
+   * Rejects with `CONNECT_FAILED` after `connectTimeout`, with `SUBSCRIPTION_REFUSED`, with
+   * `NOTIFICATIONS_MISSING`, or with `GROUP_REFUSED`; everything is closed then.
    */
-  start(): Promise<void> {
-    this.#started ??= this.#start();
-    return this.#started;
+  async start(): Promise<void> {
+    if (this.#groups.size === 0) await this.#listening.run();
+    await Promise.all([...this.#starts.values()].map((s) => s.run()));
   }
 
-  /** Resolves when every node is listened to and the first scan is done. Rejects as `start`, but waits as long as it takes. */
+  /** Resolves when all works and the first scan is done. Rejects as `start`, but waits as long as it takes. */
   async ready(): Promise<void> {
     await this.start();
-    await this.#listener.ready();
+    if (this.#listening.begun) await this.#listener.ready();
+    for (const group of this.#groups.values()) await group.ready();
   }
 
-  /** Runs a handler for every expiry of its pattern. Resolves when every node acknowledged. */
-  handle(handler: ExpiryHandler): Promise<ExpirySubscription> {
+  /** Runs a handler for every expiry of its pattern; in the group that it names, or else the module's. Resolves when every node acknowledged. */
+  async handle(
+    handler: ExpiryHandler,
+    named?: string | false,
+  ): Promise<ExpirySubscription> {
     const { pattern } = handler.glob;
-    return this.#subscribe(
-      pattern,
-      {
-        pattern,
-        onExpiry: (expiry) => {
-          if (expiry.lateness !== undefined)
-            this.#lateness.add(expiry.lateness);
-          this.#dispatcher.offer(handler, expiry);
-        },
-      },
-      () => this.#dispatcher.remove(handler),
+    const group = named ?? this.options.group;
+    if (typeof group === 'string') return this.#join(group, handler);
+    const onExpiry = (expiry: Expiry): void => {
+      if (expiry.lateness !== undefined) this.#lateness.add(expiry.lateness);
+      this.#dispatcher.offer(handler, expiry);
+    };
+    return this.#subscribe({ pattern, onExpiry }, pattern, () =>
+      this.#dispatcher.remove(handler),
     );
   }
 
   /** Hands every message of the channels to a function; what it throws or rejects with is logged. */
-  listen(
+  async listen(
     channelPattern: string,
     handler: (pattern: string, channel: string, message: string) => unknown,
   ): Promise<ExpirySubscription> {
@@ -134,15 +143,21 @@ export class RedisExpiryEngine {
       }
     };
     return this.#subscribe(
-      channelPattern,
       { channelPattern, onMessage },
+      channelPattern,
       () => (ended = true),
     );
+  }
+
+  /** A group that some handler of this instance belongs to. */
+  group(name = this.options.group): ConsumerGroup | undefined {
+    return typeof name === 'string' ? this.#groups.get(name) : undefined;
   }
 
   status(): RedisExpiryStatus {
     return {
       nodes: this.#listener.nodes,
+      groups: [...this.#groups.values()].map((group) => group.status),
       counters: { ...this.#counters },
       lateness: this.#lateness.status,
       queued: this.#dispatcher.queued,
@@ -150,7 +165,7 @@ export class RedisExpiryEngine {
     };
   }
 
-  /** Stops listening, and waits `shutdownTimeout` ms at most for what is queued and running. Never rejects. */
+  /** Stops listening and taking, and waits `shutdownTimeout` ms at most for what is queued and running. Never rejects. */
   drain(): Promise<void> {
     this.#drained ??= this.#drain();
     return this.#drained;
@@ -161,81 +176,120 @@ export class RedisExpiryEngine {
     this.#closed = true;
     this.#beginDraining();
     this.#listener.close();
+    for (const group of this.#groups.values()) group.close();
     this.#topology.close();
-  }
-
-  async #start(): Promise<void> {
-    if (this.#closed)
-      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
-    const listening = this.#listener
-      .start()
-      .then(() => this.#listener.listening());
-    if (this.options.target.lazyConnect) {
-      // Nobody waits: what goes wrong is in the log and in status(), and is tried again.
-      listening.catch((error: unknown) => this.log.error(reasonOf(error)));
-      return;
-    }
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const { connectTimeout } = this.options.target;
-      timer = setTimeout(
-        () => reject(this.#notConnected(connectTimeout)),
-        connectTimeout,
-      );
-    });
-    try {
-      await Promise.race([listening, late]);
-    } catch (error) {
-      listening.catch(() => undefined);
-      this.close();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  #notConnected(timeout: number): RedisExpiryError {
-    const reasons = this.#listener.nodes
-      .filter(({ state }) => state !== 'listening' && state !== 'deaf')
-      .map((n) => `${n.address}: ${n.lastError ?? n.state}`);
-    return new RedisExpiryError(
-      'CONNECT_FAILED',
-      `Redis was not reached within ${timeout} ms (connectTimeout): ` +
-        `${reasons.join('; ') || 'no node answered'}. ` +
-        'Check the option "connection", or set lazyConnect in it so that start-up does not wait.',
-    );
-  }
-
-  async #subscribe(
-    pattern: string,
-    interest: Interest,
-    onEnd: () => void,
-  ): Promise<ExpirySubscription> {
-    if (this.#drained || this.#closed)
-      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
-    let ended: Promise<void> | undefined;
-    const subscription: ExpirySubscription = {
-      pattern,
-      unsubscribe: () => {
-        this.#subscriptions.delete(subscription);
-        onEnd();
-        return (ended ??= this.#listener.remove(interest));
-      },
-    };
-    const added = this.#listener.add(interest);
-    added.catch(() => undefined);
-    await this.start();
-    await added;
-    this.#subscriptions.add(subscription);
-    return subscription;
   }
 
   async #drain(): Promise<void> {
     this.#beginDraining();
-    // Nothing was started: there is nothing to wait for.
-    if (!this.#started) return;
-    const { shutdownTimeout } = this.options;
     this.#listener.close();
-    await this.#dispatcher.drain(shutdownTimeout);
+    const groups = [...this.#groups.values()];
+    // A group's read may take seconds to end: handlers go on meanwhile.
+    const stopped = Promise.all(groups.map((group) => group.stop()));
+    if (groups.length > 0) await stopped;
+    await this.#dispatcher.drain(this.options.shutdownTimeout);
+    await Promise.all(groups.map((group) => group.finish()));
+  }
+
+  async #subscribe(
+    interest: Interest,
+    pattern: string,
+    onEnd: () => void,
+  ): Promise<ExpirySubscription> {
+    this.#assertOpen();
+    let ended: Promise<void> | undefined;
+    const added = this.#listener.add(interest);
+    added.catch(() => undefined);
+    await this.#listening.run();
+    await added;
+    return {
+      pattern,
+      unsubscribe: () => {
+        onEnd();
+        return (ended ??= this.#listener.remove(interest));
+      },
+    };
+  }
+
+  async #join(
+    name: string,
+    handler: ExpiryHandler,
+  ): Promise<ExpirySubscription> {
+    this.#assertOpen();
+    const group = this.#groups.get(name) ?? this.#newGroup(name);
+    await group.add(handler);
+    await this.#starts.get(name)!.run();
+    let ended: Promise<void> | undefined;
+    return {
+      pattern: handler.glob.pattern,
+      unsubscribe: () => {
+        this.#dispatcher.remove(handler);
+        return (ended ??= group.remove(handler));
+      },
+    };
+  }
+
+  #newGroup(name: string): ConsumerGroup {
+    const { target, namespace, retry, leaseDuration, punctual } = this.options;
+    if (!punctual || target.isCluster) {
+      throw new RedisExpiryError(
+        'GROUP_REFUSED',
+        `Group "${name}" cannot work ${
+          punctual
+            ? 'on a Cluster yet: use broadcast there'
+            : 'with punctual: false: its events come from watching deadlines'
+        }.`,
+      );
+    }
+    const group = new ConsumerGroup(
+      name,
+      {
+        ...this.#listenerOptions(),
+        target,
+        namespace,
+        retry,
+        leaseDuration,
+        punctual,
+      },
+      {
+        topology: this.#topology,
+        dispatcher: this.#dispatcher,
+        counters: this.#counters,
+        lateness: this.#lateness,
+        log: this.log,
+      },
+    );
+    this.#groups.set(name, group);
+    this.#starts.set(
+      name,
+      this.#startup(
+        () => group.start(),
+        () => group.reasons,
+      ),
+    );
+    return group;
+  }
+
+  #listenerOptions() {
+    const { target, namespace, notifications } = this.options;
+    const ownPrefix = `${target.keyPrefix}${namespace}:`;
+    return { ...target, notifications, ownPrefix };
+  }
+
+  #startup(
+    work: () => Promise<void>,
+    reasons: () => readonly string[],
+  ): Startup {
+    return new Startup(work, {
+      ...this.options.target,
+      log: this.log,
+      reasons,
+      onFailed: () => this.close(),
+    });
+  }
+
+  #assertOpen(): void {
+    if (this.#drained || this.#closed)
+      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
 }

@@ -16,6 +16,11 @@ import { ModuleScope, type NestModule } from './module-scope.js';
 import { resolveHandlerOptions } from './options.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
+/** A decorated method, and the group that it names. */
+export interface FoundHandler extends ExpiryHandler {
+  readonly group: string | false | undefined;
+}
+
 type Method = (event: object) => unknown;
 
 /**
@@ -39,7 +44,7 @@ export class RedisExpiryExplorer {
   }
 
   /** The handlers; call it once every provider was made. */
-  explore(): ExpiryHandler[] {
+  explore(): FoundHandler[] {
     const own = this.ownModule();
     if (!own) return [];
     const scope = new ModuleScope(this.modules, own.metatype);
@@ -51,7 +56,7 @@ export class RedisExpiryExplorer {
       .flatMap((wrapper) => this.#handlersOf(wrapper));
   }
 
-  #handlersOf(wrapper: Wrapper): ExpiryHandler[] {
+  #handlersOf(wrapper: Wrapper): FoundHandler[] {
     const perEvent = !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
     const prototype = perEvent
       ? prototypeOfClass(wrapper.metatype)
@@ -78,7 +83,7 @@ export class RedisExpiryExplorer {
     method: string,
     { pattern, options }: OnKeyExpiredMetadata,
     invoke: Method,
-  ): ExpiryHandler {
+  ): FoundHandler {
     return {
       name: `${wrapper.metatype?.name || wrapper.name}.${method}`,
       glob: new RedisGlob(pattern),

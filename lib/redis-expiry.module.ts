@@ -97,8 +97,8 @@ export class RedisExpiryModule
 
   async onApplicationBootstrap(): Promise<void> {
     const handlers = this.explorer.explore();
-    const wired = handlers.map(async (handler) => {
-      await this.engine.handle(handler);
+    const wired = handlers.map(async ({ group, ...handler }) => {
+      await this.engine.handle(handler, group);
       const { name, glob } = handler;
       this.#logger.log(`Mapped {${glob.pattern}, expired} to ${name}`);
     });

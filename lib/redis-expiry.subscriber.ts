@@ -4,7 +4,10 @@ import { checkPattern } from './decorators/on-key-expired.decorator.js';
 import {
   RedisExpiryError,
   describeValue,
+  invalidOption,
 } from './errors/redis-expiry.error.js';
+import type { ConsumerGroup } from './group/consumer-group.js';
+import type { DeadLetter } from './group/dead-letters.js';
 import { RedisGlob } from './handlers/redis-glob.js';
 import type {
   KeyExpiredHandler,
@@ -41,12 +44,16 @@ export class RedisExpirySubscriber {
   ): Promise<ExpirySubscription> {
     checkPattern(pattern);
     checkHandler(handler);
-    return this.engine.handle({
-      name: handler.name || 'subscribe()',
-      glob: new RedisGlob(pattern),
-      invoke: handler,
-      ...resolveHandlerOptions(options),
-    });
+    const { group, ...resolved } = resolveHandlerOptions(options);
+    return this.engine.handle(
+      {
+        name: handler.name || 'subscribe()',
+        glob: new RedisGlob(pattern),
+        invoke: handler,
+        ...resolved,
+      },
+      group,
+    );
   }
 
   /**
@@ -57,8 +64,10 @@ export class RedisExpirySubscriber {
   expirations(pattern: string): Observable<KeyExpiredEvent> {
     checkPattern(pattern);
     return new Observable<KeyExpiredEvent>((observer) => {
-      const subscribed = this.subscribe(pattern, (event) =>
-        observer.next(event),
+      const subscribed = this.subscribe(
+        pattern,
+        (event) => observer.next(event),
+        { group: false },
       );
       subscribed.catch((error: unknown) => observer.error(error));
       return () =>
@@ -86,7 +95,38 @@ export class RedisExpirySubscriber {
   }
 
   /**
-   * Resolves when every node is listened to and its settings were looked at.
+   * The oldest dead letters of a group: events that were given up after their last try. `after`: the
+   * `id` of the last letter of the page before.
+   * @param group the module's, if left out
+   * @throws RedisExpiryError `INVALID_OPTION_GROUP` if no handler of this instance belongs to it
+   */
+  async deadLetters(
+    group?: string,
+    { count = 100, after }: { count?: number; after?: string } = {},
+  ): Promise<DeadLetter[]> {
+    return this.#group(group).letters.list(count, after);
+  }
+
+  /**
+   * Puts a dead letter back among its group's events, to be tried as if for the first time.
+   * @param id `DeadLetter.id`
+   * @returns whether there was such a letter
+   */
+  async redrive(id: string): Promise<boolean> {
+    return this.#group(groupOf(id)).letters.redrive(id);
+  }
+
+  /**
+   * Deletes a dead letter.
+   * @param id `DeadLetter.id`
+   * @returns whether there was such a letter
+   */
+  async discard(id: string): Promise<boolean> {
+    return this.#group(groupOf(id)).letters.discard(id);
+  }
+
+  /**
+   * Resolves when every node is listened to, its settings were looked at, and a first scan is done.
    * @throws RedisExpiryError `SUBSCRIPTION_REFUSED`, `NOTIFICATIONS_MISSING`, `CONNECT_FAILED`, `CLOSED`
    */
   ready(): Promise<void> {
@@ -97,7 +137,18 @@ export class RedisExpirySubscriber {
   status(): RedisExpiryStatus {
     return this.engine.status();
   }
+
+  #group(name: string | undefined): ConsumerGroup {
+    const group = this.engine.group(name);
+    if (!group)
+      throw invalidOption('group', name, 'a group of this instance’s handlers');
+    return group;
+  }
 }
+
+/** The group that a dead letter's id names. */
+const groupOf = (id: string): string =>
+  String(id).slice(0, Math.max(0, String(id).lastIndexOf('/')));
 
 function checkHandler(handler: unknown): void {
   if (typeof handler !== 'function') {

@@ -16,6 +16,7 @@ export function ownClientOptions(name: string): Partial<RedisOptions> {
     enableOfflineQueue: true,
     enableAutoPipelining: false,
     // Replies in the shapes of RESP2, whatever the user's client prefers.
+    protocol: 2,
     replyMapping: 'legacy',
     stringNumbers: false,
     readOnly: false,

@@ -22,6 +22,8 @@ export class CommandClient {
   #client: Redis | undefined;
   #watchdog: Watchdog | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Why the newest connection failed or was lost, while there is none. */
+  lastError: string | undefined;
   #replaced = 0;
   #closed = false;
   /** Rejects what is under way: a client that is dropped while it reconnects leaves its queue unanswered. */
@@ -58,13 +60,15 @@ export class CommandClient {
 
   #connect(): Redis {
     const client = this.options.open();
-    client.on('error', (error) =>
-      this.options.log.debug(`Command connection: ${reasonOf(error)}`),
-    );
+    client.on('error', (error) => {
+      this.lastError = reasonOf(error);
+      this.options.log.debug(`Command connection: ${this.lastError}`);
+    });
     client.on('connecting', () => this.#expectReady(client));
     client.on('ready', () => {
       clearTimeout(this.#timer);
       this.#replaced = 0;
+      this.lastError = undefined;
       this.#watchdog?.stop();
       this.#watchdog = new Watchdog({
         ping: () => client.ping(),

@@ -4,12 +4,19 @@ export interface DeadlineEntry {
   readonly at: number;
 }
 
-/** What looking at a due key showed. `seen` is the `at` it was peeked with. */
-export type Verdict =
-  /** It lives: look again at `at`. */
-  | { readonly key: Buffer; readonly seen: number; readonly at: number }
-  /** It is gone, has no deadline any more, or nobody asks for it. */
-  | { readonly key: Buffer; readonly seen: number; readonly at: undefined };
+/** What looking at a key showed. */
+export interface Verdict {
+  readonly key: Buffer;
+  /** The `at` with which it was peeked; undefined if it was not in the index. */
+  readonly seen: number | undefined;
+  /** It lives: look again then. Undefined: it is gone, has no deadline any more, or nobody asks for it. */
+  readonly at: number | undefined;
+  /** It expired: whoever owns the entry has an event to hand on. For an index that is shared. */
+  readonly fire?: {
+    readonly source: 'notification' | 'recovery';
+    readonly deadline: number | undefined;
+  };
+}
 
 /**
  * Knows when to look at which key.
@@ -21,15 +28,13 @@ export type Verdict =
 export interface DeadlineIndex {
   /** Adds keys, and brings forward the look at those that it knows with a later one. */
   enrol(entries: readonly DeadlineEntry[]): Promise<void>;
-  /** The entries whose deadline is before `now`, the oldest first, `limit` at most, and when the next one after them is due. */
+  /** The entries whose deadline is before `now`, the oldest first, `limit` at most, and when the next one is due that is not before `now`. */
   peek(
     now: number,
     limit: number,
   ): Promise<{ due: DeadlineEntry[]; next: number | undefined }>;
-  /** Applies verdicts; for each, whether the entry was still the one that was seen. */
+  /** Applies verdicts; for each, whether the index still held what was seen. */
   settle(verdicts: readonly Verdict[]): Promise<boolean[]>;
-  /** Takes a key out, whatever its entry; what it was, if there was one. */
-  remove(key: Buffer): Promise<number | undefined>;
   /** How many keys it knows. */
   size(): Promise<number>;
 }

@@ -20,13 +20,9 @@ export class MemoryIndex implements DeadlineIndex {
   enrol(entries: readonly DeadlineEntry[]): Promise<void> {
     for (const { key, at } of entries) {
       const text = key.toString('latin1');
-      let slot = this.#slots.get(text);
-      if (slot === undefined) {
-        slot = this.#free.pop() ?? this.#keys.length;
-        this.#keys[slot] = text;
-        this.#slots.set(text, slot);
-      } else if (this.#heap.timeOf(slot) <= at) continue;
-      this.#heap.set(slot, at);
+      const slot = this.#slots.get(text);
+      if (slot === undefined || at < this.#heap.timeOf(slot))
+        this.#put(text, slot, at);
     }
     return Promise.resolve();
   }
@@ -57,20 +53,16 @@ export class MemoryIndex implements DeadlineIndex {
       verdicts.map(({ key, seen, at }) => {
         const text = key.toString('latin1');
         const slot = this.#slots.get(text);
-        if (slot === undefined || this.#heap.timeOf(slot) !== seen)
-          return false;
-        if (at === undefined) this.#drop(text, slot);
-        else this.#heap.set(slot, at);
+        const current = slot === undefined ? slot : this.#heap.timeOf(slot);
+        if (current !== seen) return false;
+        if (at !== undefined) this.#put(text, slot, at);
+        else if (slot !== undefined) this.#drop(text, slot);
         return true;
       }),
     );
   }
 
-  remove(key: Buffer): Promise<number | undefined> {
-    return Promise.resolve(this.take(key));
-  }
-
-  /** `remove`, at once: for the socket's callback. */
+  /** Takes a key out, whatever its entry, and tells what it was. At once: for the socket's callback. */
   take(key: Buffer): number | undefined {
     const text = key.toString('latin1');
     const slot = this.#slots.get(text);
@@ -90,6 +82,15 @@ export class MemoryIndex implements DeadlineIndex {
 
   get count(): number {
     return this.#slots.size;
+  }
+
+  #put(text: string, known: number | undefined, at: number): void {
+    const slot = known ?? this.#free.pop() ?? this.#keys.length;
+    if (known === undefined) {
+      this.#keys[slot] = text;
+      this.#slots.set(text, slot);
+    }
+    this.#heap.set(slot, at);
   }
 
   #drop(text: string, slot: number): void {

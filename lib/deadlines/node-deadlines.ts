@@ -77,12 +77,9 @@ export class NodeDeadlines implements NodeObserver {
     this.#clockTimer = undefined;
   }
 
-  created(redisKey: Buffer): void {
-    this.#learner.created(redisKey);
-  }
-
-  renewed(redisKey: Buffer): void {
-    this.#learner.renewed(redisKey);
+  hint(event: string, redisKey: Buffer): void {
+    if (event === 'new') this.#learner.created(redisKey);
+    else this.#learner.renewed(redisKey);
   }
 
   expired(redisKey: Buffer): ExpiryTiming | undefined {

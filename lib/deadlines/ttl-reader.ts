@@ -3,6 +3,7 @@ import type { CommandClient } from '../connection/command-client.js';
 import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
+import { READ_PROVEN } from './scripts/read-proven.lua.js';
 import { READ_TTLS } from './scripts/read-ttls.lua.js';
 import { SCAN_TTLS } from './scripts/scan-ttls.lua.js';
 
@@ -38,14 +39,25 @@ export class TtlReader {
     // The keys of a batch have different slots, and a script's keys may not.
     if (this.isCluster) return this.#pipeline(keys);
     return this.#script(
-      async (redis) => {
-        const reply = await redis.eval(READ_TTLS, keys.length, ...keys);
-        const [now, ...ttls] = reply as [number, ...number[]];
-        return { now, ttls };
-      },
+      (redis) => runBatch(redis, READ_TTLS, keys),
       ({ now }) => now,
       () => this.#pipeline(keys),
     );
+  }
+
+  /**
+   * As `read`, and -3 for a key that this very look removed: it expired, and was not deleted. Takes
+   * the permission to run scripts.
+   */
+  async readProven(keys: readonly Buffer[]): Promise<Ttls> {
+    const sent = this.clock.mark();
+    const batches = this.isCluster ? keys.map((key) => [key]) : [keys];
+    const replies = await this.commands.run((redis) =>
+      Promise.all(batches.map((batch) => runBatch(redis, READ_PROVEN, batch))),
+    );
+    const now = Math.min(...replies.map((reply) => reply.now));
+    this.clock.read(now, sent);
+    return { now, ttls: replies.flatMap((reply) => reply.ttls) };
   }
 
   /** Some of the keys that match a pattern and have a deadline. */
@@ -135,6 +147,16 @@ export class TtlReader {
     this.clock.read(now, sent);
     return { now, ttls };
   }
+}
+
+async function runBatch(
+  redis: Redis,
+  script: string,
+  keys: readonly Buffer[],
+): Promise<Ttls> {
+  const reply = await redis.eval(script, keys.length, ...keys);
+  const [now, ...ttls] = reply as [number, ...number[]];
+  return { now, ttls };
 }
 
 /** Redis's time in epoch ms; undefined where the ACL forbids to ask. */

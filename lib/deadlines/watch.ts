@@ -17,8 +17,6 @@ export interface WatchOptions {
   readonly look: (due: readonly DeadlineEntry[]) => Promise<void>;
   /** A look failed, and is tried again. */
   readonly onError: (error: unknown) => void;
-  /** Nothing is due any more. */
-  readonly onIdle?: () => void;
 }
 
 /**
@@ -37,8 +35,19 @@ export class Watch {
   #wakeAt = Infinity;
   /** The soonest nudge that came during a look, which may have missed its entry. */
   #nudged = Infinity;
+  #settledBefore: number | undefined;
+  /** The newest look found nothing more that was due. */
+  #idle = false;
 
   constructor(private readonly options: WatchOptions) {}
+
+  /** Before this moment, by Redis's clock, every deadline that was known has been settled; undefined if none was yet. */
+  get settledBefore(): number | undefined {
+    // Asleep, nothing is due before it wakes.
+    const asleep = this.#running && !this.#looking && this.#idle;
+    if (!asleep) return this.#settledBefore;
+    return Math.min(Math.floor(this.options.clock.now()), this.#wakeAt);
+  }
 
   resume(): void {
     if (this.#running) return;
@@ -61,6 +70,7 @@ export class Watch {
   async #lookWhileDue(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
+    this.#idle = false;
     clearTimeout(this.#timer);
     this.#wakeAt = Infinity;
     try {
@@ -69,8 +79,10 @@ export class Watch {
         this.#nudged = Infinity;
         next = await this.#lookOnce();
       }
-      if (this.#running && next !== 'more')
+      if (this.#running && next !== 'more') {
+        this.#idle = true;
         this.#sleepUntil(Math.min(next, this.#nudged));
+      }
     } catch (error) {
       this.options.onError(error);
       if (this.#running) this.#sleep(AGAIN);
@@ -81,14 +93,13 @@ export class Watch {
 
   /** Looks at one batch. Returns whether there may be more, or else when the next key is due. */
   async #lookOnce(): Promise<'more' | number> {
-    const { index, clock, readTime, look, onIdle } = this.options;
+    const { index, clock, readTime, look } = this.options;
     if (!clock.known) await readTime();
-    const { due, next } = await index.peek(Math.floor(clock.now()), BATCH);
+    const now = Math.floor(clock.now());
+    const { due, next } = await index.peek(now, BATCH);
     if (!this.#running) return Infinity;
-    if (due.length === 0) {
-      onIdle?.();
-      return next ?? Infinity;
-    }
+    this.#settledBefore = due[0]?.at ?? now;
+    if (due.length === 0) return next ?? Infinity;
     await look(due);
     return 'more';
   }

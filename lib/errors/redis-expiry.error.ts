@@ -2,24 +2,24 @@
  * What went wrong, as a stable string to branch on.
  *
  * - `INVALID_OPTION_<NAME>`: an option has a value that is not accepted.
- * - `UNAVAILABLE_OPTION_<NAME>`: an option that this version does not offer.
  * - `INVALID_PATTERN`: a pattern is not a usable Redis glob.
  * - `INVALID_HANDLER`: what was to be called is not a function.
  * - `CONNECT_FAILED`: Redis was not reached within `connectTimeout`, or refused the login.
  * - `NOTIFICATIONS_MISSING`: `notifications: 'verify'` and the server does not announce expiries.
  * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel.
+ * - `GROUP_REFUSED`: the server cannot carry a group: a replica, too old, or permissions are missing.
  * - `CLOSED`: the module was shut down.
  *
  * `<NAME>` is the option in capitals: `shutdownTimeout` gives `INVALID_OPTION_SHUTDOWN_TIMEOUT`.
  */
 export type RedisExpiryErrorCode =
   | `INVALID_OPTION_${string}`
-  | `UNAVAILABLE_OPTION_${string}`
   | 'INVALID_PATTERN'
   | 'INVALID_HANDLER'
   | 'CONNECT_FAILED'
   | 'NOTIFICATIONS_MISSING'
   | 'SUBSCRIPTION_REFUSED'
+  | 'GROUP_REFUSED'
   | 'CLOSED';
 
 /** Every error that the module itself raises. `cause` holds the client's or server's error, if any. */
@@ -68,18 +68,6 @@ export function invalidOption(
   return new RedisExpiryError(
     `INVALID_OPTION_${capitals(option)}`,
     `Option "${option}" is ${describeValue(value)}; accepted: ${accepted}.`,
-  );
-}
-
-/** The error for an option that this version does not offer. */
-export function unavailableOption(
-  option: string,
-  value: unknown,
-  instead: string,
-): RedisExpiryError {
-  return new RedisExpiryError(
-    `UNAVAILABLE_OPTION_${capitals(option)}`,
-    `Option "${option}" is ${describeValue(value)}, which this version does not offer yet; ${instead}.`,
   );
 }
 

@@ -17,15 +17,25 @@ export interface DispatcherOptions {
   readonly queueLimit: number;
 }
 
+/** How an event ended for one handler. */
+export type Outcome = 'handled' | 'failed' | 'superseded' | 'dropped';
+/** Is told once how an event ended, with the error if it failed. */
+export type OnEnd = (outcome: Outcome, error?: unknown) => void;
+
+interface Job {
+  readonly expiry: Expiry;
+  readonly onEnd: OnEnd | undefined;
+}
+
 /** A handler's own queue, so that a slow handler holds up no other. */
 interface Lane {
   readonly handler: ExpiryHandler;
-  readonly queue: Fifo<Expiry>;
+  readonly queue: Fifo<Job>;
   running: number;
   waitingForTurn: boolean;
 }
 
-type Turn = [lane: Lane, expiry: Expiry];
+type Turn = [lane: Lane, job: Job];
 
 /**
  * Runs handlers for expiries: queues them, and at each one's turn asks whether the key was written
@@ -62,21 +72,27 @@ export class Dispatcher {
     return this.#queued;
   }
 
+  /** How many more could be run at once. */
+  get free(): number {
+    return Math.max(0, this.options.concurrency - this.#running - this.#queued);
+  }
+
   /** Events that are being checked or handled. */
   get running(): number {
     return this.#running;
   }
 
   /** Queues an expiry for a handler. When the queue is full, the event is dropped, counted and logged. */
-  offer(handler: ExpiryHandler, expiry: Expiry): void {
+  offer(handler: ExpiryHandler, expiry: Expiry, onEnd?: OnEnd): void {
     this.counters.received++;
     if (this.#state !== 'open' || this.#queued >= this.options.queueLimit) {
       this.counters.dropped++;
       if (this.#state === 'open') this.#reportOverflow();
+      onEnd?.('dropped');
       return;
     }
     const lane = this.#laneOf(handler);
-    lane.queue.push(expiry);
+    lane.queue.push({ expiry, onEnd });
     this.#queued++;
     this.#awaitTurn(lane);
     this.#schedulePump();
@@ -87,9 +103,7 @@ export class Dispatcher {
     const lane = this.#lanes.get(handler);
     if (!lane) return;
     this.#lanes.delete(handler);
-    this.#queued -= lane.queue.size;
-    this.counters.dropped += lane.queue.size;
-    lane.queue.clear();
+    this.#dropWaiting(lane);
   }
 
   /**
@@ -115,8 +129,7 @@ export class Dispatcher {
         `Shutdown did not wait longer than ${timeout} ms: ${this.#running} event(s) were in flight, ` +
           `${this.#queued} waiting event(s) were dropped`,
       );
-      this.counters.dropped += this.#queued;
-      this.#queued = 0;
+      for (const lane of this.#lanes.values()) this.#dropWaiting(lane);
     }
   }
 
@@ -171,9 +184,9 @@ export class Dispatcher {
       const lane = this.#turns.shift();
       if (!lane) break;
       lane.waitingForTurn = false;
-      const expiry = lane.queue.shift();
-      if (!expiry) continue;
-      batch.push([lane, expiry]);
+      const job = lane.queue.shift();
+      if (!job) continue;
+      batch.push([lane, job]);
       lane.running++;
       this.#running++;
       this.#queued--;
@@ -189,30 +202,41 @@ export class Dispatcher {
   async #runBatch(batch: readonly Turn[]): Promise<void> {
     let alive: ReadonlySet<number>;
     try {
-      alive = await this.keys.alive(batch.map(([, expiry]) => expiry.redisKey));
+      alive = await this.keys.alive(
+        batch.map(([, job]) => job.expiry.redisKey),
+      );
     } catch {
       // Closed while it asked: whether these keys live will never be known.
-      for (const [lane] of batch) this.#settle(lane, 'dropped');
+      for (const [lane, job] of batch) this.#settle(lane, job, 'dropped');
       return;
     }
-    batch.forEach(([lane, expiry], i) => {
-      if (alive.has(i)) this.#settle(lane, 'superseded');
+    batch.forEach(([lane, job], i) => {
+      if (alive.has(i)) this.#settle(lane, job, 'superseded');
       else
-        runHandler(lane.handler, expiry, this.log, (ok) =>
-          this.#settle(lane, ok ? 'handled' : 'failed'),
+        runHandler(lane.handler, job.expiry, this.log, (error) =>
+          error === undefined
+            ? this.#settle(lane, job, 'handled')
+            : this.#settle(lane, job, 'failed', error.thrown),
         );
     });
   }
 
-  #settle(
-    lane: Lane,
-    outcome: 'handled' | 'failed' | 'superseded' | 'dropped',
-  ): void {
+  #settle(lane: Lane, job: Job, outcome: Outcome, error?: unknown): void {
     this.counters[outcome]++;
     lane.running--;
     this.#running--;
     this.#awaitTurn(lane);
+    job.onEnd?.(outcome, error);
     if (this.#queued > 0) this.#schedulePump();
     else if (this.#running === 0) this.#whenIdle?.();
+  }
+
+  /** Gives up what waits in a lane. */
+  #dropWaiting(lane: Lane): void {
+    for (let job = lane.queue.shift(); job; job = lane.queue.shift()) {
+      this.#queued--;
+      this.counters.dropped++;
+      job.onEnd?.('dropped');
+    }
   }
 }

@@ -12,6 +12,18 @@ export interface Expiry {
   /** When its time to live ran out, and ms from then to the detection, where that is known. */
   readonly deadline?: Date;
   readonly lateness?: number;
+  /** Group only: the group, what names this expiry on every delivery, and which try this is. */
+  readonly group?: string;
+  readonly id?: string;
+  readonly attempt?: number;
+}
+
+/** When an event that failed is tried again. */
+export interface RetryPolicy {
+  /** Tries in all. */
+  readonly attempts: number;
+  /** Ms to wait after the given try, the first being 1, failed. */
+  readonly delay: (attempt: number) => number;
 }
 
 /** One method or function that runs for the keys that match one pattern. */
@@ -22,6 +34,8 @@ export interface ExpiryHandler {
   /** Events it runs at once, at most. */
   readonly concurrency: number;
   readonly invoke: (event: KeyExpiredEvent) => unknown;
+  /** Group only. */
+  readonly retry?: RetryPolicy;
 }
 
 /**
@@ -44,6 +58,7 @@ export function toEvent(
       lateness: expiry.lateness!,
     }),
     source: expiry.source,
-    attempt: 1,
+    ...(expiry.group !== undefined && { group: expiry.group, id: expiry.id! }),
+    attempt: expiry.attempt ?? 1,
   };
 }

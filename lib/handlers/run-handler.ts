@@ -4,7 +4,7 @@ import type { Log } from '../log.js';
 import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
 
 /**
- * Calls a handler and reports, once, whether it ended well. A throw or a rejection is logged with
+ * Calls a handler and reports, once, how it ended: without an error, or with what it threw. A throw or a rejection is logged with
  * the handler's name, the pattern and the key, and goes no further. A handler that returns nothing
  * to wait for is done at once: a trivial one costs no promise.
  */
@@ -12,7 +12,7 @@ export function runHandler(
   handler: ExpiryHandler,
   expiry: Expiry,
   log: Log,
-  onEnd: (ok: boolean) => void,
+  onEnd: (error?: { readonly thrown: unknown }) => void,
 ): void {
   const fail = (error: unknown): void => {
     log.error(
@@ -20,7 +20,7 @@ export function runHandler(
         `(pattern ${JSON.stringify(handler.glob.pattern)}): ${reasonOf(error)}`,
       error instanceof Error ? error.stack : undefined,
     );
-    onEnd(false);
+    onEnd({ thrown: error });
   };
   let pending: PromiseLike<unknown> | undefined;
   try {
@@ -29,8 +29,8 @@ export function runHandler(
     fail(error);
     return;
   }
-  if (pending) pending.then(() => onEnd(true), fail);
-  else onEnd(true);
+  if (pending) pending.then(() => onEnd(), fail);
+  else onEnd();
 }
 
 function pendingWork(result: unknown): PromiseLike<unknown> | undefined {

@@ -1,18 +1,18 @@
 import type { KeyExpiredEvent } from './key-expired-event.interface.js';
 
-/** Tries before an event is dead-lettered, and the wait between them. Group delivery only. */
+/** When an event that failed is tried again, and when it is given up. Group delivery only. */
 export interface RetryOptions {
-  /** Tries in all. @default 5 */
+  /** Tries in all before the event becomes a dead letter: a whole number from 1 on. @default 5 */
   attempts?: number;
-  /** Milliseconds before try n+1, or a function of the attempt that failed. @default exponential from 1 s */
+  /** Milliseconds before the next try, or a function that returns them for the attempt that failed, the first being 1. @default exponential: 1 s, 2 s, 4 s … 1 h */
   backoff?: number | ((attempt: number) => number);
 }
 
 /** Options of one handler: of `@OnKeyExpired`, and of `RedisExpirySubscriber.subscribe`. */
 export interface OnKeyExpiredOptions {
   /**
-   * `false`: broadcast, every instance runs the handler. The name of a group is refused with
-   * `UNAVAILABLE_OPTION_GROUP` by this version.
+   * The consumer group that this handler belongs to: one instance of the group runs it for each
+   * expiry. `false`: broadcast, every instance runs it.
    * @default the module's
    */
   group?: string | false;
@@ -22,7 +22,7 @@ export interface OnKeyExpiredOptions {
    * @default the module's `concurrency`
    */
   concurrency?: number;
-  /** Group delivery only; refused with `UNAVAILABLE_OPTION_RETRY` by this version. */
+  /** Group delivery only. @default the module's */
   retry?: RetryOptions;
 }
 

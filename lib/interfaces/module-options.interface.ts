@@ -12,7 +12,12 @@ export interface RedisExpiryModuleOptions {
    * @default 'redis://127.0.0.1:6379'
    */
   connection?: ConnectionOption;
-  /** The consumer group of this application's handlers. Refused with `UNAVAILABLE_OPTION_GROUP` by this version. */
+  /**
+   * The consumer group that the handlers of this application belong to: a name without spaces and
+   * braces. Unset: every running instance runs its handlers on every expiry that it hears, at most
+   * once ("broadcast"). Set: exactly one instance of the group gets each expiry, at least once, also
+   * for expiries that happened while no instance was running or connected ("group").
+   */
   group?: string;
   /** Prefix of every key that the module writes; no handler ever hears of such a key. @default 'rx' */
   namespace?: string;
@@ -46,9 +51,9 @@ export interface RedisExpiryModuleOptions {
    * @default 500_000
    */
   queueLimit?: number;
-  /** Group delivery only. Refused with `UNAVAILABLE_OPTION_RETRY` by this version. */
+  /** Group only: tries before an event is dead-lettered, and the wait between them. */
   retry?: RetryOptions;
-  /** Group delivery only. Refused with `UNAVAILABLE_OPTION_LEASE_DURATION` by this version. */
+  /** Group only: milliseconds that an event stays with an instance that stopped renewing it, from 100 on. @default 30_000 */
   leaseDuration?: number;
   /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
   shutdownTimeout?: number;

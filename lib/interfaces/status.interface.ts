@@ -1,11 +1,14 @@
+import type { GroupStatus } from '../group/consumer-group.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { LatenessStatus } from '../handlers/lateness-window.js';
 import type { NodeStatus } from '../keyspace/node-listener.js';
 
 /** What `RedisExpirySubscriber.status()` tells: plain data, a copy. */
 export interface RedisExpiryStatus {
-  /** Each server that is listened to. */
+  /** Each server that is listened to for broadcast. */
   readonly nodes: readonly NodeStatus[];
+  /** Each group that handlers of this instance belong to. */
+  readonly groups: readonly GroupStatus[];
   /** At any moment: received = handled + failed + superseded + dropped + queued + running. */
   readonly counters: Readonly<ExpiryCounters>;
   /** How late the newest 10,000 events were detected, of those whose deadline was known. */

@@ -16,6 +16,8 @@ export class ClusterTopology implements Topology {
   readonly keys: KeyCheck;
   readonly #cluster: Cluster;
   readonly #nodes = new Map<string, RedisNode>();
+  readonly #callbacks = new Set<() => void>();
+  #started: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -24,17 +26,7 @@ export class ClusterTopology implements Topology {
     private readonly name: string,
     private readonly log: Log,
   ) {
-    const template = target.template as Cluster;
-    const own = ownClientOptions(name);
-    this.#cluster = template.duplicate([], {
-      ...template.options,
-      keyPrefix: '',
-      lazyConnect: true,
-      scaleReads: 'master',
-      enableAutoPipelining: false,
-      clusterRetryStrategy: target.retryDelay,
-      redisOptions: { ...template.options.redisOptions, ...own },
-    });
+    this.#cluster = this.#duplicate();
     this.#cluster.on('error', (error: Error) =>
       log.debug(`Cluster: ${error.message}`),
     );
@@ -52,14 +44,35 @@ export class ClusterTopology implements Topology {
     return [...this.#nodes.values()];
   }
 
-  async start(onChange: () => void): Promise<void> {
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  onChange(callback: () => void): () => void {
+    this.#callbacks.add(callback);
+    return () => this.#callbacks.delete(callback);
+  }
+
+  async #start(): Promise<void> {
     const look = (): void => {
-      if (this.#look()) onChange();
+      if (this.#look()) for (const callback of this.#callbacks) callback();
     };
     this.#cluster.on('+node', look).on('-node', look).on('ready', look);
     this.#timer = setInterval(look, LOOK).unref();
     await this.#cluster.connect();
     look();
+  }
+
+  openCommands(): CommandClient {
+    const { retryDelay, connectTimeout } = this.target;
+    return new CommandClient({
+      // It has a client's commands, states and events, which is all that is used of it.
+      open: () => this.#duplicate() as unknown as Redis,
+      connectTimeout,
+      retryDelay,
+      log: this.log,
+    });
   }
 
   close(): void {
@@ -69,6 +82,20 @@ export class ClusterTopology implements Topology {
     this.#cluster.on('error', () => undefined);
     this.#cluster.disconnect();
     for (const node of this.#nodes.values()) node.commands.close();
+  }
+
+  #duplicate(): Cluster {
+    const template = this.target.template as Cluster;
+    const own = ownClientOptions(this.name);
+    return template.duplicate([], {
+      ...template.options,
+      keyPrefix: '',
+      lazyConnect: true,
+      scaleReads: 'master',
+      enableAutoPipelining: false,
+      clusterRetryStrategy: this.target.retryDelay,
+      redisOptions: { ...template.options.redisOptions, ...own },
+    });
   }
 
   /** Makes the nodes those that are primaries now; whether that changed anything. */
@@ -106,8 +133,7 @@ export class ClusterTopology implements Topology {
         retryDelay,
         log: this.log,
       }),
-      openListener: () =>
-        client.duplicate({ ...own, retryStrategy: null, protocol: 2 }),
+      openListener: () => client.duplicate({ ...own, retryStrategy: null }),
     };
   }
 }

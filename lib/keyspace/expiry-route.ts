@@ -3,10 +3,6 @@ import type { ExpiryTiming, NodeObserver } from './node-observer.js';
 import type { SelfTest } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
-const EXPIRED = Buffer.from('expired');
-const NEW = Buffer.from('new');
-const EXPIRE = Buffer.from('expire');
-
 /**
  * Sorts what one node's connection hears: expiries, hints of keys that may have a new deadline,
  * other messages that users subscribed to, and the self-test's. Runs in the socket's callback: O(1)
@@ -28,44 +24,37 @@ export class ExpiryRoute {
   take(subscribed: string, channel: Buffer, message: Buffer): void {
     this.selfTest.hear(subscribed, message);
     this.registry.routeMessage(subscribed, channel, message);
-    const { expiredChannel, newChannel, expireChannel } = this.registry;
-    switch (subscribed) {
-      case expiredChannel:
-      case newChannel:
-      case expireChannel:
-        if (this.kinds.has('keyevent') && this.registry.matches(message))
-          this.#takeKeyevent(subscribed, message);
-        break;
-      default:
-        if (this.kinds.has('keyspace'))
-          this.#takeKeyspace(subscribed, channel, message);
-    }
+    const event = this.registry.eventOfChannel(subscribed);
+    if (event === undefined) {
+      if (this.kinds.has('keyspace'))
+        this.#takeKeyspace(subscribed, channel, message);
+    } else if (this.kinds.has('keyevent') && this.registry.matches(message))
+      this.#takeKeyevent(event, message);
   }
 
-  #takeKeyspace(subscribed: string, channel: Buffer, event: Buffer): void {
+  #takeKeyspace(subscribed: string, channel: Buffer, message: Buffer): void {
     const key = this.registry.keyOf(subscribed, channel);
     if (!key) return;
-    if (event.equals(EXPIRED)) {
+    const event = message.toString('latin1');
+    if (event === 'expired') {
       if (!this.#last?.key.equals(key))
         this.#last = { key, timing: this.observer?.expired(key) };
       this.registry.routeKeyspaceExpiry(subscribed, key, this.#last.timing);
       return;
     }
     this.#last = undefined;
-    if (event.equals(NEW)) this.observer?.created(key);
-    else if (event.equals(EXPIRE)) this.observer?.renewed(key);
+    if (this.registry.isHint(event)) this.observer?.hint(event, key);
   }
 
-  #takeKeyevent(subscribed: string, key: Buffer): void {
-    if (subscribed === this.registry.newChannel) this.observer?.created(key);
-    else if (subscribed === this.registry.expireChannel)
-      this.observer?.renewed(key);
-    else {
-      // Redis announces it on the keyspace channel first and on the keyevent channel right after.
-      const known = this.#last?.key.equals(key);
-      this.#last = undefined;
-      if (!known)
-        this.registry.routeKeyeventExpiry(key, this.observer?.expired(key));
+  #takeKeyevent(event: string, key: Buffer): void {
+    if (event !== 'expired') {
+      this.observer?.hint(event, key);
+      return;
     }
+    // Redis announces it on the keyspace channel first and on the keyevent channel right after.
+    const known = this.#last?.key.equals(key);
+    this.#last = undefined;
+    if (!known)
+      this.registry.routeKeyeventExpiry(key, this.observer?.expired(key));
   }
 }

@@ -42,11 +42,13 @@ export class FlagKeeper {
     }
   }
 
-  /** The letter that would make the server announce keys that are created, if it lacks and knows one. */
-  lacking(flags: NotificationFlags, needed: NeededFlags): string {
-    if (!needed.hints || flags.has('n')) return '';
-    if (!this.#unknown.has('n')) return 'n';
-    return flags.has('g') || this.#unknown.has('g') ? '' : 'g';
+  /** The letters that are wanted and off, of those that the server knows. */
+  lacking(flags: NotificationFlags, { wanted }: NeededFlags): string {
+    // A server that cannot announce keys that are created can still announce their deadlines.
+    const letters = this.#unknown.has('n') ? wanted.replace('n', 'g') : wanted;
+    return Array.from(letters)
+      .filter((letter) => !flags.has(letter) && !this.#unknown.has(letter))
+      .join('');
   }
 
   /** Adds what is missing, and what is lacking if the server knows it. Returns the flags as they are then. */
@@ -66,7 +68,7 @@ export class FlagKeeper {
       }
       if (isForbidden(refusal)) return flags;
       // An older server, or another kind: it rejects the whole for one letter that it does not know.
-      if (lacking !== '') this.#unknown.add(lacking);
+      if (lacking !== '') this.#unknown.add(lacking[0]!);
       else if (missing.includes('K')) missing = missing.replace('K', 'E');
       else return flags;
     }

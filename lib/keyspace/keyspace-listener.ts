@@ -29,6 +29,7 @@ const HOPELESS =
 export class KeyspaceListener {
   readonly #listeners = new Map<string, NodeListener>();
   readonly #changed = new Signal();
+  #unfollow: (() => void) | undefined;
   #closed = false;
 
   constructor(
@@ -43,9 +44,18 @@ export class KeyspaceListener {
     return [...this.#listeners.values()].map((listener) => listener.status);
   }
 
+  /** What keeps nodes from being listened to, in words. */
+  get reasons(): string[] {
+    return this.nodes
+      .filter(({ state }) => state !== 'listening' && state !== 'deaf')
+      .map((node) => `${node.address}: ${node.lastError ?? node.state}`);
+  }
+
   /** Begins to listen. Resolves when the nodes are known; `listening` tells when they are listened to. */
   async start(): Promise<void> {
-    await this.topology.start(() => this.#follow());
+    this.#unfollow = this.topology.onChange(() => this.#follow());
+    await this.topology.start();
+    this.#follow();
   }
 
   /**
@@ -87,16 +97,27 @@ export class KeyspaceListener {
     }
   }
 
-  /** Ends a subscription. Never rejects; resolves when Redis acknowledged, or the connection is gone. */
-  async remove(interest: Interest): Promise<void> {
-    this.registry.remove(interest);
+  /** Takes up what the registry now wants. Never rejects. */
+  async refresh(): Promise<void> {
     await Promise.all(
       [...this.#listeners.values()].map((listener) => listener.refresh()),
     );
   }
 
+  /** Ends a subscription. Never rejects; resolves when Redis acknowledged, or the connection is gone. */
+  async remove(interest: Interest): Promise<void> {
+    this.registry.remove(interest);
+    await this.refresh();
+  }
+
+  /** Resolves once all that any node announced before now has been heard. Rejects when it cannot be known. */
+  async barrier(): Promise<void> {
+    await Promise.all([...this.#listeners.values()].map((l) => l.barrier()));
+  }
+
   close(): void {
     this.#closed = true;
+    this.#unfollow?.();
     this.#changed.fire();
     for (const listener of this.#listeners.values()) listener.close();
   }

@@ -136,6 +136,13 @@ export class NodeListener {
     await Promise.race([this.#refreshing, session.lost]);
   }
 
+  /** Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. */
+  async barrier(): Promise<void> {
+    if (!this.#session?.connected)
+      throw new Error(`${this.node.address} is not listened to`);
+    await this.#session.ping();
+  }
+
   /** Resolves once Redis acknowledged it. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`. */
   async whenServed(pattern: string): Promise<void> {
     while (!this.#served.has(pattern)) {
@@ -236,7 +243,7 @@ export class NodeListener {
   #judge(result: SetupResult, since: number): void {
     if (!result.announced) {
       this.#gaps.begin(since, 'the server does not announce expiries');
-      this.observer?.lost();
+      this.observer?.lost(Date.now() - since);
       this.#enter('deaf');
       return;
     }
@@ -248,7 +255,7 @@ export class NodeListener {
   }
 
   #lose(reason: string, proof: number | undefined): void {
-    this.observer?.lost();
+    this.observer?.lost(proof === undefined ? 0 : Date.now() - proof);
     this.#session = undefined;
     this.#served = new Set();
     this.#refused = new Map();

@@ -31,12 +31,10 @@ export interface DeadlineStatus {
 export interface NodeObserver {
   /** The node is listened to: everything from here on is heard. Called again when subscriptions change. */
   listening(): void;
-  /** The node is not listened to any more. */
-  lost(): void;
-  /** A key that matches some pattern was created. */
-  created(redisKey: Buffer): void;
-  /** A key that matches some pattern was given a deadline. */
-  renewed(redisKey: Buffer): void;
+  /** The node is not listened to any more, and it is so many ms ago that it certainly was. */
+  lost(ago: number): void;
+  /** Something happened to a key that matches some pattern: one of the events that the registry is to listen for. */
+  hint(event: string, redisKey: Buffer): void;
   /** An expiry was heard; what is known of its time. */
   expired(redisKey: Buffer): ExpiryTiming | undefined;
   /** What there is to tell in `status()`. */

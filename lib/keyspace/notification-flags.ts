@@ -17,8 +17,8 @@ export interface NeededFlags {
   readonly letters: ReadonlySet<string>;
   /** Either channel family will do; `K` is added where there is neither. */
   readonly anyFamily: boolean;
-  /** Keys that are created should be announced: `n`, or where the server does not know it, `g`. */
-  readonly hints: boolean;
+  /** Classes that help, and are left out where the server does not know them. */
+  readonly wanted: string;
 }
 
 /** A value of `notify-keyspace-events`, compared as a set: Redis prints it in an order of its own. */

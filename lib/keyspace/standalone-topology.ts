@@ -12,19 +12,22 @@ export class StandaloneTopology implements Topology {
   readonly nodes: readonly RedisNode[];
   readonly keys: KeyCheck;
   readonly #commands: CommandClient;
+  readonly #open: () => CommandClient;
 
   constructor(target: ConnectionTarget, name: string, log: Log) {
     const template = target.template as Redis;
-    this.#commands = new CommandClient({
-      open: () =>
-        template.duplicate({
-          ...ownClientOptions(name),
-          retryStrategy: target.retryDelay,
-        }),
-      connectTimeout: target.connectTimeout,
-      retryDelay: target.retryDelay,
-      log,
-    });
+    this.#open = () =>
+      new CommandClient({
+        open: () =>
+          template.duplicate({
+            ...ownClientOptions(name),
+            retryStrategy: target.retryDelay,
+          }),
+        connectTimeout: target.connectTimeout,
+        retryDelay: target.retryDelay,
+        log,
+      });
+    this.#commands = this.#open();
     this.nodes = [
       {
         address: addressOf(template),
@@ -33,16 +36,22 @@ export class StandaloneTopology implements Topology {
           template.duplicate({
             ...ownClientOptions(name),
             retryStrategy: null,
-            protocol: 2,
           }),
       },
     ];
     this.keys = new KeyCheck((keys) => aliveKeys(this.#commands, keys), log);
   }
 
-  start(onChange: () => void): Promise<void> {
-    onChange();
+  start(): Promise<void> {
     return Promise.resolve();
+  }
+
+  onChange(): () => void {
+    return () => undefined;
+  }
+
+  openCommands(): CommandClient {
+    return this.#open();
   }
 
   close(): void {

@@ -34,8 +34,10 @@ export interface RegistryOptions {
   readonly database: number;
   readonly keyPrefix: string;
   readonly namespace: string;
-  /** Listen for keys that are created or given a deadline, too. */
-  readonly hints: boolean;
+  /** Other events to listen for, of keys that match: hints of what became of their deadlines. */
+  readonly hints: readonly string[];
+  /** Classes of events that should be on for them, and do not have to be. */
+  readonly wantedFlags: string;
 }
 
 /**
@@ -44,8 +46,9 @@ export interface RegistryOptions {
  */
 export class SubscriptionRegistry {
   readonly expiredChannel: string;
-  readonly newChannel: string;
-  readonly expireChannel: string;
+  /** The events that are listened for on keyevent channels, by channel. */
+  readonly #eventOfChannel: ReadonlyMap<string, string>;
+  readonly #hints: ReadonlySet<string>;
   readonly #expiries = new Map<string, ExpiryPattern>();
   readonly #expiryByChannel = new Map<string, ExpiryPattern>();
   readonly #messages = new Map<string, Set<MessageSink>>();
@@ -56,8 +59,13 @@ export class SubscriptionRegistry {
   constructor(private readonly options: RegistryOptions) {
     const { database, keyPrefix, namespace } = options;
     this.expiredChannel = keyeventChannel(database, 'expired');
-    this.newChannel = keyeventChannel(database, 'new');
-    this.expireChannel = keyeventChannel(database, 'expire');
+    this.#hints = new Set(options.hints);
+    this.#eventOfChannel = new Map(
+      ['expired', ...options.hints].map((event) => [
+        keyeventChannel(database, event),
+        event,
+      ]),
+    );
     this.#prefix = Buffer.from(keyPrefix);
     this.#ownPrefix = Buffer.from(`${keyPrefix}${namespace}:`);
     this.#keyOffset = keyspaceChannel(database, '').length;
@@ -125,14 +133,8 @@ export class SubscriptionRegistry {
       wanted.set(channel, texts);
       if (text !== undefined && !texts.includes(text)) texts.push(text);
     };
-    if (
-      this.options.hints &&
-      this.#expiries.size > 0 &&
-      kinds.has('keyevent')
-    ) {
-      want(this.newChannel);
-      want(this.expireChannel);
-    }
+    if (this.#expiries.size > 0 && kinds.has('keyevent'))
+      for (const channel of this.#eventOfChannel.keys()) want(channel);
     for (const [pattern, { channel }] of this.#expiries) {
       if (kinds.has('keyspace')) want(channel, pattern);
       if (kinds.has('keyevent')) want(this.expiredChannel, pattern);
@@ -150,7 +152,16 @@ export class SubscriptionRegistry {
       if (needs?.eventClass) letters.add(needs.eventClass);
       for (const family of needs?.families ?? []) letters.add(family);
     }
-    return { letters, anyFamily: true, hints: this.options.hints };
+    return { letters, anyFamily: true, wanted: this.options.wantedFlags };
+  }
+
+  /** The event that a keyevent channel announces, if it is one that is listened for. */
+  eventOfChannel(channel: string): string | undefined {
+    return this.#eventOfChannel.get(channel);
+  }
+
+  isHint(event: string): boolean {
+    return this.#hints.has(event);
   }
 
   /** The key that a keyspace channel names, if an expiry pattern is subscribed to by it. */

@@ -1,3 +1,4 @@
+import type { CommandClient } from '../connection/command-client.js';
 import type { AliveCheck } from '../handlers/dispatcher.js';
 import type { RedisNode } from './redis-node.js';
 
@@ -7,8 +8,12 @@ export interface Topology {
   readonly nodes: readonly RedisNode[];
   /** Asks whether keys exist, wherever they live. */
   readonly keys: AliveCheck;
-  /** Finds the nodes and calls back whenever they change, the first time before it resolves. */
-  start(onChange: () => void): Promise<void>;
+  /** Finds the nodes. Resolves when they are known; may be called more than once. */
+  start(): Promise<void>;
+  /** Calls back whenever the nodes changed, until the function that it returns is called. */
+  onChange(callback: () => void): () => void;
+  /** Makes a connection for commands on the module's own keys of a group; whoever asked closes it. */
+  openCommands(): CommandClient;
   /** Closes every connection that is not a listener's. */
   close(): void;
 }

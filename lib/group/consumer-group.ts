@@ -1,0 +1,224 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { CommandClient } from '../connection/command-client.js';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { ExpiryCounters } from '../handlers/counters.js';
+import type { Dispatcher } from '../handlers/dispatcher.js';
+import type { ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
+import type { LatenessWindow } from '../handlers/lateness-window.js';
+import type { NodeStatus } from '../keyspace/node-listener.js';
+import { isReplyError } from '../keyspace/redis-node.js';
+import type { Interest } from '../keyspace/subscription-registry.js';
+import type { Topology } from '../keyspace/topology.js';
+import type { Log } from '../log.js';
+import { Consumer } from './consumer.js';
+import { DeadLetters } from './dead-letters.js';
+import { type Backlog, type Entry, EventStream } from './event-stream.js';
+import { groupKeys } from './group-keys.js';
+import { GroupWatcher, type WatcherOptions } from './group-watcher.js';
+import { Lease } from './lease.js';
+import { RedisIndex } from './redis-index.js';
+import { checkServer } from './server-check.js';
+
+export interface GroupOptions extends WatcherOptions {
+  readonly retry: RetryPolicy;
+  readonly leaseDuration: number;
+}
+
+/** What `status()` tells of one group, as of a few seconds ago. */
+export interface GroupStatus extends Partial<Backlog> {
+  readonly group: string;
+  /** Whether this instance is the one that watches the deadlines. */
+  readonly leads: boolean;
+  /** The nodes that it listens to, while it leads. */
+  readonly nodes: readonly NodeStatus[];
+}
+
+/** What the parts of the engine that a group shares with others. */
+export interface SharedParts {
+  readonly topology: Topology;
+  readonly dispatcher: Dispatcher;
+  readonly counters: ExpiryCounters;
+  readonly lateness: LatenessWindow;
+  readonly log: Log;
+}
+
+/**
+ * One consumer group in one instance: takes its share of the events, and stands by to watch the
+ * deadlines.
+ *
+ * States: new → `start` → running → `stop` → `finish` → `close`.
+ */
+export class ConsumerGroup {
+  readonly letters: DeadLetters;
+  readonly #handlers = new Map<ExpiryHandler, Interest>();
+  readonly #commands: CommandClient;
+  readonly #reader: CommandClient;
+  readonly #watcher: GroupWatcher;
+  readonly #lease: Lease;
+  readonly #consumer: Consumer;
+  #started: Promise<void> | undefined;
+
+  constructor(
+    private readonly group: string,
+    options: GroupOptions,
+    private readonly shared: SharedParts,
+  ) {
+    const { topology, dispatcher, counters, log } = shared;
+    const { target, ownPrefix, leaseDuration, retry } = options;
+    const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
+    const keys = groupKeys(ownPrefix, group);
+    this.#commands = topology.openCommands();
+    this.#reader = topology.openCommands();
+    const index = new RedisIndex(this.#commands, keys);
+    const stream = new EventStream(
+      this.#commands,
+      this.#reader,
+      keys,
+      group,
+      instance,
+    );
+    this.letters = new DeadLetters(
+      this.#commands,
+      keys,
+      group,
+      target.keyPrefix,
+    );
+    this.#watcher = new GroupWatcher(topology, index, options, counters, log);
+    this.#lease = new Lease(this.#commands, keys, instance, this.#watcher, log);
+    this.#consumer = new Consumer({
+      stream,
+      leaseDuration,
+      counters,
+      log,
+      leads: () => this.#lease.held,
+      onDelivered: (entry) => this.#count(entry),
+      context: {
+        group,
+        retry,
+        dispatcher,
+        database: target.database,
+        prefixLength: Buffer.byteLength(target.keyPrefix),
+        handlers: { [Symbol.iterator]: () => this.#handlers.keys() },
+      },
+    });
+  }
+
+  get status(): GroupStatus {
+    return {
+      group: this.group,
+      leads: this.#lease.held,
+      nodes: this.#watcher.nodes,
+      ...this.#consumer.backlog,
+    };
+  }
+
+  /** What keeps it from working, in words. */
+  get reasons(): string[] {
+    const { lastError } = this.#commands;
+    return lastError === undefined
+      ? this.#watcher.reasons
+      : [lastError, ...this.#watcher.reasons];
+  }
+
+  /** Adds a handler; resolves when its pattern is listened for, if this instance leads. */
+  async add(handler: ExpiryHandler): Promise<void> {
+    // Events come by the stream: all that the watcher needs is the pattern.
+    const interest: Interest = {
+      pattern: handler.glob.pattern,
+      onExpiry: () => undefined,
+    };
+    this.#handlers.set(handler, interest);
+    this.#watcher.registry.add(interest);
+    await this.#watcher.refresh();
+  }
+
+  async remove(handler: ExpiryHandler): Promise<void> {
+    const interest = this.#handlers.get(handler);
+    this.#handlers.delete(handler);
+    if (interest) this.#watcher.registry.remove(interest);
+    await this.#watcher.refresh();
+  }
+
+  /**
+   * Resolves when events are taken and the deadlines are watched, by this instance or another one.
+   * Rejects with `GROUP_REFUSED`, or as the listener does.
+   */
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  /** As `start`, and if this instance leads, the first scan is done. */
+  async ready(): Promise<void> {
+    await this.start();
+    await this.#whileLeading(() => this.#watcher.ready());
+  }
+
+  /** Takes nothing more, and hands the watch over. Never rejects. */
+  async stop(): Promise<void> {
+    if (!this.#started) return;
+    await this.#started.catch(() => undefined);
+    await Promise.all([this.#lease.close(), this.#consumer.stop()]).catch(
+      (error: unknown) => this.shared.log.debug(reasonOf(error)),
+    );
+  }
+
+  /** After `stop` and once its handlers have ended: tells Redis. Never rejects. */
+  async finish(): Promise<void> {
+    if (this.#started) await this.#consumer.finish();
+  }
+
+  close(): void {
+    this.#watcher.onLost();
+    this.#commands.close();
+    this.#reader.close();
+  }
+
+  async #start(): Promise<void> {
+    const { topology, log } = this.shared;
+    await topology.start();
+    try {
+      await checkServer(this.#commands, this.group, log);
+      await this.#consumer.start();
+      await this.#lease.start();
+    } catch (error) {
+      if (isReplyError(error) && /^(WRONGPASS|NOAUTH)/.test(error.message)) {
+        throw new RedisExpiryError(
+          'CONNECT_FAILED',
+          `Redis refuses the connection: ${reasonOf(error)}`,
+          { cause: error },
+        );
+      }
+      if (!isReplyError(error) || !/^(NOPERM|READONLY)/.test(error.message))
+        throw error;
+      throw new RedisExpiryError(
+        'GROUP_REFUSED',
+        `Group "${this.group}" may not work on this server: ${reasonOf(error)}. ` +
+          'The README lists the permissions that a group needs.',
+        { cause: error },
+      );
+    }
+    await this.#whileLeading(() => this.#watcher.listening());
+  }
+
+  /** Waits for something of the watcher; in vain, and without an error, if the lease goes to another. */
+  async #whileLeading(wait: () => Promise<void>): Promise<void> {
+    while (this.#lease.held) {
+      try {
+        await wait();
+        return;
+      } catch (error) {
+        if (this.#lease.held) throw error;
+      }
+    }
+  }
+
+  #count({ event, deliveries }: Entry): void {
+    const { counters, lateness } = this.shared;
+    if (event.tries + deliveries > 1) counters.retried++;
+    else if (event.source === 'recovery') counters.recovered++;
+    else if (event.deadline !== undefined)
+      lateness.add(Math.max(0, event.detected - event.deadline));
+  }
+}

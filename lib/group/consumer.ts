@@ -1,0 +1,231 @@
+import { performance } from 'node:perf_hooks';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { ExpiryCounters } from '../handlers/counters.js';
+import type { Log } from '../log.js';
+import { type DeliveryContext, deliver } from './delivery.js';
+import type { Backlog, Entry, EventStream } from './event-stream.js';
+
+export interface ConsumerOptions {
+  readonly stream: EventStream;
+  readonly context: DeliveryContext;
+  /** Ms that an entry stays with an instance that stopped renewing it. */
+  readonly leaseDuration: number;
+  /** Whether this instance does the group's housekeeping. */
+  readonly leads: () => boolean;
+  readonly counters: ExpiryCounters;
+  readonly onDelivered: (entry: Entry) => void;
+  readonly log: Log;
+}
+
+/** Ms before what failed for want of a connection is tried again. */
+const AGAIN = 100;
+/** Ms after which it looks for room again, though nothing of its own has ended. */
+const SOON = 20;
+/** Ms that shutdown waits for Redis to take what has ended. */
+const LAST_WORDS = 2_000;
+/** Ms between two looks for due retries, by the instance that leads. */
+const PROMOTION = 1_000;
+/** Ms between two looks at the backlog. */
+const BACKLOG = 2_000;
+/** Events that one step moves or reads at most. */
+const MOST = 1_000;
+
+/**
+ * Takes a group's events, has them handled, and ends them.
+ *
+ * States: new → `start` → taking → `stop` → finishing what it took → done.
+ *
+ * Guarantees: it takes no more than can be run at once; an entry is ended only after its handlers
+ * have; until then it is renewed, and what this instance leaves behind is taken over by another
+ * after `leaseDuration`.
+ */
+export class Consumer {
+  backlog: Backlog | undefined;
+  readonly #held = new Map<string, Entry>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #finishing = new Set<Promise<void>>();
+  #acks: string[] = [];
+  #acking: Promise<void> | undefined;
+  #stopped = false;
+  #reading: Promise<void> = Promise.resolve();
+  #wake: (() => void) | undefined;
+
+  constructor(private readonly options: ConsumerOptions) {}
+
+  /** Rejects if the group's stream could not be made. */
+  async start(): Promise<void> {
+    const { stream, leaseDuration, leads } = this.options;
+    await stream.create();
+    if (this.#stopped) return;
+    this.#reading = this.#read();
+    this.#every(Math.max(10, leaseDuration / 3), () => this.#renew());
+    this.#every(Math.max(10, leaseDuration / 2), () => this.#claim());
+    this.#every(PROMOTION, async () => {
+      if (leads()) await this.#promote();
+    });
+    this.#every(BACKLOG, async () => {
+      this.backlog = await stream.backlog();
+      if (leads()) await stream.reap(Math.max(60_000, 2 * leaseDuration));
+    });
+    this.backlog = await stream.backlog();
+  }
+
+  /** Takes nothing more. Resolves when the read that is under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#wake?.();
+    await this.#reading;
+  }
+
+  /** After `stop`: resolves when everything that has ended is told to Redis. */
+  async finish(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#timers.clear();
+    // What ended a moment ago is still on its way to the list.
+    await new Promise((resolve) => setImmediate(resolve));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, LAST_WORDS);
+    });
+    await Promise.race([late, Promise.all([this.#acking, ...this.#finishing])]);
+    clearTimeout(timer);
+  }
+
+  async #read(): Promise<void> {
+    const { stream, context, log } = this.options;
+    while (!this.#stopped) {
+      const free = Math.min(context.dispatcher.free, MOST);
+      if (free === 0) {
+        await this.#roomOrSoon();
+        continue;
+      }
+      try {
+        for (const entry of await stream.read(free)) this.#take(entry);
+      } catch (error) {
+        if (isClosed(error)) return;
+        log.debug(`Reading events failed: ${reasonOf(error)}`);
+        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+      }
+    }
+  }
+
+  /** Other work than this group's may have left room too: looked at again after a moment. */
+  #roomOrSoon(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, SOON);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #take(entry: Entry): void {
+    if (this.#held.has(entry.id)) return;
+    this.#held.set(entry.id, entry);
+    this.options.onDelivered(entry);
+    void this.#handle(entry);
+  }
+
+  async #handle(entry: Entry): Promise<void> {
+    const { context, counters, stream } = this.options;
+    const left = await deliver(entry, context);
+    this.#wake?.();
+    if (!left) {
+      this.#acknowledge(entry.id);
+      return;
+    }
+    counters.deadLettered += left.dead.length;
+    const finishing = this.#untilDone(() => stream.finish(entry.id, left));
+    this.#finishing.add(finishing);
+    await finishing;
+    this.#finishing.delete(finishing);
+    this.#held.delete(entry.id);
+    for (const { delay } of left.retries)
+      if (!this.#stopped) this.#once(delay + 1, () => this.#promote());
+  }
+
+  /** All that end in one turn of the event loop are ended by one command. */
+  #acknowledge(id: string): void {
+    this.#acks.push(id);
+    this.#acking ??= (async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      while (this.#acks.length > 0) {
+        const ids = this.#acks.splice(0, MOST);
+        await this.#untilDone(() => this.options.stream.acknowledge(ids));
+        for (const done of ids) this.#held.delete(done);
+      }
+      this.#acking = undefined;
+    })();
+  }
+
+  async #renew(): Promise<void> {
+    const ids = [...this.#held.keys()];
+    if (ids.length > 0) await this.options.stream.renew(ids);
+  }
+
+  async #claim(): Promise<void> {
+    const { stream, context, leaseDuration } = this.options;
+    const free = Math.min(context.dispatcher.free, MOST);
+    if (this.#stopped || free === 0) return;
+    const entries = await stream.claim(leaseDuration, free);
+    for (const entry of entries) this.#take(entry);
+  }
+
+  async #promote(): Promise<void> {
+    const next = await this.options.stream.promote(MOST);
+    if (next !== undefined && next < PROMOTION)
+      this.#once(next + 1, () => this.#promote());
+  }
+
+  /** Repeats a command until Redis took it, or the module is closed: then the entry's lease runs out. */
+  async #untilDone(command: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        await command();
+        return;
+      } catch (error) {
+        if (isClosed(error)) return;
+        this.options.log.debug(`Ending events failed: ${reasonOf(error)}`);
+        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+      }
+    }
+  }
+
+  /** Runs one after the other, never twice at once. */
+  #every(ms: number, work: () => Promise<void>): void {
+    let busy = false;
+    const timer = setInterval(() => {
+      if (busy) return;
+      busy = true;
+      void this.#guarded(work).finally(() => (busy = false));
+    }, ms);
+    this.#timers.add(timer.unref());
+  }
+
+  #once(ms: number, work: () => Promise<void>): void {
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        void this.#guarded(work);
+      },
+      Math.min(ms, 2 ** 31 - 1),
+    ).unref();
+    this.#timers.add(timer);
+  }
+
+  async #guarded(work: () => Promise<void>): Promise<void> {
+    const began = performance.now();
+    try {
+      await work();
+    } catch (error) {
+      const took = Math.round(performance.now() - began);
+      this.options.log.debug(
+        `The group's housekeeping failed after ${took} ms: ${reasonOf(error)}`,
+      );
+    }
+  }
+}
+
+const isClosed = (error: unknown): boolean =>
+  error instanceof RedisExpiryError && error.code === 'CLOSED';

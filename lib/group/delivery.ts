@@ -1,0 +1,115 @@
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { Dispatcher, Outcome } from '../handlers/dispatcher.js';
+import type { Expiry, ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
+import type { Entry, Leftover } from './event-stream.js';
+import { eventId, toPayload } from './stored-event.js';
+
+/** What delivering takes; the same for every entry of a group. */
+export interface DeliveryContext {
+  readonly group: string;
+  readonly database: number;
+  /** Length of the `keyPrefix`, in bytes. */
+  readonly prefixLength: number;
+  readonly retry: RetryPolicy;
+  readonly handlers: Iterable<ExpiryHandler>;
+  readonly dispatcher: Dispatcher;
+}
+
+/** How one handler's part of an entry ended. */
+interface Part {
+  readonly handler: ExpiryHandler | undefined;
+  readonly outcome: Outcome;
+  readonly error?: unknown;
+}
+
+/** What names a handler on every instance of the group, and after a deploy. */
+export const handlerId = ({ name, glob }: ExpiryHandler): string =>
+  `${name} ${glob.pattern}`;
+
+/**
+ * Hands an entry to every handler of the group that it is for, each on its own: what fails is tried
+ * again for that handler alone. Resolves when all have ended, with what is left to do; undefined if
+ * nothing is.
+ */
+export async function deliver(
+  entry: Entry,
+  context: DeliveryContext,
+): Promise<Leftover | undefined> {
+  const { event } = entry;
+  const key = event.redisKey.subarray(context.prefixLength);
+  const handlers = [...context.handlers].filter(
+    (handler) =>
+      handler.glob.test(key) &&
+      (event.handler === undefined || event.handler === handlerId(handler)),
+  );
+  const attempt = event.tries + entry.deliveries;
+  const expiry: Expiry = {
+    redisKey: event.redisKey,
+    key,
+    database: context.database,
+    source: event.source,
+    group: context.group,
+    id: eventId(event),
+    attempt,
+    ...(event.deadline !== undefined && {
+      deadline: new Date(event.deadline),
+      lateness: Math.max(0, event.detected - event.deadline),
+    }),
+  };
+  const parts = await Promise.all(
+    handlers.map((handler) => run(handler, expiry, entry, context)),
+  );
+  if (parts.length === 0) parts.push(NO_HANDLER);
+  return leftover(parts, entry, attempt, context);
+}
+
+/** Another instance may have it: a deploy is under way, say. */
+const NO_HANDLER: Part = {
+  handler: undefined,
+  outcome: 'failed',
+  error: 'no instance that took it has a handler for it',
+};
+
+function run(
+  handler: ExpiryHandler,
+  expiry: Expiry,
+  { deliveries }: Entry,
+  { dispatcher, retry }: DeliveryContext,
+): Promise<Part> {
+  const { attempts } = handler.retry ?? retry;
+  // Whatever ran it so often died over it: not tried once more.
+  if (deliveries > 1 && expiry.attempt! > attempts) {
+    const error = `given up after ${attempts} deliveries that nobody ended`;
+    return Promise.resolve({ handler, outcome: 'failed', error });
+  }
+  return new Promise((resolve) =>
+    dispatcher.offer(handler, expiry, (outcome, error) =>
+      resolve({ handler, outcome, error }),
+    ),
+  );
+}
+
+function leftover(
+  parts: readonly Part[],
+  { event }: Entry,
+  attempt: number,
+  context: DeliveryContext,
+): Leftover | undefined {
+  const retries: { delay: number; payload: string }[] = [];
+  const dead: { payload: string; error: string }[] = [];
+  for (const { handler, outcome, error } of parts) {
+    const id = handler ? handlerId(handler) : event.handler;
+    const policy = handler?.retry ?? context.retry;
+    if (outcome === 'dropped') {
+      // Not begun: for another instance, and no try of it.
+      const payload = toPayload({ ...event, handler: id, tries: attempt - 1 });
+      retries.push({ delay: 0, payload });
+    } else if (outcome === 'failed') {
+      const payload = toPayload({ ...event, handler: id, tries: attempt });
+      if (attempt >= policy.attempts)
+        dead.push({ payload, error: reasonOf(error) });
+      else retries.push({ delay: policy.delay(attempt), payload });
+    }
+  }
+  return retries.length + dead.length > 0 ? { retries, dead } : undefined;
+}

@@ -1,0 +1,183 @@
+import type { CommandClient } from '../connection/command-client.js';
+import { isReplyError } from '../keyspace/redis-node.js';
+import type { GroupKeys } from './group-keys.js';
+import {
+  CLAIM,
+  FINISH,
+  PROMOTE,
+  REAP,
+  RENEW_ENTRIES,
+} from './scripts/entries.lua.js';
+import { type StoredEvent, fromFields } from './stored-event.js';
+
+/** An event as it was delivered to this instance. */
+export interface Entry {
+  readonly id: string;
+  /** How often it was delivered, this time included. */
+  readonly deliveries: number;
+  readonly event: StoredEvent;
+}
+
+/** What is left to do of an entry that cannot simply be acknowledged. */
+export interface Leftover {
+  /** To be tried again after so many ms. */
+  readonly retries: readonly { delay: number; payload: string }[];
+  /** To be given up. */
+  readonly dead: readonly { payload: string; error: string }[];
+}
+
+/** How much a group has to do. */
+export interface Backlog {
+  /** Events that no instance took yet. */
+  readonly waiting: number;
+  /** Events that some instance works on. */
+  readonly pending: number;
+  /** Events that wait for their next try. */
+  readonly retrying: number;
+  /** Dead letters. */
+  readonly dead: number;
+  /** Keys whose deadline is known. */
+  readonly tracked: number;
+}
+
+/** Ms that a read waits at Redis for events. */
+const BLOCK = 2_000;
+
+type RawEntry = [id: Buffer, fields: Buffer[] | null];
+
+/**
+ * One group's stream of events and what goes with it, as commands. Everything that changes more
+ * than one thing is one script.
+ */
+export class EventStream {
+  constructor(
+    private readonly commands: CommandClient,
+    /** A connection of its own: it blocks. */
+    private readonly reader: CommandClient,
+    private readonly keys: GroupKeys,
+    private readonly group: string,
+    private readonly consumer: string,
+  ) {}
+
+  /** Makes the consumer group if there is none: from the first event on, not from the next. */
+  async create(): Promise<void> {
+    try {
+      await this.commands.run((redis) =>
+        redis.xgroup('CREATE', this.keys.events, this.group, '0', 'MKSTREAM'),
+      );
+    } catch (error) {
+      if (!isReplyError(error) || !/^BUSYGROUP/.test(error.message))
+        throw error;
+    }
+  }
+
+  /** Waits for new events, for some seconds at most. */
+  async read(count: number): Promise<Entry[]> {
+    try {
+      const reply = (await this.reader.run((redis) =>
+        redis.callBuffer(
+          'XREADGROUP',
+          ...['GROUP', this.group, this.consumer],
+          ...['COUNT', count, 'BLOCK', BLOCK],
+          ...['STREAMS', this.keys.events, '>'],
+        ),
+      )) as [Buffer, RawEntry[]][] | null;
+      return (reply?.[0]?.[1] ?? []).map(([id, fields]) =>
+        toEntry(id, fields ?? [], 1),
+      );
+    } catch (error) {
+      if (!isReplyError(error) || !/^NOGROUP/.test(error.message)) throw error;
+      // Flushed: begun anew.
+      await this.create();
+      return [];
+    }
+  }
+
+  /** Takes over what was not renewed for so long. */
+  async claim(idle: number, count: number): Promise<Entry[]> {
+    const reply = (await this.commands.run((redis) =>
+      redis.callBuffer(
+        'EVAL',
+        ...[CLAIM, 1, this.keys.events, this.group, this.consumer],
+        ...[idle, count],
+      ),
+    )) as [Buffer, number, Buffer[]][];
+    return reply.map(([id, deliveries, fields]) =>
+      toEntry(id, fields, deliveries),
+    );
+  }
+
+  /** Keeps entries with this instance. Returns those that still are. */
+  async renew(ids: readonly string[]): Promise<Set<string>> {
+    const { events } = this.keys;
+    const reply = await this.commands.run((redis) =>
+      redis.eval(RENEW_ENTRIES, 1, events, this.group, this.consumer, ...ids),
+    );
+    return new Set(reply as string[]);
+  }
+
+  /** Ends entries that are done. */
+  async acknowledge(ids: readonly string[]): Promise<void> {
+    const { events } = this.keys;
+    await this.commands.run((redis) =>
+      Promise.all([
+        redis.xack(events, this.group, ...ids),
+        redis.xdel(events, ...ids),
+      ]),
+    );
+  }
+
+  /** Ends an entry of which something is left to do. Does nothing if somebody else ended it. */
+  async finish(id: string, { retries, dead }: Leftover): Promise<void> {
+    const { events, retry, dead: letters } = this.keys;
+    await this.commands.run((redis) =>
+      redis.eval(
+        FINISH,
+        ...[3, events, retry, letters],
+        ...[this.group, id, retries.length],
+        ...retries.flatMap(({ delay, payload }) => [delay, payload]),
+        ...dead.flatMap(({ payload, error }) => [payload, error]),
+      ),
+    );
+  }
+
+  /** Puts retries that are due back among the events. Returns ms until the next one, or undefined. */
+  async promote(count: number): Promise<number | undefined> {
+    const { retry, events } = this.keys;
+    const next = (await this.commands.run((redis) =>
+      redis.eval(PROMOTE, 2, retry, events, count),
+    )) as number;
+    return next < 0 ? undefined : next;
+  }
+
+  /** Removes consumers that gave no sign of life for so long and have nothing pending. */
+  async reap(idle: number): Promise<void> {
+    const { events } = this.keys;
+    await this.commands.run((redis) =>
+      redis.eval(REAP, 1, events, this.group, idle, this.consumer),
+    );
+  }
+
+  async backlog(): Promise<Backlog> {
+    const { events, retry, dead, index } = this.keys;
+    const [length, summary, retrying, letters, tracked] =
+      await this.commands.run((redis) =>
+        Promise.all([
+          redis.xlen(events),
+          redis.xpending(events, this.group),
+          redis.zcard(retry),
+          redis.xlen(dead),
+          redis.zcard(index),
+        ]),
+      );
+    const pending = Number(summary[0]);
+    const waiting = Math.max(0, length - pending);
+    return { waiting, pending, retrying, dead: letters, tracked };
+  }
+}
+
+const toEntry = (id: Buffer, fields: Buffer[], deliveries: number): Entry => ({
+  id: id.toString(),
+  deliveries,
+  event: fromFields(fields),
+});

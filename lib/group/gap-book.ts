@@ -1,0 +1,40 @@
+/** A time by Redis's clock, in epoch ms. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Spans that are remembered. */
+const MOST = 1_000;
+
+/**
+ * The times, by Redis's clock, in which nobody listened for a group: a key that is gone and whose
+ * deadline fell into one of them expired unheard, for all that can be known.
+ */
+export class GapBook {
+  #open: number | undefined;
+  readonly #closed: Span[] = [];
+
+  /** Nobody listens since then. */
+  begin(from: number): void {
+    this.#open = Math.min(from, this.#open ?? Infinity);
+  }
+
+  /** Somebody listens from then on. */
+  end(to: number): void {
+    if (this.#open === undefined) return;
+    if (to >= this.#open) this.#closed.push({ from: this.#open, to });
+    this.#open = undefined;
+    if (this.#closed.length > MOST) this.#closed.shift();
+  }
+
+  get isOpen(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /** Whether nobody listened at that moment. */
+  covers(at: number): boolean {
+    if (this.#open !== undefined && at >= this.#open) return true;
+    return this.#closed.some(({ from, to }) => at >= from && at <= to);
+  }
+}

@@ -1,0 +1,27 @@
+/** The names of one group's keys. They share a hash tag: in a Cluster they live on one node. */
+export interface GroupKeys {
+  /** ZSET: when to look at which key. */
+  readonly index: string;
+  /** Stream: expiries to handle. */
+  readonly events: string;
+  /** ZSET: what is to be tried again, and when. */
+  readonly retry: string;
+  /** Stream: what was given up. */
+  readonly dead: string;
+  /** Who watches the deadlines. */
+  readonly lease: string;
+  /** Until when they were watched without a gap. */
+  readonly watched: string;
+}
+
+export function groupKeys(ownPrefix: string, group: string): GroupKeys {
+  const of = (part: string): string => `${ownPrefix}{${group}}:${part}`;
+  return {
+    index: of('index'),
+    events: of('events'),
+    retry: of('retry'),
+    dead: of('dead'),
+    lease: of('lease'),
+    watched: of('watched'),
+  };
+}

@@ -1,0 +1,143 @@
+import type { Verdict } from '../deadlines/deadline-index.js';
+import type { TtlReader } from '../deadlines/ttl-reader.js';
+import type { ExpiryCounters } from '../handlers/counters.js';
+import type { GapBook } from './gap-book.js';
+import type { RedisIndex } from './redis-index.js';
+
+/** A key to look at, and the score it was found with; undefined if it is not in the index. */
+export interface Suspect {
+  readonly key: Buffer;
+  readonly seen: number | undefined;
+}
+
+export interface JudgeOptions {
+  readonly index: RedisIndex;
+  readonly reader: Pick<TtlReader, 'readProven'>;
+  readonly gaps: GapBook;
+  readonly counters: ExpiryCounters;
+  /** Resolves once all that Redis announced before now has been heard; rejects if that cannot be known. */
+  readonly barrier: () => Promise<void>;
+  /** Whether anybody still asks for the key. */
+  readonly wanted: (key: Buffer) => boolean;
+}
+
+/** Ms for which it is remembered that a look caused an announcement that is still to come. */
+const MEMORY = 10_000;
+
+/**
+ * Looks at keys of a group and settles what it finds: alive, look again then; gone, and it expired
+ * or was deleted. Gone counts as expired on one of three proofs only: this very look removed it,
+ * Redis announced it, or nobody listened at its deadline.
+ *
+ * Guarantees: one look at a time; an expiry that it proves is appended once, by whoever holds the
+ * lease; nothing is settled as deleted before all announcements up to the look were heard.
+ */
+export class Judge {
+  /** Keys whose expiry was announced and is not settled yet. */
+  readonly #announced = new Set<string>();
+  /** Keys that a look removed and whose announcement is still to come, with when that was. */
+  readonly #expected = new Map<string, number>();
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly options: JudgeOptions) {}
+
+  /** Redis announced an expiry. Whether it says something new, and the key is to be looked at. */
+  announce(key: Buffer): boolean {
+    const text = key.toString('latin1');
+    if (this.#expected.delete(text)) return false;
+    this.#announced.add(text);
+    return true;
+  }
+
+  /** Nothing more is heard: announcements that were expected will not come. */
+  forget(): void {
+    this.#announced.clear();
+    this.#expected.clear();
+  }
+
+  /** Looks at keys that are due. */
+  judgeDue(due: readonly { key: Buffer; at: number }[]): Promise<void> {
+    return this.#exclusively(() =>
+      this.#judge(due.map(({ key, at }) => ({ key, seen: at }))),
+    );
+  }
+
+  /** Looks at keys to which something happened, whether the index knows them or not. */
+  judgeKeys(keys: readonly Buffer[]): Promise<void> {
+    return this.#exclusively(async () => {
+      const scores = await this.options.index.scores(keys);
+      const suspects = keys.map((key, i) => ({ key, seen: scores[i] }));
+      await this.#judge(suspects);
+    });
+  }
+
+  #exclusively(work: () => Promise<void>): Promise<void> {
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(() => undefined);
+    return done;
+  }
+
+  async #judge(suspects: readonly Suspect[]): Promise<void> {
+    const { index, reader } = this.options;
+    const keys = suspects.map(({ key }) => key);
+    const { now, ttls } = await reader.readProven(keys);
+    if (suspects.some((suspect, i) => this.#unproven(suspect, ttls[i]!)))
+      await this.options.barrier();
+    const verdicts = suspects.map((suspect, i) =>
+      this.#verdictOn(suspect, ttls[i]!, now),
+    );
+    this.#expect(keys, ttls);
+    // What cannot be settled now stays proven: the next look has no evidence left.
+    await index.settle(verdicts.filter(isNews), now);
+    for (const key of keys) this.#announced.delete(key.toString('latin1'));
+  }
+
+  /** Gone, and its announcement may still be under way: by the other connection. */
+  #unproven({ key, seen }: Suspect, ttl: number): boolean {
+    if (ttl !== -2 || this.#announced.has(key.toString('latin1'))) return false;
+    return seen !== undefined && !this.options.gaps.covers(seen);
+  }
+
+  #verdictOn({ key, seen }: Suspect, ttl: number, now: number): Verdict {
+    const announced = this.#announced.has(key.toString('latin1'));
+    if (ttl >= -1) {
+      // It lapsed and was written again before anybody could look.
+      if (announced) {
+        this.options.counters.received++;
+        this.options.counters.superseded++;
+      }
+      const lives = ttl >= 0 && this.options.wanted(key);
+      return { key, seen, at: lives ? now + ttl : undefined };
+    }
+    const gone = { key, seen, at: undefined };
+    const due = seen !== undefined && seen <= now;
+    const inGap = due && this.options.gaps.covers(seen);
+    if (ttl !== -3 && !announced && !inGap) return gone;
+    return {
+      ...gone,
+      fire: {
+        source: inGap ? 'recovery' : 'notification',
+        // Gone before the index expected it: another client shortened it, or it was not known.
+        deadline: due ? seen : undefined,
+      },
+    };
+  }
+
+  /** Each key that the look removed is announced once; unless that was heard already, it is no news. */
+  #expect(keys: readonly Buffer[], ttls: readonly number[]): void {
+    const now = Date.now();
+    for (const [text, since] of this.#expected) {
+      if (Math.abs(now - since) < MEMORY) break;
+      this.#expected.delete(text);
+    }
+    keys.forEach((key, i) => {
+      const text = key.toString('latin1');
+      if (ttls[i] !== -3) return;
+      if (!this.#announced.has(text)) this.#expected.set(text, now);
+      this.#announced.add(text);
+    });
+  }
+}
+
+const isNews = ({ seen, at, fire }: Verdict): boolean =>
+  seen !== undefined || at !== undefined || fire !== undefined;

@@ -1,0 +1,119 @@
+import type { Redis } from 'ioredis';
+import type { CommandClient } from '../connection/command-client.js';
+import type {
+  DeadlineEntry,
+  DeadlineIndex,
+  Verdict,
+} from '../deadlines/deadline-index.js';
+import type { GroupKeys } from './group-keys.js';
+import { SETTLE } from './scripts/settle.lua.js';
+
+/** Entries that one ZADD takes. */
+const CHUNK = 1_000;
+
+/**
+ * The index that a group shares: a sorted set in Redis, which outlives every instance. Reading and
+ * enrolling is anybody's; settling takes the lease, by its token.
+ */
+export class RedisIndex implements DeadlineIndex {
+  /** The lease under which it settles. */
+  token = '';
+
+  constructor(
+    private readonly commands: CommandClient,
+    private readonly keys: GroupKeys,
+  ) {}
+
+  async enrol(entries: readonly DeadlineEntry[]): Promise<void> {
+    for (let i = 0; i < entries.length; i += CHUNK) {
+      const args = entries
+        .slice(i, i + CHUNK)
+        .flatMap(({ key, at }): (Buffer | number)[] => [at, key]);
+      // LT adds what is absent too.
+      await this.commands.run((redis) =>
+        redis.call('ZADD', this.keys.index, 'LT', ...args),
+      );
+    }
+  }
+
+  async peek(
+    now: number,
+    limit: number,
+  ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
+    const { index } = this.keys;
+    const [due, next] = await this.commands.run((redis) =>
+      Promise.all([
+        range(redis, index, '-inf', `(${now}`, limit),
+        range(redis, index, now, '+inf', 1),
+      ]),
+    );
+    return { due, next: next[0]?.at };
+  }
+
+  /** Some of the entries, from a cursor on (`'0'` at first) to the next one (`'0'` at the end); one may come twice. */
+  async page(
+    cursor: string,
+    count: number,
+  ): Promise<{ cursor: string; entries: DeadlineEntry[] }> {
+    const [next, flat] = await this.commands.run((redis) =>
+      redis.zscanBuffer(this.keys.index, cursor, 'COUNT', count),
+    );
+    return { cursor: next.toString(), entries: toEntries(flat) };
+  }
+
+  /** Rejects, changing nothing, if the lease is another's by now. */
+  async settle(verdicts: readonly Verdict[], now = 0): Promise<boolean[]> {
+    if (verdicts.length === 0) return [];
+    const { index, events, lease } = this.keys;
+    const args = verdicts.flatMap(({ key, seen, at, fire }) => [
+      key,
+      seen ?? '',
+      at ?? '',
+      fire?.source ?? '',
+      fire?.deadline ?? '',
+    ]);
+    const reply = await this.commands.run((redis) =>
+      redis.eval(SETTLE, 3, index, events, lease, this.token, now, ...args),
+    );
+    return (reply as number[]).map((applied) => applied === 1);
+  }
+
+  /** When each of some keys is to be looked at; undefined for a key that it does not know. */
+  async scores(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
+    const reply = (await this.commands.run((redis) =>
+      redis.call('ZMSCORE', this.keys.index, ...keys),
+    )) as (string | null)[];
+    return reply.map((score) => (score === null ? undefined : Number(score)));
+  }
+
+  size(): Promise<number> {
+    return this.commands.run((redis) => redis.zcard(this.keys.index));
+  }
+}
+
+async function range(
+  redis: Redis,
+  index: string,
+  from: string | number,
+  to: string | number,
+  limit: number,
+): Promise<DeadlineEntry[]> {
+  const command = redis.zrangebyscoreBuffer(
+    index,
+    from,
+    to,
+    'WITHSCORES',
+    'LIMIT',
+    0,
+    limit,
+  );
+  return toEntries(await command);
+}
+
+/** A flat list of keys and scores. */
+function toEntries(flat: readonly Buffer[]): DeadlineEntry[] {
+  const entries: DeadlineEntry[] = [];
+  for (let i = 0; i < flat.length; i += 2)
+    entries.push({ key: flat[i]!, at: Number(flat[i + 1]) });
+  return entries;
+}

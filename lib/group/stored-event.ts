@@ -1,0 +1,81 @@
+import type { Expiry } from '../handlers/expiry.js';
+
+/** An expiry as it is kept in a group's streams. */
+export interface StoredEvent {
+  /** The key as Redis knows it, `keyPrefix` included. */
+  readonly redisKey: Buffer;
+  /** Epoch ms by Redis's clock, where it is known. */
+  readonly deadline: number | undefined;
+  /** When it was detected. */
+  readonly detected: number;
+  readonly source: Expiry['source'];
+  /** The only handler it is for; undefined: every one that matches. */
+  readonly handler: string | undefined;
+  /** Tries that failed before. */
+  readonly tries: number;
+}
+
+/** As JSON: what a retry or a dead letter is kept as. */
+interface Payload {
+  k: string;
+  d?: number | undefined;
+  t: number;
+  s: Expiry['source'];
+  h?: string | undefined;
+  a: number;
+}
+
+/** Reads the fields of a stream's entry: those that settling wrote, or one payload. */
+export function fromFields(fields: readonly Buffer[]): StoredEvent {
+  const of = new Map<string, Buffer>();
+  for (let i = 0; i + 1 < fields.length; i += 2)
+    of.set(fields[i]!.toString(), fields[i + 1]!);
+  const payload = of.get('p');
+  if (payload) return fromPayload(payload.toString());
+  const deadline = of.get('d')?.toString();
+  return {
+    redisKey: of.get('k') ?? Buffer.alloc(0),
+    deadline: deadline ? Number(deadline) : undefined,
+    detected: Number(of.get('t')?.toString()),
+    source:
+      of.get('s')?.toString() === 'recovery' ? 'recovery' : 'notification',
+    handler: undefined,
+    tries: 0,
+  };
+}
+
+export function toPayload(event: StoredEvent): string {
+  const payload: Payload = {
+    k: event.redisKey.toString('base64'),
+    d: event.deadline,
+    t: event.detected,
+    s: event.source,
+    h: event.handler,
+    a: event.tries,
+  };
+  return JSON.stringify(payload);
+}
+
+export function fromPayload(text: string): StoredEvent {
+  const payload = JSON.parse(text) as Payload;
+  return {
+    redisKey: Buffer.from(payload.k, 'base64'),
+    deadline: payload.d,
+    detected: payload.t,
+    source: payload.s,
+    handler: payload.h,
+    tries: payload.a,
+  };
+}
+
+/**
+ * What names an expiry, on every delivery of it: the key and when it ran out; where that is not
+ * known, when it was detected. A key that is no text is named in base64.
+ */
+export function eventId({ redisKey, deadline, detected }: StoredEvent): string {
+  const text = redisKey.toString();
+  const name = Buffer.from(text).equals(redisKey)
+    ? text
+    : `base64:${redisKey.toString('base64')}`;
+  return `${name}@${deadline ?? detected}`;
+}

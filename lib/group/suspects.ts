@@ -1,0 +1,68 @@
+/** Keys that are judged in one round trip. */
+const BATCH = 500;
+/** Keys that may wait, of those to which something merely happened. */
+const MOST_CHANGED = 50_000;
+/** Ms before keys whose judging failed are judged again. */
+const AGAIN = 100;
+
+/**
+ * Collects keys that something was heard of, and has them judged in batches, each key once. Keys
+ * whose expiry was announced are never left out; a mere change is, above a limit.
+ *
+ * States: paused (at first) ⇄ running.
+ */
+export class Suspects {
+  readonly #waiting = new Set<string>();
+  #running = false;
+  #busy = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly judge: (keys: readonly Buffer[]) => Promise<void>,
+    private readonly onError: (error: unknown) => void,
+  ) {}
+
+  resume(): void {
+    this.#running = true;
+  }
+
+  pause(): void {
+    this.#running = false;
+    this.#waiting.clear();
+    clearTimeout(this.#timer);
+  }
+
+  /** Its expiry was announced. */
+  expired(key: Buffer): void {
+    if (this.#running) this.#await(key);
+  }
+
+  /** It was deleted, renamed, evicted or the like. */
+  changed(key: Buffer): void {
+    if (this.#running && this.#waiting.size < MOST_CHANGED) this.#await(key);
+  }
+
+  #await(key: Buffer): void {
+    this.#waiting.add(key.toString('latin1'));
+    if (this.#busy) return;
+    this.#busy = true;
+    setImmediate(() => void this.#judgeWaiting());
+  }
+
+  async #judgeWaiting(): Promise<void> {
+    let batch: string[] = [];
+    try {
+      while (this.#running && this.#waiting.size > 0) {
+        batch = [...this.#waiting].slice(0, BATCH);
+        for (const key of batch) this.#waiting.delete(key);
+        await this.judge(batch.map((key) => Buffer.from(key, 'latin1')));
+      }
+      this.#busy = false;
+    } catch (error) {
+      this.onError(error);
+      this.#timer = setTimeout(() => void this.#judgeWaiting(), AGAIN).unref();
+      if (this.#running) for (const key of batch) this.#waiting.add(key);
+      else this.#busy = false;
+    }
+  }
+}

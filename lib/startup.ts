@@ -1,0 +1,69 @@
+import { RedisExpiryError, reasonOf } from './errors/redis-expiry.error.js';
+import type { Log } from './log.js';
+
+export interface StartupOptions {
+  /** Nobody waits for Redis at start. */
+  readonly lazyConnect: boolean;
+  /** Ms within which Redis must be reached. */
+  readonly connectTimeout: number;
+  /** Why Redis was not reached, as far as is known. */
+  readonly reasons: () => readonly string[];
+  /** Nothing of a start that failed may stay behind. */
+  readonly onFailed: () => void;
+  readonly log: Log;
+}
+
+/**
+ * Something that is started once and must reach Redis in time: rejects with `CONNECT_FAILED` after
+ * `connectTimeout`, or with what the work itself rejects with. With `lazyConnect` it resolves at
+ * once, and what goes wrong is logged.
+ */
+export class Startup {
+  #begun: Promise<void> | undefined;
+
+  constructor(
+    private readonly work: () => Promise<void>,
+    private readonly options: StartupOptions,
+  ) {}
+
+  get begun(): boolean {
+    return this.#begun !== undefined;
+  }
+
+  run(): Promise<void> {
+    this.#begun ??= this.#run();
+    return this.#begun;
+  }
+
+  async #run(): Promise<void> {
+    const { lazyConnect, connectTimeout, onFailed, log } = this.options;
+    const work = this.work();
+    if (lazyConnect) {
+      work.catch((error: unknown) => log.error(reasonOf(error)));
+      return;
+    }
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(this.#notConnected()), connectTimeout);
+    });
+    try {
+      await Promise.race([work, late]);
+    } catch (error) {
+      work.catch(() => undefined);
+      onFailed();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #notConnected(): RedisExpiryError {
+    const { connectTimeout, reasons } = this.options;
+    return new RedisExpiryError(
+      'CONNECT_FAILED',
+      `Redis was not reached within ${connectTimeout} ms (connectTimeout): ` +
+        `${[...new Set(reasons())].join('; ') || 'no node answered'}. ` +
+        'Check the option "connection", or set lazyConnect in it so that start-up does not wait.',
+    );
+  }
+}
