@@ -1,21 +1,17 @@
-import { NodeDeadlines } from './deadlines/node-deadlines.js';
-import { RedisExpiryError, reasonOf } from './errors/redis-expiry.error.js';
+import { Broadcast } from './broadcast.js';
+import { RedisExpiryError } from './errors/redis-expiry.error.js';
 import { ConsumerGroup } from './group/consumer-group.js';
 import { newCounters } from './handlers/counters.js';
 import { Dispatcher } from './handlers/dispatcher.js';
-import type { Expiry, ExpiryHandler } from './handlers/expiry.js';
+import type { ExpiryHandler } from './handlers/expiry.js';
 import { LatenessWindow } from './handlers/lateness-window.js';
 import type {
   ExpirySubscription,
   RedisExpiryStatus,
 } from './interfaces/status.interface.js';
 import { ClusterTopology } from './keyspace/cluster-topology.js';
-import { KeyspaceListener } from './keyspace/keyspace-listener.js';
+import type { ListenerOptions } from './keyspace/node-status.js';
 import { StandaloneTopology } from './keyspace/standalone-topology.js';
-import {
-  type Interest,
-  SubscriptionRegistry,
-} from './keyspace/subscription-registry.js';
 import type { Topology } from './keyspace/topology.js';
 import type { Log } from './log.js';
 import type { ResolvedOptions } from './options.js';
@@ -34,11 +30,12 @@ export class RedisExpiryEngine {
   readonly #counters = newCounters();
   readonly #lateness = new LatenessWindow();
   readonly #topology: Topology;
-  readonly #listener: KeyspaceListener;
   readonly #dispatcher: Dispatcher;
-  readonly #groups = new Map<string, ConsumerGroup>();
-  readonly #listening: Startup;
-  readonly #starts = new Map<string, Startup>();
+  readonly #broadcast: Broadcast;
+  readonly #groups = new Map<
+    string,
+    { group: ConsumerGroup; startup: Startup }
+  >();
   #beginDraining!: () => void;
   #drained: Promise<void> | undefined;
   #closed = false;
@@ -47,45 +44,25 @@ export class RedisExpiryEngine {
     private readonly options: ResolvedOptions,
     private readonly log: Log,
   ) {
-    const { target, name, namespace, punctual } = options;
+    const { target, name } = options;
     this.draining = new Promise((resolve) => (this.#beginDraining = resolve));
     this.#topology = target.isCluster
       ? new ClusterTopology(target, name, log)
       : new StandaloneTopology(target, name, log);
-    const registry = new SubscriptionRegistry({
-      ...target,
-      namespace,
-      hints: punctual ? ['new', 'expire'] : [],
-      wantedFlags: punctual ? 'n' : '',
-    });
-    this.#listener = new KeyspaceListener(
-      this.#topology,
-      registry,
-      this.#listenerOptions(),
-      log,
-      punctual &&
-        (({ commands }) =>
-          new NodeDeadlines(
-            commands,
-            target.isCluster,
-            registry,
-            punctual,
-            log,
-          )),
-    );
     this.#dispatcher = new Dispatcher(
       options,
       this.#topology.keys,
       this.#counters,
       log,
     );
-    this.#listening = this.#startup(
-      async () => {
-        await this.#listener.start();
-        await this.#listener.listening();
-      },
-      () => this.#listener.reasons,
-    );
+    this.#broadcast = new Broadcast(options, {
+      topology: this.#topology,
+      dispatcher: this.#dispatcher,
+      lateness: this.#lateness,
+      listenerOptions: this.#listenerOptions,
+      onFailed: () => this.close(),
+      log,
+    });
   }
 
   /**
@@ -94,70 +71,52 @@ export class RedisExpiryEngine {
    * `NOTIFICATIONS_MISSING`, or with `GROUP_REFUSED`; everything is closed then.
    */
   async start(): Promise<void> {
-    if (this.#groups.size === 0) await this.#listening.run();
-    await Promise.all([...this.#starts.values()].map((s) => s.run()));
+    const groups = [...this.#groups.values()];
+    // Without any handler too: whether Redis can be reached should show at start.
+    if (groups.length === 0) await this.#broadcast.start();
+    await Promise.all(groups.map(({ startup }) => startup.run()));
   }
 
   /** Resolves when all works and the first scan is done. Rejects as `start`, but waits as long as it takes. */
   async ready(): Promise<void> {
     await this.start();
-    if (this.#listening.begun) await this.#listener.ready();
-    for (const group of this.#groups.values()) await group.ready();
+    await this.#broadcast.ready();
+    for (const { group } of this.#groups.values()) await group.ready();
   }
 
-  /** Runs a handler for every expiry of its pattern; in the group that it names, or else the module's. Resolves when every node acknowledged. */
+  /**
+   * Runs a handler for every expiry of its pattern: in the group that it names, or else in the
+   * module's; `false` or none is broadcast. Resolves when every node acknowledged.
+   */
   async handle(
     handler: ExpiryHandler,
     named?: string | false,
   ): Promise<ExpirySubscription> {
-    const { pattern } = handler.glob;
+    this.#assertOpen();
     const group = named ?? this.options.group;
-    if (typeof group === 'string') return this.#join(group, handler);
-    const onExpiry = (expiry: Expiry): void => {
-      if (expiry.lateness !== undefined) this.#lateness.add(expiry.lateness);
-      this.#dispatcher.offer(handler, expiry);
-    };
-    return this.#subscribe({ pattern, onExpiry }, pattern, () =>
-      this.#dispatcher.remove(handler),
-    );
+    return typeof group === 'string'
+      ? this.#join(group, handler)
+      : this.#broadcast.handle(handler);
   }
 
-  /** Hands every message of the channels to a function; what it throws or rejects with is logged. */
+  /** Hands every message of the channels to a function. */
   async listen(
     channelPattern: string,
     handler: (pattern: string, channel: string, message: string) => unknown,
   ): Promise<ExpirySubscription> {
-    let ended = false;
-    const fail = (error: unknown): void =>
-      this.log.error(
-        `The handler of channel pattern ${JSON.stringify(channelPattern)} failed: ${reasonOf(error)}`,
-        error instanceof Error ? error.stack : undefined,
-      );
-    const onMessage = (...args: [string, string, string]): void => {
-      if (ended) return;
-      try {
-        const result = handler(...args) as PromiseLike<unknown> | undefined;
-        if (typeof result?.then === 'function') result.then(undefined, fail);
-      } catch (error) {
-        fail(error);
-      }
-    };
-    return this.#subscribe(
-      { channelPattern, onMessage },
-      channelPattern,
-      () => (ended = true),
-    );
+    this.#assertOpen();
+    return this.#broadcast.listen(channelPattern, handler);
   }
 
-  /** A group that some handler of this instance belongs to. */
+  /** A group that some handler of this instance belongs to; the module's, if none is named. */
   group(name = this.options.group): ConsumerGroup | undefined {
-    return typeof name === 'string' ? this.#groups.get(name) : undefined;
+    return name === undefined ? undefined : this.#groups.get(name)?.group;
   }
 
   status(): RedisExpiryStatus {
     return {
-      nodes: this.#listener.nodes,
-      groups: [...this.#groups.values()].map((group) => group.status),
+      nodes: this.#broadcast.nodes,
+      groups: [...this.#groups.values()].map(({ group }) => group.status),
       counters: { ...this.#counters },
       lateness: this.#lateness.status,
       queued: this.#dispatcher.queued,
@@ -175,50 +134,27 @@ export class RedisExpiryEngine {
   close(): void {
     this.#closed = true;
     this.#beginDraining();
-    this.#listener.close();
-    for (const group of this.#groups.values()) group.close();
+    this.#broadcast.close();
+    for (const { group } of this.#groups.values()) group.close();
     this.#topology.close();
   }
 
   async #drain(): Promise<void> {
     this.#beginDraining();
-    this.#listener.close();
+    this.#broadcast.close();
     const groups = [...this.#groups.values()];
-    // A group's read may take seconds to end: handlers go on meanwhile.
-    const stopped = Promise.all(groups.map((group) => group.stop()));
-    if (groups.length > 0) await stopped;
+    await Promise.all(groups.map(({ group }) => group.stop()));
     await this.#dispatcher.drain(this.options.shutdownTimeout);
-    await Promise.all(groups.map((group) => group.finish()));
-  }
-
-  async #subscribe(
-    interest: Interest,
-    pattern: string,
-    onEnd: () => void,
-  ): Promise<ExpirySubscription> {
-    this.#assertOpen();
-    let ended: Promise<void> | undefined;
-    const added = this.#listener.add(interest);
-    added.catch(() => undefined);
-    await this.#listening.run();
-    await added;
-    return {
-      pattern,
-      unsubscribe: () => {
-        onEnd();
-        return (ended ??= this.#listener.remove(interest));
-      },
-    };
+    await Promise.all(groups.map(({ group }) => group.finish()));
   }
 
   async #join(
     name: string,
     handler: ExpiryHandler,
   ): Promise<ExpirySubscription> {
-    this.#assertOpen();
-    const group = this.#groups.get(name) ?? this.#newGroup(name);
+    const { group, startup } = this.#groups.get(name) ?? this.#newGroup(name);
     await group.add(handler);
-    await this.#starts.get(name)!.run();
+    await startup.run();
     let ended: Promise<void> | undefined;
     return {
       pattern: handler.glob.pattern,
@@ -229,8 +165,8 @@ export class RedisExpiryEngine {
     };
   }
 
-  #newGroup(name: string): ConsumerGroup {
-    const { target, namespace, retry, leaseDuration, punctual } = this.options;
+  #newGroup(name: string): { group: ConsumerGroup; startup: Startup } {
+    const { target, punctual } = this.options;
     if (!punctual || target.isCluster) {
       throw new RedisExpiryError(
         'GROUP_REFUSED',
@@ -243,14 +179,7 @@ export class RedisExpiryEngine {
     }
     const group = new ConsumerGroup(
       name,
-      {
-        ...this.#listenerOptions(),
-        target,
-        namespace,
-        retry,
-        leaseDuration,
-        punctual,
-      },
+      { ...this.options, ...this.#listenerOptions, punctual },
       {
         topology: this.#topology,
         dispatcher: this.#dispatcher,
@@ -259,33 +188,21 @@ export class RedisExpiryEngine {
         log: this.log,
       },
     );
-    this.#groups.set(name, group);
-    this.#starts.set(
-      name,
-      this.#startup(
-        () => group.start(),
-        () => group.reasons,
-      ),
-    );
-    return group;
+    const startup = new Startup(() => group.start(), {
+      ...target,
+      reasons: () => group.reasons,
+      onFailed: () => this.close(),
+      log: this.log,
+    });
+    const member = { group, startup };
+    this.#groups.set(name, member);
+    return member;
   }
 
-  #listenerOptions() {
+  get #listenerOptions(): ListenerOptions {
     const { target, namespace, notifications } = this.options;
     const ownPrefix = `${target.keyPrefix}${namespace}:`;
     return { ...target, notifications, ownPrefix };
-  }
-
-  #startup(
-    work: () => Promise<void>,
-    reasons: () => readonly string[],
-  ): Startup {
-    return new Startup(work, {
-      ...this.options.target,
-      log: this.log,
-      reasons,
-      onFailed: () => this.close(),
-    });
   }
 
   #assertOpen(): void {

@@ -1,7 +1,7 @@
 import type { GroupStatus } from '../group/consumer-group.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { LatenessStatus } from '../handlers/lateness-window.js';
-import type { NodeStatus } from '../keyspace/node-listener.js';
+import type { NodeStatus } from '../keyspace/node-status.js';
 
 /** What `RedisExpirySubscriber.status()` tells: plain data, a copy. */
 export interface RedisExpiryStatus {

@@ -1,10 +1,7 @@
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
-import {
-  type ListenerOptions,
-  NodeListener,
-  type NodeStatus,
-} from './node-listener.js';
+import { NodeListener } from './node-listener.js';
+import type { ListenerOptions, NodeStatus } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import type { RedisNode } from './redis-node.js';
 import { Signal } from './signal.js';

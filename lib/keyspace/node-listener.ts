@@ -1,53 +1,19 @@
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
-import { FlagKeeper, type NotificationsMode } from './flag-keeper.js';
-import { GapLog, type ListeningGap } from './gap.js';
+import { FlagKeeper } from './flag-keeper.js';
+import { GapLog } from './gap.js';
 import { ListenerSession } from './listener-session.js';
-import type { DeadlineStatus, NodeObserver } from './node-observer.js';
-import { NodeSetup, type SetupReport, type SetupResult } from './node-setup.js';
+import type { NodeObserver } from './node-observer.js';
+import { NodeSetup, type SetupResult } from './node-setup.js';
+import type {
+  ListenerOptions,
+  ListenerState,
+  NodeStatus,
+  SetupReport,
+} from './node-status.js';
 import type { RedisNode } from './redis-node.js';
 import { Signal } from './signal.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-
-/**
- * What a node's listener is doing.
- *
- * - `connecting`: there is no connection; it is tried again for ever.
- * - `subscribing`: connected, waiting for Redis to acknowledge the subscriptions.
- * - `listening`: every subscription is acknowledged and the server announces expiries.
- * - `refused`: the ACL refuses some subscription; the others work, and it is tried again.
- * - `deaf`: subscribed, but the server does not announce expiries; it is looked at again.
- * - `closed`: shut down.
- */
-export type ListenerState =
-  'connecting' | 'subscribing' | 'listening' | 'refused' | 'deaf' | 'closed';
-
-/** One node as its listener sees it. */
-export interface NodeStatus
-  extends Partial<SetupReport>, Partial<DeadlineStatus> {
-  readonly address: string;
-  readonly state: ListenerState;
-  /** Patterns and channel patterns whose subscription Redis acknowledged. */
-  readonly patterns: readonly string[];
-  /** What the ACL refuses, with its words. */
-  readonly refused: readonly { pattern: string; reason: string }[];
-  /** The newest time in which expiries may not have been heard. */
-  readonly lastGap?: ListeningGap;
-  /** Gaps since the start. */
-  readonly gaps: number;
-  /** Why the last connection failed or was lost, while there is none. */
-  readonly lastError?: string;
-}
-
-export interface ListenerOptions {
-  readonly notifications: NotificationsMode;
-  readonly database: number;
-  /** What the names of the module's own keys begin with. */
-  readonly ownPrefix: string;
-  /** Ms within which a connection must be made and be listening. */
-  readonly connectTimeout: number;
-  readonly retryDelay: (attempt: number) => number;
-}
 
 /** Ms between two looks at what is refused or deaf, and looks between two checks of the flags. */
 const LOOK = 5_000;

@@ -6,23 +6,11 @@ import { ExpiryRoute } from './expiry-route.js';
 import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
 import type { ListenerSession } from './listener-session.js';
 import type { NeededFlags, NotificationFlags } from './notification-flags.js';
-import type { ListenerOptions } from './node-listener.js';
+import type { ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import { type RedisNode, isReplyError } from './redis-node.js';
 import { SelfTest, type SelfTestResult } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-
-/** What is known of the server after a look at it. */
-export interface SetupReport {
-  /** `unknown` where the server does not tell. */
-  readonly role: 'primary' | 'replica' | 'unknown';
-  /** `notify-keyspace-events` as the server prints it; unset where CONFIG is forbidden or not looked at. */
-  readonly flags?: string;
-  /** Letters that are needed and not on, where the flags are known. */
-  readonly missingFlags?: string;
-  /** Whether an expiry of the module's own was heard. `off`: `notifications: 'off'`. */
-  readonly selfTest: SelfTestResult['outcome'] | 'off';
-}
 
 export interface SetupResult {
   /** Patterns that are listened for, and those that the ACL refuses, as users wrote them. */

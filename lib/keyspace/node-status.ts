@@ -1,0 +1,56 @@
+import type { NotificationsMode } from './flag-keeper.js';
+import type { ListeningGap } from './gap.js';
+import type { DeadlineStatus } from './node-observer.js';
+import type { SelfTestResult } from './self-test.js';
+
+/** What is known of the server after a look at it. */
+export interface SetupReport {
+  /** `unknown` where the server does not tell. */
+  readonly role: 'primary' | 'replica' | 'unknown';
+  /** `notify-keyspace-events` as the server prints it; unset where CONFIG is forbidden or not looked at. */
+  readonly flags?: string;
+  /** Letters that are needed and not on, where the flags are known. */
+  readonly missingFlags?: string;
+  /** Whether an expiry of the module's own was heard. `off`: `notifications: 'off'`. */
+  readonly selfTest: SelfTestResult['outcome'] | 'off';
+}
+
+/**
+ * What a node's listener is doing.
+ *
+ * - `connecting`: there is no connection; it is tried again for ever.
+ * - `subscribing`: connected, waiting for Redis to acknowledge the subscriptions.
+ * - `listening`: every subscription is acknowledged and the server announces expiries.
+ * - `refused`: the ACL refuses some subscription; the others work, and it is tried again.
+ * - `deaf`: subscribed, but the server does not announce expiries; it is looked at again.
+ * - `closed`: shut down.
+ */
+export type ListenerState =
+  'connecting' | 'subscribing' | 'listening' | 'refused' | 'deaf' | 'closed';
+
+/** One node as its listener sees it. */
+export interface NodeStatus
+  extends Partial<SetupReport>, Partial<DeadlineStatus> {
+  readonly address: string;
+  readonly state: ListenerState;
+  /** Patterns and channel patterns whose subscription Redis acknowledged. */
+  readonly patterns: readonly string[];
+  /** What the ACL refuses, with its words. */
+  readonly refused: readonly { pattern: string; reason: string }[];
+  /** The newest time in which expiries may not have been heard. */
+  readonly lastGap?: ListeningGap;
+  /** Gaps since the start. */
+  readonly gaps: number;
+  /** Why the last connection failed or was lost, while there is none. */
+  readonly lastError?: string;
+}
+
+export interface ListenerOptions {
+  readonly notifications: NotificationsMode;
+  readonly database: number;
+  /** What the names of the module's own keys begin with. */
+  readonly ownPrefix: string;
+  /** Ms within which a connection must be made and be listening. */
+  readonly connectTimeout: number;
+  readonly retryDelay: (attempt: number) => number;
+}
