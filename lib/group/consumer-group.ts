@@ -11,6 +11,7 @@ import { isReplyError } from '../keyspace/redis-node.js';
 import type { Interest } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
+import { within } from '../within.js';
 import { Consumer } from './consumer.js';
 import { DeadLetters } from './dead-letters.js';
 import { type Backlog, type Entry, EventStream } from './event-stream.js';
@@ -20,6 +21,9 @@ import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
 import { RedisIndex } from './redis-index.js';
 import { checkServer } from './server-check.js';
+
+/** Ms that shutdown waits for Redis to take notice. */
+const PATIENCE = 2_500;
 
 export interface GroupOptions extends WatcherOptions {
   readonly retry: RetryPolicy;
@@ -159,9 +163,10 @@ export class ConsumerGroup {
   /** Takes nothing more, and hands the watch over. Never rejects. */
   async stop(): Promise<void> {
     if (!this.#started) return;
-    await this.#started.catch(() => undefined);
-    await Promise.all([this.#lease.close(), this.#consumer.stop()]).catch(
-      (error: unknown) => this.shared.log.debug(reasonOf(error)),
+    const stopped = Promise.all([this.#lease.close(), this.#consumer.stop()]);
+    // While Redis is away there is nobody to hand anything over to.
+    await within(PATIENCE, stopped).catch((error: unknown) =>
+      this.shared.log.debug(reasonOf(error)),
     );
   }
 

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { Log } from '../log.js';
+import { within } from '../within.js';
 import { type DeliveryContext, deliver } from './delivery.js';
 import type { Backlog, Entry, EventStream } from './event-stream.js';
 
@@ -74,7 +75,11 @@ export class Consumer {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#wake?.();
+    // A read that was just begun may not wait yet: asked again until it has ended.
+    const ending = setInterval(() => void this.options.stream.endRead(), 50);
+    await this.options.stream.endRead();
     await this.#reading;
+    clearInterval(ending);
   }
 
   /** After `stop`: resolves when everything that has ended is told to Redis. */
@@ -83,12 +88,7 @@ export class Consumer {
     this.#timers.clear();
     // What ended a moment ago is still on its way to the list.
     await new Promise((resolve) => setImmediate(resolve));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, LAST_WORDS);
-    });
-    await Promise.race([late, Promise.all([this.#acking, ...this.#finishing])]);
-    clearTimeout(timer);
+    await within(LAST_WORDS, Promise.all([this.#acking, ...this.#finishing]));
   }
 
   async #read(): Promise<void> {

@@ -50,6 +50,9 @@ type RawEntry = [id: Buffer, fields: Buffer[] | null];
  * than one thing is one script.
  */
 export class EventStream {
+  /** The reading connection, as Redis numbers it. */
+  #readerId: number | undefined;
+
   constructor(
     private readonly commands: CommandClient,
     /** A connection of its own: it blocks. */
@@ -74,14 +77,18 @@ export class EventStream {
   /** Waits for new events, for some seconds at most. */
   async read(count: number): Promise<Entry[]> {
     try {
-      const reply = (await this.reader.run((redis) =>
-        redis.callBuffer(
+      const reply = (await this.reader.run((redis) => {
+        redis.client('ID').then(
+          (id) => (this.#readerId = id),
+          () => undefined,
+        );
+        return redis.callBuffer(
           'XREADGROUP',
           ...['GROUP', this.group, this.consumer],
           ...['COUNT', count, 'BLOCK', BLOCK],
           ...['STREAMS', this.keys.events, '>'],
-        ),
-      )) as [Buffer, RawEntry[]][] | null;
+        );
+      })) as [Buffer, RawEntry[]][] | null;
       return (reply?.[0]?.[1] ?? []).map(([id, fields]) =>
         toEntry(id, fields ?? [], 1),
       );
@@ -91,6 +98,16 @@ export class EventStream {
       await this.create();
       return [];
     }
+  }
+
+  /** Ends a read that waits: its connection cannot be closed, or what Redis just gave it would be lost for a while. */
+  async endRead(): Promise<void> {
+    const id = this.#readerId;
+    if (id === undefined) return;
+    // Where it is forbidden, the read ends by itself after some seconds.
+    await this.commands
+      .run((redis) => redis.client('UNBLOCK', id))
+      .catch(() => undefined);
   }
 
   /** Takes over what was not renewed for so long. */

@@ -51,7 +51,9 @@ export class Lease {
 
   /** Tries to take the lease, and goes on until `close`. Resolves after the first try; rejects if that failed. */
   async start(): Promise<void> {
-    await this.#take();
+    const taking = this.#take();
+    this.#step = taking.catch(() => undefined);
+    await taking;
     this.#stepIn(this.held ? RENEWAL : TRY);
   }
 
@@ -105,9 +107,11 @@ export class Lease {
     const reply = (await this.commands.run((redis) =>
       redis.eval(TAKE_LEASE, 2, lease, watched, token, DURATION),
     )) as [number, string | number];
-    if (reply[0] !== 1 || this.#closed) return;
+    if (reply[0] !== 1) return;
     this.#token = token;
     this.#renewedAt = asked;
+    // Taken while it was being closed: given back there.
+    if (this.#closed) return;
     const until = reply[1] === '' ? undefined : Number(reply[1]);
     this.holder.onHeld(token, until);
   }

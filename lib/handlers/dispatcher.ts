@@ -2,6 +2,7 @@ import type { Log } from '../log.js';
 import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
 import { Fifo } from './fifo.js';
+import { within } from '../within.js';
 import { runHandler } from './run-handler.js';
 
 /** Tells which of some keys exist at this moment. Rejects only once it was closed. */
@@ -113,16 +114,11 @@ export class Dispatcher {
   async drain(timeout: number): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'draining';
-    if (this.#queued + this.#running > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      await Promise.race([
+    if (this.#queued + this.#running > 0)
+      await within(
+        timeout,
         new Promise<void>((resolve) => (this.#whenIdle = resolve)),
-        new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, timeout);
-        }),
-      ]);
-      clearTimeout(timer);
-    }
+      );
     this.#state = 'closed';
     if (this.#queued + this.#running > 0) {
       this.log.warn(
