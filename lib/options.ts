@@ -49,9 +49,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
-  options: RedisExpiryModuleOptions | undefined,
+  given: RedisExpiryModuleOptions,
 ): ResolvedOptions {
-  const given = options ?? {};
   checkNames(given, OPTIONS, 'options');
   const { namespace = 'rx', notifications = 'ensure' } = given;
   const { name = 'redis-expiry' } = given;

@@ -9,7 +9,7 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
-import { reasonOf } from './errors/redis-expiry.error.js';
+import { invalidOption, reasonOf } from './errors/redis-expiry.error.js';
 import type {
   RedisExpiryModuleAsyncOptions,
   RedisExpiryModuleOptions,
@@ -88,10 +88,21 @@ export class RedisExpiryModule
     return super.forRoot(options);
   }
 
-  /** @throws RedisExpiryError while the module is created, when an option is not accepted */
+  /**
+   * @throws RedisExpiryError at once when there is none of `useFactory`, `useClass` and `useExisting`;
+   *   while the module is created, when an option is not accepted
+   */
   static override forRootAsync(
     options: RedisExpiryModuleAsyncOptions,
   ): DynamicModule {
+    const { useFactory, useClass, useExisting } = options ?? {};
+    if (!useFactory && !useClass && !useExisting) {
+      throw invalidOption(
+        'useFactory',
+        undefined,
+        'a function, or a class as useClass or useExisting',
+      );
+    }
     return super.forRootAsync(options);
   }
 

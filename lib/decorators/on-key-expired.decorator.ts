@@ -3,7 +3,10 @@ import {
   RedisExpiryError,
   describeValue,
 } from '../errors/redis-expiry.error.js';
-import type { OnKeyExpiredOptions } from '../interfaces/handler-options.interface.js';
+import type {
+  KeyExpiredHandler,
+  OnKeyExpiredOptions,
+} from '../interfaces/handler-options.interface.js';
 import { resolveHandlerOptions } from '../options.js';
 
 /** What one `@OnKeyExpired` says of its method. */
@@ -11,6 +14,13 @@ export interface OnKeyExpiredMetadata {
   readonly pattern: string;
   readonly options: OnKeyExpiredOptions;
 }
+
+/** Decorates a method that takes a `KeyExpiredEvent`, or nothing. */
+export type KeyExpiredMethodDecorator = <T extends KeyExpiredHandler>(
+  target: object,
+  property: string | symbol,
+  descriptor: TypedPropertyDescriptor<T>,
+) => void;
 
 const METADATA = Symbol.for('nestjs-redis-expiry:on-key-expired');
 
@@ -26,18 +36,22 @@ const METADATA = Symbol.for('nestjs-redis-expiry:on-key-expired');
  * @example
  * ```ts
  * @OnKeyExpired('device:*')
- * async onOffline({ captures: [id] }: KeyExpiredEvent) {
- *   await this.devices.markOffline(id);
+ * async onOffline({ key, deadline }: KeyExpiredEvent) {
+ *   await this.devices.markOffline(key, deadline);
  * }
  * ```
  */
 export function OnKeyExpired(
   pattern: string,
   options: OnKeyExpiredOptions = {},
-): MethodDecorator {
+): KeyExpiredMethodDecorator {
   checkPattern(pattern);
   resolveHandlerOptions(options);
-  return (target, property, descriptor?: PropertyDescriptor) => {
+  return (
+    target: object,
+    property: string | symbol,
+    descriptor?: PropertyDescriptor,
+  ) => {
     if (
       typeof target === 'function' ||
       typeof descriptor?.value !== 'function' ||
