@@ -61,8 +61,10 @@ export class CommandClient {
   #connect(): Redis {
     const client = this.options.open();
     client.on('error', (error) => {
-      this.lastError = reasonOf(error);
-      this.options.log.debug(`Command connection: ${this.lastError}`);
+      const reason = reasonOf(error);
+      if (reason !== this.lastError)
+        this.options.log.debug(`Command connection: ${reason}`);
+      this.lastError = reason;
     });
     client.on('connecting', () => this.#expectReady(client));
     client.on('ready', () => {

@@ -75,7 +75,8 @@ function toTemplate(connection: unknown): Redis | Cluster {
   if (typeof connection === 'string') {
     if (!/^(rediss?|unix):\/\/|^\//.test(connection))
       throw invalidOption('connection', connection, ACCEPTED);
-    return new Redis(checkUrl(connection), { lazyConnect: true });
+    const { url, options } = splitQuery(checkUrl(connection));
+    return new Redis(url, { ...options, lazyConnect: true });
   }
   if (
     typeof connection !== 'object' ||
@@ -117,6 +118,22 @@ function checkUrl(url: string): string {
     }
   }
   return url;
+}
+
+/** ioredis takes what a URL's query says for texts: a number or a boolean has to be handed over as such. */
+function splitQuery(text: string): { url: string; options: RedisOptions } {
+  const mark = text.indexOf('?');
+  if (mark < 0) return { url: text, options: {} };
+  const options: Record<string, unknown> = {};
+  const query = new URLSearchParams(text.slice(mark + 1));
+  for (const [name, value] of [...query]) {
+    const isNumber = value !== '' && Number.isFinite(Number(value));
+    if (!isNumber && value !== 'true' && value !== 'false') continue;
+    options[name] = isNumber ? Number(value) : value === 'true';
+    query.delete(name);
+  }
+  const rest = query.size > 0 ? `?${query.toString()}` : '';
+  return { url: text.slice(0, mark) + rest, options };
 }
 
 function checkRedisOptions(options: RedisOptions): void {

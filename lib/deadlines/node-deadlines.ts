@@ -89,7 +89,7 @@ export class NodeDeadlines implements NodeObserver {
     if (at === undefined || !(at <= now + 1)) return undefined;
     return {
       deadline: new Date(at),
-      lateness: Math.max(0, Math.round((now - at) * 10) / 10),
+      lateness: Math.max(0, Math.round(now - at)),
     };
   }
 
