@@ -40,7 +40,9 @@ export interface ConnectionTarget {
 export function readConnectionOption(
   connection: ConnectionOption | undefined,
 ): ConnectionTarget {
-  const template = toTemplate(connection ?? 'redis://127.0.0.1:6379');
+  const template = toTemplate(
+    connection === undefined ? 'redis://127.0.0.1:6379' : connection,
+  );
   const { options } = template;
   const redis: RedisOptions = isCluster(template)
     ? { ...template.options.redisOptions }

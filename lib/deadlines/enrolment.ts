@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { Fifo } from '../handlers/fifo.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { TtlReader } from './ttl-reader.js';
 
@@ -38,8 +40,10 @@ export class Enrolment {
   #renewals = 0;
   #renewalsSince = 0;
   readonly #timers = new Set<NodeJS.Timeout>();
-  /** Keys that wait for their next look, by the looks they had. */
-  readonly #later = SECOND_LOOKS.map((): string[] => []);
+  /** Keys that wait for their next look, by the looks they had: the first to come is the first to be looked at. */
+  readonly #later = SECOND_LOOKS.map(
+    () => new Fifo<{ key: string; at: number }>(),
+  );
 
   constructor(private readonly options: EnrolmentOptions) {}
 
@@ -52,7 +56,7 @@ export class Enrolment {
     this.#waiting.clear();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    for (const keys of this.#later) keys.length = 0;
+    for (const keys of this.#later) keys.clear();
   }
 
   /** A key was created: it may have a deadline now, or be given one in a moment. */
@@ -121,17 +125,25 @@ export class Enrolment {
     const delay = SECOND_LOOKS[looks];
     const later = this.#later[looks];
     if (delay === undefined || !later || !this.#running) return;
-    if (later.length >= MOST_WAITING) {
+    if (later.size >= MOST_WAITING) {
       this.options.onOverflow();
       return;
     }
-    later.push(key);
-    if (later.length > 1) return;
-    // One timer for all that come until it goes off: some wait a little less.
+    later.push({ key, at: performance.now() + delay });
+    if (later.size === 1) this.#lookAgainIn(delay, looks);
+  }
+
+  /** One timer for all that wait equally long: it goes off for the first, and takes those that are nearly due along. */
+  #lookAgainIn(ms: number, looks: number): void {
+    const later = this.#later[looks]!;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      for (const waiting of later.splice(0)) this.#await(waiting, looks + 1);
-    }, delay).unref();
+      const soon = performance.now() + 2;
+      while (later.first && later.first.at <= soon)
+        this.#await(later.shift()!.key, looks + 1);
+      if (later.first)
+        this.#lookAgainIn(later.first.at - performance.now(), looks);
+    }, ms).unref();
     this.#timers.add(timer);
   }
 }

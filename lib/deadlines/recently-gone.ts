@@ -19,14 +19,10 @@ export class RecentlyGone {
   take(key: Buffer): number | undefined {
     if (this.#young.size + this.#old.size === 0) return undefined;
     const text = key.toString('latin1');
-    for (const generation of [this.#young, this.#old]) {
-      const deadline = generation.get(text);
-      if (deadline !== undefined) {
-        generation.delete(text);
-        return deadline;
-      }
-    }
-    return undefined;
+    const deadline = this.#young.get(text) ?? this.#old.get(text);
+    this.#young.delete(text);
+    this.#old.delete(text);
+    return deadline;
   }
 
   #age(): void {

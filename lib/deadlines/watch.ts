@@ -85,7 +85,11 @@ export class Watch {
       }
     } catch (error) {
       this.options.onError(error);
-      if (this.#running) this.#sleep(AGAIN);
+      if (this.#running) {
+        this.#sleep(AGAIN);
+        // No nudge may put the next try off.
+        this.#wakeAt = -Infinity;
+      }
     } finally {
       this.#looking = false;
     }

@@ -39,13 +39,19 @@ export class RedisExpiryError extends Error {
 const capitals = (option: string): string =>
   option
     .replace(/([a-z])([A-Z])/g, '$1_$2')
-    .replaceAll('.', '_')
+    .replaceAll(/[. ]/g, '_')
     .toUpperCase();
+
+/** A URL, or what was meant to be one, without its user and passwords. */
+const withoutSecrets = (text: string): string =>
+  text
+    .replace(/^(\w+:\/\/)?[^/?#]*@/, '$1***@')
+    .replace(/(password=|username=|auth=)[^&]*/gi, '$1***');
 
 /** A value as it may stand in a message: short, and without secrets. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') {
-    const clean = value.replace(/(\/\/[^:@/]*:)[^@]*@/, '$1***@');
+    const clean = withoutSecrets(value);
     return JSON.stringify(
       clean.length > 80 ? `${clean.slice(0, 77)}...` : clean,
     );

@@ -12,6 +12,8 @@ export interface GroupKeys {
   readonly lease: string;
   /** Until when they were watched without a gap. */
   readonly watched: string;
+  /** The newest request that appended for a key that the index did not hold. */
+  readonly settled: string;
 }
 
 export function groupKeys(ownPrefix: string, group: string): GroupKeys {
@@ -23,5 +25,6 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     dead: of('dead'),
     lease: of('lease'),
     watched: of('watched'),
+    settled: of('settled'),
   };
 }

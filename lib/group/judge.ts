@@ -33,10 +33,14 @@ const MEMORY = 10_000;
  * lease; nothing is settled as deleted before all announcements up to the look were heard.
  */
 export class Judge {
-  /** Keys whose expiry was announced and is not settled yet. */
-  readonly #announced = new Set<string>();
+  /** How often each key's expiry was announced, as far as that is not settled yet. */
+  readonly #announced = new Map<string, number>();
+  /** Keys that a look removed and whose settling is still to succeed: there is no evidence but this. */
+  readonly #removed = new Set<string>();
   /** Keys that a look removed and whose announcement is still to come, with when that was. */
   readonly #expected = new Map<string, number>();
+  /** Scores under which an expiry was settled without an answer: gone from the index, they were. */
+  readonly #unanswered = new Map<string, number>();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly options: JudgeOptions) {}
@@ -45,14 +49,16 @@ export class Judge {
   announce(key: Buffer): boolean {
     const text = key.toString('latin1');
     if (this.#expected.delete(text)) return false;
-    this.#announced.add(text);
+    this.#announced.set(text, (this.#announced.get(text) ?? 0) + 1);
     return true;
   }
 
   /** Nothing more is heard: announcements that were expected will not come. */
   forget(): void {
     this.#announced.clear();
+    this.#removed.clear();
     this.#expected.clear();
+    this.#unanswered.clear();
   }
 
   /** Looks at keys that are due. */
@@ -79,30 +85,64 @@ export class Judge {
 
   async #judge(suspects: readonly Suspect[]): Promise<void> {
     const { index, reader } = this.options;
+    for (const suspect of suspects) this.#reconsider(suspect);
     const keys = suspects.map(({ key }) => key);
     const { now, ttls } = await reader.readProven(keys);
+    this.#noteRemoved(keys, ttls);
     if (suspects.some((suspect, i) => this.#unproven(suspect, ttls[i]!)))
       await this.options.barrier();
     const verdicts = suspects.map((suspect, i) =>
       this.#verdictOn(suspect, ttls[i]!, now),
     );
-    this.#expect(keys, ttls);
-    // What cannot be settled now stays proven: the next look has no evidence left.
+    // An announcement that comes while this is settled is of a later life.
+    const heard = keys.map((key) => this.#announcedOf(key));
+    for (const { key, seen, fire } of verdicts)
+      if (fire && seen !== undefined)
+        this.#unanswered.set(key.toString('latin1'), seen);
     await index.settle(verdicts.filter(isNews), now);
-    for (const key of keys) this.#announced.delete(key.toString('latin1'));
+    keys.forEach((key, i) => {
+      const text = key.toString('latin1');
+      this.#unanswered.delete(text);
+      this.#removed.delete(text);
+      this.#forgetAnnounced(text, heard[i]!);
+    });
+  }
+
+  /** Was it settled though no answer came? Then what proved it proves nothing more. */
+  #reconsider({ key, seen }: Suspect): void {
+    const text = key.toString('latin1');
+    const unanswered = this.#unanswered.get(text);
+    if (unanswered === undefined || unanswered === seen) return;
+    this.#unanswered.delete(text);
+    if (!this.#removed.delete(text)) this.#forgetAnnounced(text, 1);
+  }
+
+  #announcedOf(key: Buffer): number {
+    return this.#announced.get(key.toString('latin1')) ?? 0;
+  }
+
+  #forgetAnnounced(text: string, times: number): void {
+    const left = (this.#announced.get(text) ?? 0) - times;
+    if (left > 0) this.#announced.set(text, left);
+    else this.#announced.delete(text);
+  }
+
+  #isProven(key: Buffer): boolean {
+    return (
+      this.#announcedOf(key) > 0 || this.#removed.has(key.toString('latin1'))
+    );
   }
 
   /** Gone, and its announcement may still be under way: by the other connection. */
   #unproven({ key, seen }: Suspect, ttl: number): boolean {
-    if (ttl !== -2 || this.#announced.has(key.toString('latin1'))) return false;
+    if (ttl !== -2 || this.#isProven(key)) return false;
     return seen !== undefined && !this.options.gaps.covers(seen);
   }
 
   #verdictOn({ key, seen }: Suspect, ttl: number, now: number): Verdict {
-    const announced = this.#announced.has(key.toString('latin1'));
     if (ttl >= -1) {
       // It lapsed and was written again before anybody could look.
-      if (announced) {
+      if (this.#isProven(key)) {
         this.options.counters.received++;
         this.options.counters.superseded++;
       }
@@ -112,7 +152,7 @@ export class Judge {
     const gone = { key, seen, at: undefined };
     const due = seen !== undefined && seen <= now;
     const inGap = due && this.options.gaps.covers(seen);
-    if (ttl !== -3 && !announced && !inGap) return gone;
+    if (!inGap && !this.#isProven(key)) return gone;
     return {
       ...gone,
       fire: {
@@ -124,17 +164,17 @@ export class Judge {
   }
 
   /** Each key that the look removed is announced once; unless that was heard already, it is no news. */
-  #expect(keys: readonly Buffer[], ttls: readonly number[]): void {
+  #noteRemoved(keys: readonly Buffer[], ttls: readonly number[]): void {
     const now = Date.now();
     for (const [text, since] of this.#expected) {
       if (Math.abs(now - since) < MEMORY) break;
       this.#expected.delete(text);
     }
     keys.forEach((key, i) => {
-      const text = key.toString('latin1');
       if (ttls[i] !== -3) return;
-      if (!this.#announced.has(text)) this.#expected.set(text, now);
-      this.#announced.add(text);
+      const text = key.toString('latin1');
+      if (this.#announcedOf(key) === 0) this.#expected.set(text, now);
+      this.#removed.add(text);
     });
   }
 }

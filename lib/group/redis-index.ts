@@ -18,6 +18,7 @@ const CHUNK = 1_000;
 export class RedisIndex implements DeadlineIndex {
   /** The lease under which it settles. */
   token = '';
+  #requests = 0;
 
   constructor(
     private readonly commands: CommandClient,
@@ -64,7 +65,9 @@ export class RedisIndex implements DeadlineIndex {
   /** Rejects, changing nothing, if the lease is another's by now. */
   async settle(verdicts: readonly Verdict[], now = 0): Promise<boolean[]> {
     if (verdicts.length === 0) return [];
-    const { index, events, lease } = this.keys;
+    const { index, events, lease, settled } = this.keys;
+    // One name for this request, however often a connection that breaks has it sent.
+    const request = `${this.token}#${++this.#requests}`;
     const args = verdicts.flatMap(({ key, seen, at, fire }) => [
       key,
       seen ?? '',
@@ -73,7 +76,11 @@ export class RedisIndex implements DeadlineIndex {
       fire?.deadline ?? '',
     ]);
     const reply = await this.commands.run((redis) =>
-      redis.eval(SETTLE, 3, index, events, lease, this.token, now, ...args),
+      redis.eval(
+        SETTLE,
+        ...[4, index, events, lease, settled],
+        ...[this.token, request, now, ...args],
+      ),
     );
     return (reply as number[]).map((applied) => applied === 1);
   }

@@ -29,7 +29,9 @@ export class Suspects {
   pause(): void {
     this.#running = false;
     this.#waiting.clear();
+    if (this.#timer) this.#busy = false;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   /** Its expiry was announced. */
@@ -60,9 +62,15 @@ export class Suspects {
       this.#busy = false;
     } catch (error) {
       this.onError(error);
-      this.#timer = setTimeout(() => void this.#judgeWaiting(), AGAIN).unref();
-      if (this.#running) for (const key of batch) this.#waiting.add(key);
-      else this.#busy = false;
+      if (!this.#running) {
+        this.#busy = false;
+        return;
+      }
+      for (const key of batch) this.#waiting.add(key);
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        void this.#judgeWaiting();
+      }, AGAIN).unref();
     }
   }
 }

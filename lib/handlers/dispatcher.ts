@@ -34,6 +34,7 @@ interface Lane {
   readonly queue: Fifo<Job>;
   running: number;
   waitingForTurn: boolean;
+  removed: boolean;
 }
 
 type Turn = [lane: Lane, job: Job];
@@ -104,7 +105,9 @@ export class Dispatcher {
     const lane = this.#lanes.get(handler);
     if (!lane) return;
     this.#lanes.delete(handler);
+    lane.removed = true;
     this.#dropWaiting(lane);
+    this.#noticeIdle();
   }
 
   /**
@@ -137,6 +140,7 @@ export class Dispatcher {
         queue: new Fifo(),
         running: 0,
         waitingForTurn: false,
+        removed: false,
       };
       this.#lanes.set(handler, lane);
     }
@@ -207,7 +211,8 @@ export class Dispatcher {
       return;
     }
     batch.forEach(([lane, job], i) => {
-      if (alive.has(i)) this.#settle(lane, job, 'superseded');
+      if (lane.removed) this.#settle(lane, job, 'dropped');
+      else if (alive.has(i)) this.#settle(lane, job, 'superseded');
       else
         runHandler(lane.handler, job.expiry, this.log, (error) =>
           error === undefined
@@ -224,7 +229,11 @@ export class Dispatcher {
     this.#awaitTurn(lane);
     job.onEnd?.(outcome, error);
     if (this.#queued > 0) this.#schedulePump();
-    else if (this.#running === 0) this.#whenIdle?.();
+    this.#noticeIdle();
+  }
+
+  #noticeIdle(): void {
+    if (this.#queued + this.#running === 0) this.#whenIdle?.();
   }
 
   /** Gives up what waits in a lane. */

@@ -29,7 +29,8 @@ export function runHandler(
     fail(error);
     return;
   }
-  if (pending) pending.then(() => onEnd(), fail);
+  // A thenable of the user's may throw, or settle twice: a promise settles once.
+  if (pending) Promise.resolve(pending).then(() => onEnd(), fail);
   else onEnd();
 }
 

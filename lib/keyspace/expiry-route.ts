@@ -3,22 +3,39 @@ import type { ExpiryTiming, NodeObserver } from './node-observer.js';
 import type { SelfTest } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
+/** An expiry that was heard on a keyspace channel. */
+interface Heard {
+  readonly key: Buffer;
+  readonly timing: ExpiryTiming | undefined;
+  /** The first pattern that it was announced for. */
+  readonly first: string;
+}
+
 /**
  * Sorts what one node's connection hears: expiries, hints of keys that may have a new deadline,
  * other messages that users subscribed to, and the self-test's. Runs in the socket's callback: O(1)
  * for a keyspace message.
  */
 export class ExpiryRoute {
-  /** The families on which expiries are listened for. On both, an expiry is still handed on once. */
-  kinds: ReadonlySet<ChannelKind> = new Set();
+  #kinds: ReadonlySet<ChannelKind> = new Set();
   /** The newest expiry heard on a keyspace channel: the same may follow for another pattern, or by keyevent. */
-  #last: { key: Buffer; timing: ExpiryTiming | undefined } | undefined;
+  #last: Heard | undefined;
 
   constructor(
     private readonly registry: SubscriptionRegistry,
     private readonly selfTest: SelfTest,
     private readonly observer: NodeObserver | undefined,
   ) {}
+
+  /** The families on which expiries are listened for. On both, an expiry is still handed on once. */
+  get kinds(): ReadonlySet<ChannelKind> {
+    return this.#kinds;
+  }
+
+  set kinds(kinds: ReadonlySet<ChannelKind>) {
+    this.#kinds = kinds;
+    this.#last = undefined;
+  }
 
   /** Takes one message, with the channel or pattern by which it was subscribed to. */
   take(subscribed: string, channel: Buffer, message: Buffer): void {
@@ -37,8 +54,11 @@ export class ExpiryRoute {
     if (!key) return;
     const event = message.toString('latin1');
     if (event === 'expired') {
-      if (!this.#last?.key.equals(key))
-        this.#last = { key, timing: this.observer?.expired(key) };
+      // Redis goes through the patterns once for each expiry, in the same order.
+      if (this.#last?.first === subscribed || !this.#last?.key.equals(key)) {
+        const timing = this.observer?.expired(key);
+        this.#last = { key, timing, first: subscribed };
+      }
       this.registry.routeKeyspaceExpiry(subscribed, key, this.#last.timing);
       return;
     }

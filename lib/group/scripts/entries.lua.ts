@@ -4,15 +4,20 @@ export const CLAIM = `
 -- KEYS    events
 -- ARGV    group, consumer, ms without renewal, how many
 -- returns {{id, deliveries, fields}...}; a fresh delivery counts
--- Safe: XAUTOCLAIM is atomic; an entry that was deleted meanwhile is acknowledged away.
-local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], '0-0', 'COUNT', ARGV[4])
-local reply = {}
-for _, entry in ipairs(claimed[2]) do
-  if entry and entry[1] and entry[2] then
-    local pending = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
-    reply[#reply + 1] = { entry[1], pending[1] and pending[1][4] or 1, entry[2] }
+-- Safe: XAUTOCLAIM is atomic; an entry that was deleted meanwhile is acknowledged away. A step looks
+--         at ten entries for each that there is room for: it goes on past those that are renewed.
+local reply, cursor, steps = {}, '0-0', 0
+local room = tonumber(ARGV[4])
+repeat
+  local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', room - #reply)
+  cursor, steps = claimed[1], steps + 1
+  for _, entry in ipairs(claimed[2]) do
+    if entry and entry[1] and entry[2] then
+      local pending = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
+      reply[#reply + 1] = { entry[1], pending[1] and pending[1][4] or 1, entry[2] }
+    end
   end
-end
+until #reply >= room or cursor == '0-0' or steps >= 1000
 return reply
 `;
 
