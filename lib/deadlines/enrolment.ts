@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import { Fifo } from '../handlers/fifo.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { TtlReader } from './ttl-reader.js';

@@ -42,11 +42,11 @@ const capitals = (option: string): string =>
     .replaceAll(/[. ]/g, '_')
     .toUpperCase();
 
-/** A URL, or what was meant to be one, without its user and passwords. */
+/** A URL, or what was meant to be one, without its passwords. */
 const withoutSecrets = (text: string): string =>
   text
-    .replace(/^(\w+:\/\/)?[^/?#]*@/, '$1***@')
-    .replace(/(password=|username=|auth=)[^&]*/gi, '$1***');
+    .replace(/^(\w+:\/\/)?([^:/?#@]*):.*@/s, '$1$2:***@')
+    .replace(/(password=|auth=)[^&]*/gi, '$1***');
 
 /** A value as it may stand in a message: short, and without secrets. */
 export function describeValue(value: unknown): string {
