@@ -1,0 +1,21 @@
+import { Module } from '@nestjs/common';
+import { RedisExpiryModule } from 'nestjs-redis-expiry';
+import { Board } from './board.service.js';
+import { DeviceSimulator } from './device-simulator.service.js';
+import { PresenceController } from './presence.controller.js';
+import { PresenceService } from './presence.service.js';
+import { redisProvider } from './redis.provider.js';
+
+@Module({
+  imports: [
+    RedisExpiryModule.forRoot({
+      connection: process.env.REDIS_URL,
+      group: 'presence',
+      // What a killed instance was handling goes to another one after this.
+      leaseDuration: 2_000,
+    }),
+  ],
+  controllers: [PresenceController],
+  providers: [PresenceService, Board, DeviceSimulator, redisProvider],
+})
+export class AppModule {}

@@ -1,0 +1,93 @@
+/**
+ * A Nest application in a process of its own, so that a test can see that the process ends by
+ * itself. It says on stdout, one JSON object a line, what happens; it closes on SIGUSR2.
+ *
+ * argv[2] is JSON: `ChildAppOptions` of child-app.ts.
+ */
+import 'reflect-metadata';
+import { writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { NestFactory } from '@nestjs/core';
+
+const {
+  library,
+  module: options,
+  workMs,
+  shutdownHooks,
+  closeTwice,
+} = JSON.parse(process.argv[2] ?? '');
+
+/** @param {string} event @param {object} [more] */
+function say(event, more) {
+  // Synchronous: an exit right after loses nothing.
+  writeSync(1, `${JSON.stringify({ event, at: Date.now(), ...more })}\n`);
+}
+
+const { OnKeyExpired, RedisExpiryModule } = await import(library);
+
+class Handlers {
+  /** @param {{ key: string }} event */
+  async onExpired({ key }) {
+    say('started', { key });
+    if (workMs > 0) await delay(workMs);
+    say('handled', { key });
+  }
+}
+Reflect.decorate(
+  [OnKeyExpired('*')],
+  Handlers.prototype,
+  'onExpired',
+  Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired'),
+);
+
+class Root {
+  onApplicationShutdown() {
+    say('shutdown');
+  }
+}
+
+/** @type {import('@nestjs/common').DynamicModule} */
+const appModule = {
+  module: Root,
+  imports: [RedisExpiryModule.forRoot({ punctual: false, ...options })],
+  providers: [Handlers],
+};
+
+/** @param {string} level */
+const taker = (level) => (/** @type {unknown} */ text) =>
+  say('log', { level, text: String(text) });
+const logger = {
+  log: taker('log'),
+  warn: taker('warn'),
+  error: taker('error'),
+  debug: taker('debug'),
+};
+
+/** @param {import('@nestjs/common').INestApplicationContext} app */
+async function close(app) {
+  await Promise.all(closeTwice ? [app.close(), app.close()] : [app.close()]);
+  if (closeTwice) await app.close();
+  say('closed');
+}
+
+/** @param {import('@nestjs/common').INestApplicationContext} app */
+async function run(app) {
+  // Neither this nor Nest's own signal handlers keep the process alive.
+  process.on('SIGUSR2', () => void close(app));
+  if (shutdownHooks) app.enableShutdownHooks();
+  say('running');
+}
+
+try {
+  await run(
+    await NestFactory.createApplicationContext(appModule, {
+      logger,
+      abortOnError: false,
+    }),
+  );
+} catch (error) {
+  const { code, message, name } = /** @type {Error & { code?: string }} */ (
+    error
+  );
+  say('rejected', { code, message, name });
+}

@@ -1,0 +1,247 @@
+import type { Redis } from 'ioredis';
+
+/** One run of a handler, as the process that ran it tells. */
+export interface Handling {
+  readonly key: string;
+  readonly id: string;
+  readonly attempt: number;
+  readonly source: string;
+  /** Epoch ms. */
+  readonly deadline?: number;
+  readonly lateness?: number;
+  readonly process: number | string;
+  /** Epoch ms at which the handler began. */
+  readonly at: number;
+  /** Whether the handler got to its end. */
+  readonly ended: boolean;
+}
+
+/** A key from its creation to its expiry or its end before that. */
+interface Life {
+  readonly key: string;
+  readonly number: number;
+  /** Every deadline that it ever had, the one that holds last. */
+  readonly deadlines: number[];
+  /** How it ended without expiring; undefined: it expires. */
+  end?: 'deleted' | 'persisted' | 'lost';
+}
+
+export interface CheckOptions {
+  /** Ms that the first run of a handler may begin after the deadline. */
+  readonly lateness?: number;
+  /** Whether every run counts, or only those that got to their end, for what is not missing. */
+  readonly must?: 'begin' | 'end';
+}
+
+/** What is wrong; all are empty when nothing is. */
+export interface Findings {
+  /** Lives that expired and were not handled. */
+  readonly missing: string[];
+  /** Runs for lives that did not expire, or before they did. */
+  readonly false: string[];
+  /** Runs beyond the first one that are not told apart as redeliveries of the same event. */
+  readonly twice: string[];
+  /** Lives whose first run came too late. */
+  readonly late: string[];
+}
+
+export const NOTHING: Findings = {
+  missing: [],
+  false: [],
+  twice: [],
+  late: [],
+};
+
+/** By how much a deadline that was learnt by asking for a TTL may differ: both readings cut to ms. */
+const TOLERANCE = 3;
+
+/**
+ * The history of some keys and of every handler that ran for them, and what is wrong with it. Knows
+ * nothing of the library: only what was done to the keys, and what handlers were told.
+ */
+export class History {
+  readonly #lives = new Map<string, Life[]>();
+  readonly #handlings: Handling[] = [];
+
+  /** A key was written with a deadline. */
+  set(key: string, deadline: number): void {
+    const lives = this.#lives.get(key) ?? [];
+    const last = lives.at(-1);
+    lives.push({ key, number: (last?.number ?? 0) + 1, deadlines: [deadline] });
+    this.#lives.set(key, lives);
+  }
+
+  /** A key that lives was given another deadline. */
+  renewed(key: string, deadline: number): void {
+    this.#last(key).deadlines.push(deadline);
+  }
+
+  /** It was deleted, renamed, evicted or flushed before its deadline; or lost its deadline. */
+  ended(key: string, end: NonNullable<Life['end']> = 'deleted'): void {
+    this.#last(key).end = end;
+  }
+
+  handled(handling: Handling): void {
+    this.#handlings.push(handling);
+  }
+
+  get handlings(): readonly Handling[] {
+    return this.#handlings;
+  }
+
+  /** The last deadline of any key, also of those that ended before it; epoch ms. */
+  get lastDeadline(): number {
+    return this.#all().reduce((a, l) => Math.max(a, l.deadlines.at(-1)!), 0);
+  }
+
+  /** Lives whose expiry is to be handled. */
+  get expected(): number {
+    return this.#all().filter(({ end }) => !end).length;
+  }
+
+  /** Lives with at least one run, and runs beyond the first of each. */
+  get counts(): { handled: number; redelivered: number } {
+    const runs = this.#runs(this.#handlings);
+    const handled = [...runs.byLife.values()].filter((r) => r.length > 0);
+    const all = handled.reduce((sum, r) => sum + r.length, 0);
+    return { handled: handled.length, redelivered: all - handled.length };
+  }
+
+  /** How many runs each process had. */
+  get byProcess(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { process } of this.#handlings)
+      counts.set(`${process}`, (counts.get(`${process}`) ?? 0) + 1);
+    return counts;
+  }
+
+  check({ lateness = Infinity, must = 'end' }: CheckOptions = {}): Findings {
+    const { byLife, stray } = this.#runs(this.#handlings);
+    const findings: Findings = {
+      missing: [],
+      false: stray.map((run) => `${nameOf(run)}: no such life`),
+      twice: [],
+      late: [],
+    };
+    for (const life of this.#all()) {
+      const runs = byLife.get(life) ?? [];
+      if (life.end) {
+        for (const run of runs)
+          findings.false.push(`${nameOf(run)}: was ${life.end}`);
+        continue;
+      }
+      this.#checkExpired(life, runs, findings, lateness, must);
+    }
+    return findings;
+  }
+
+  #checkExpired(
+    life: Life,
+    runs: readonly Handling[],
+    findings: Findings,
+    lateness: number,
+    must: 'begin' | 'end',
+  ): void {
+    const name = `${life.key}#${life.number}`;
+    const deadline = life.deadlines.at(-1)!;
+    if (!runs.some((run) => must === 'begin' || run.ended))
+      findings.missing.push(name);
+    for (const run of runs)
+      if (run.at < deadline)
+        findings.false.push(`${nameOf(run)}: before its deadline`);
+    if (new Set(runs.map(({ id }) => id)).size > 1)
+      findings.twice.push(`${name}: ids ${runs.map(nameOf).join(', ')}`);
+    if (runs.filter(({ attempt }) => !(attempt >= 2)).length > 1)
+      findings.twice.push(
+        `${name}: first tries ${runs.map(nameOf).join(', ')}`,
+      );
+    const first = Math.min(...runs.map(({ at }) => at));
+    if (runs.length > 0 && first - deadline > lateness)
+      findings.late.push(`${name}: ${first - deadline} ms`);
+  }
+
+  /** Which life each run was for: by its deadline, or else the newest that had run out by then. */
+  #runs(handlings: readonly Handling[]) {
+    const byLife = new Map<Life, Handling[]>();
+    const stray: Handling[] = [];
+    for (const handling of handlings) {
+      const lives = this.#lives.get(handling.key) ?? [];
+      const { deadline, at } = handling;
+      const life =
+        deadline === undefined
+          ? (lives.findLast(({ deadlines }) => deadlines.at(-1)! <= at) ??
+            lives[0])
+          : lives.findLast(({ deadlines }) =>
+              deadlines.some((d) => Math.abs(d - deadline) <= TOLERANCE),
+            );
+      if (!life) stray.push(handling);
+      else byLife.set(life, [...(byLife.get(life) ?? []), handling]);
+    }
+    return { byLife, stray };
+  }
+
+  #all(): Life[] {
+    return [...this.#lives.values()].flat();
+  }
+
+  #last(key: string): Life {
+    const life = this.#lives.get(key)?.at(-1);
+    if (!life) throw new Error(`${key} was never set`);
+    return life;
+  }
+}
+
+const nameOf = ({ key, id, attempt, process }: Handling): string =>
+  `${key} (id ${id}, attempt ${attempt}, process ${process})`;
+
+/** Keys that are written through a client, and into the history. */
+export class TrackedKeys {
+  constructor(
+    private readonly redis: Redis,
+    private readonly history: History,
+  ) {}
+
+  /** Writes keys, each with its own deadline in epoch ms; Redis took them when it resolves. */
+  async set(entries: readonly (readonly [string, number])[]): Promise<void> {
+    const pipeline = this.redis.pipeline();
+    for (const [key, deadline] of entries) {
+      this.history.set(key, deadline);
+      pipeline.set(key, '1', 'PXAT', deadline);
+    }
+    await succeeded(pipeline.exec());
+  }
+
+  /** Moves deadlines. The keys must live until then. */
+  async renew(entries: readonly (readonly [string, number])[]): Promise<void> {
+    const pipeline = this.redis.pipeline();
+    for (const [key, deadline] of entries) pipeline.pexpireat(key, deadline);
+    const kept = await succeeded(pipeline.exec());
+    entries.forEach(([key, deadline], i) => {
+      if (kept[i] !== 1) throw new Error(`${key} expired before its renewal`);
+      this.history.renewed(key, deadline);
+    });
+  }
+
+  /** Deletes keys. One that expired before Redis got to it counts as expired. */
+  async delete(keys: readonly string[]): Promise<void> {
+    const pipeline = this.redis.pipeline();
+    for (const key of keys) pipeline.del(key);
+    const deleted = await succeeded(pipeline.exec());
+    keys.forEach((key, i) => {
+      if (deleted[i] === 1) this.history.ended(key);
+    });
+  }
+}
+
+async function succeeded(
+  replies: Promise<[Error | null, unknown][] | null>,
+): Promise<unknown[]> {
+  return ((await replies) ?? []).map(([error, reply]) => {
+    if (error) throw error;
+    return reply;
+  });
+}
+
+/** Names that differ in every run of a test file. */
+export const names = (prefix: string, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `${prefix}${i}`);

@@ -1,0 +1,102 @@
+/**
+ * A Nest application of a group in a process of its own, to be killed at any moment. It says on
+ * stdout, one JSON object a line, what happens, and before it goes on.
+ *
+ * argv[2] is JSON: `WorkerOptions` of workers.ts, and the library's URL.
+ */
+import 'reflect-metadata';
+import { writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { NestFactory } from '@nestjs/core';
+
+const {
+  library,
+  module: options,
+  pattern = '*',
+  work = [0, 0],
+  dieBeforeAck = false,
+  alwaysDie = false,
+} = JSON.parse(process.argv[2] ?? '');
+
+/** @param {string} event @param {object} [more] */
+function say(event, more) {
+  const line = Buffer.from(`${JSON.stringify({ event, ...more })}\n`);
+  for (let at = 0; at < line.length;) {
+    try {
+      at += writeSync(1, line, at);
+    } catch (error) {
+      if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EAGAIN')
+        throw error;
+    }
+  }
+}
+
+const { OnKeyExpired, RedisExpiryModule, RedisExpirySubscriber } = await import(
+  library
+);
+
+let runs = 0;
+
+class Handlers {
+  /** @param {import('../../../lib/index.js').KeyExpiredEvent} event */
+  async onExpired({ key, id, attempt, source, deadline, lateness }) {
+    const run = ++runs;
+    say('began', {
+      run,
+      handling: {
+        ...{ key, id, attempt, source, lateness, process: process.pid },
+        ...(deadline && { deadline: deadline.getTime() }),
+        at: Date.now(),
+      },
+    });
+    const [least, most] = work;
+    const ms = least + Math.random() * (most - least);
+    if (ms > 0) await delay(ms);
+    say('ended', { run });
+    if (alwaysDie || (dieBeforeAck && attempt === 1))
+      process.kill(process.pid, 'SIGKILL');
+  }
+}
+Reflect.decorate(
+  [OnKeyExpired(pattern)],
+  Handlers.prototype,
+  'onExpired',
+  Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired'),
+);
+
+class Root {}
+
+/** @param {string} level */
+const taker = (level) => (/** @type {unknown} */ text) =>
+  say('log', { level, text: String(text) });
+
+try {
+  const app = await NestFactory.createApplicationContext(
+    {
+      module: Root,
+      imports: [RedisExpiryModule.forRoot(options)],
+      providers: [Handlers],
+    },
+    {
+      abortOnError: false,
+      logger: {
+        log: () => undefined,
+        warn: taker('warn'),
+        error: taker('error'),
+        debug: taker('debug'),
+      },
+    },
+  );
+  const subscriber = app.get(RedisExpirySubscriber, { strict: false });
+  process.once('SIGTERM', () => {
+    void app.close().then(() => {
+      say('closed');
+      process.exit(0);
+    });
+  });
+  process.on('SIGUSR2', () => say('status', { status: subscriber.status() }));
+  say('running');
+} catch (error) {
+  say('rejected', { message: String(error) });
+  process.exit(1);
+}

@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MemoryIndex } from '../../../lib/deadlines/memory-index.js';
+import { describeDeadlineIndex } from '../../support/deadline-index.conformance.js';
+import { CompiledLibrary } from '../../support/faults/child-app.js';
+
+describeDeadlineIndex('MemoryIndex', () =>
+  Promise.resolve({
+    index: new MemoryIndex(),
+    close: () => Promise.resolve(),
+  }),
+);
+
+describe('MemoryIndex', () => {
+  it('is asked at once, without a promise', async () => {
+    const index = new MemoryIndex();
+    const key = Buffer.from([0, 0xff]);
+    await index.enrol([{ key, at: 5 }]);
+
+    expect(index.has(key)).toBe(true);
+    expect(index.has(Buffer.from([0]))).toBe(false);
+    expect(index.count).toBe(1);
+    expect(index.take(key)).toBe(5);
+    expect(index.take(key)).toBeUndefined();
+    expect(index.has(key)).toBe(false);
+    expect(index.count).toBe(0);
+  });
+});
+
+describe('the memory of a MemoryIndex', () => {
+  let library: CompiledLibrary;
+  beforeAll(async () => {
+    library = await CompiledLibrary.make();
+  });
+  afterAll(() => library.remove());
+
+  /** Runs a script in a process that holds nothing else. `used()` is what it uses, in bytes. */
+  async function measure(script: string): Promise<Record<string, number>> {
+    const module = new URL('./deadlines/memory-index.js', library.url).href;
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      '--expose-gc',
+      '--input-type=module',
+      '--eval',
+      `
+      const { MemoryIndex } = await import(${JSON.stringify(module)});
+      // The whole as asked for: array buffers count twice, as they are part of external.
+      function used() {
+        for (let i = 0; i < 3; i++) globalThis.gc();
+        const { heapUsed, arrayBuffers, external } = process.memoryUsage();
+        return heapUsed + arrayBuffers + external;
+      }
+      const keyOf = (i) => Buffer.from(i.toString(16).padStart(16, '0'));
+      const index = new MemoryIndex();
+      async function fill(from, to) {
+        for (let i = from; i < to; i += 1000) {
+          const entries = [];
+          for (let j = i; j < i + 1000; j++)
+            entries.push({ key: keyOf(j), at: 1_800_000_000_000 + (j * 7919) % 3_600_000 });
+          await index.enrol(entries);
+        }
+      }
+      ${script}
+      `,
+    ]);
+    return JSON.parse(stdout) as Record<string, number>;
+  }
+
+  it('is 150 bytes a key at most, with a million keys of 16 bytes', async () => {
+    const { perKey, count } = await measure(`
+      const before = used();
+      await fill(0, 1_000_000);
+      const perKey = (used() - before) / 1_000_000;
+      console.log(JSON.stringify({ perKey, count: index.count }));
+    `);
+
+    console.log(`MemoryIndex: ${perKey!.toFixed(1)} bytes per key`);
+    expect(count).toBe(1_000_000);
+    expect(perKey).toBeGreaterThan(30);
+    expect(perKey).toBeLessThanOrEqual(150);
+  });
+
+  it('does not grow as keys come and go', async () => {
+    const { first, last, count } = await measure(`
+      const before = used();
+      let first;
+      for (let round = 0; round < 12; round++) {
+        await fill(round * 50_000, (round + 1) * 50_000);
+        for (;;) {
+          const { due } = await index.peek(Infinity, 500);
+          if (due.length === 0) break;
+          await index.settle(due.map(({ key, at }) => ({ key, seen: at, at: undefined })));
+        }
+        if (round === 1) first = used() - before;
+      }
+      const last = used() - before;
+      console.log(JSON.stringify({ first, last, count: index.count }));
+    `);
+
+    expect(count).toBe(0);
+    expect(last! - first!).toBeLessThan(1_000_000);
+  });
+});

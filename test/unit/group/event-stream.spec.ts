@@ -1,0 +1,247 @@
+import { describe, expect, it } from 'vitest';
+import { REAP } from '../../../lib/group/scripts/entries.lua.js';
+import {
+  type StoredEvent,
+  toPayload,
+} from '../../../lib/group/stored-event.js';
+import { eventually } from '../../support/eventually.js';
+import { KEYS, streamOn } from '../../support/group/parts.js';
+import { onEveryServer } from '../../support/servers.js';
+
+const payload = (key: string, more: Partial<StoredEvent> = {}): string =>
+  toPayload({
+    redisKey: Buffer.from(key),
+    deadline: 1,
+    detected: 2,
+    source: 'notification',
+    handler: undefined,
+    tries: 0,
+    ...more,
+  });
+
+onEveryServer('EventStream', (server) => {
+  const append = async (...keys: string[]): Promise<string[]> => {
+    const pipeline = server.redis.pipeline();
+    for (const key of keys)
+      pipeline.xadd(
+        KEYS.events,
+        '*',
+        'k',
+        key,
+        'd',
+        1,
+        't',
+        2,
+        's',
+        'recovery',
+      );
+    return ((await pipeline.exec()) ?? []).map(([, id]) => id as string);
+  };
+  const pendingOf = async (consumer: string): Promise<number> => {
+    const summary = await server.redis.xpending(KEYS.events, 'g');
+    const counts = (summary[3] ?? []) as [string, string][];
+    return Number(counts.find(([name]) => name === consumer)?.[1] ?? 0);
+  };
+  const keysOf = (entries: readonly { event: StoredEvent }[]): string[] =>
+    entries.map(({ event }) => `${event.redisKey}`);
+  /** Resolves when what a consumer has was not renewed for so long. */
+  const idle = (ms: number, count: number) =>
+    eventually(async () => {
+      const [commandable] = [server.redis];
+      const rows = await commandable.xpending(
+        KEYS.events,
+        'g',
+        'IDLE',
+        ms,
+        '-',
+        '+',
+        100,
+      );
+      expect(rows.length).toBeGreaterThanOrEqual(count);
+    });
+
+  it('is made once, and reads what was appended before', async () => {
+    await append('early');
+    const a = await streamOn(server, 'a');
+    const b = await streamOn(server, 'b');
+
+    expect(keysOf(await a.read(10))).toEqual(['early']);
+    await append('x', 'y');
+    expect(keysOf(await b.read(1))).toEqual(['x']);
+    expect(keysOf(await a.read(10))).toEqual(['y']);
+    expect(await a.backlog()).toEqual({
+      waiting: 0,
+      pending: 3,
+      retrying: 0,
+      dead: 0,
+      tracked: 0,
+    });
+  });
+
+  it('is made anew after a flush', async () => {
+    const a = await streamOn(server, 'a');
+    await server.redis.flushall();
+    expect(await a.read(1)).toEqual([]);
+    await append('later');
+    expect(keysOf(await a.read(1))).toEqual(['later']);
+  });
+
+  it('leaves nothing of an entry that was acknowledged', async () => {
+    const a = await streamOn(server, 'a');
+    await append('x', 'y');
+    const ids = (await a.read(10)).map(({ id }) => id);
+    await a.acknowledge(ids);
+
+    expect(await server.redis.xlen(KEYS.events)).toBe(0);
+    expect(await pendingOf('a')).toBe(0);
+  });
+
+  it('takes over what was not renewed, and counts its deliveries', async () => {
+    const [dead, live] = [
+      await streamOn(server, 'dead'),
+      await streamOn(server, 'live'),
+    ];
+    await append('x');
+    await dead.read(1);
+    expect(await live.claim(60_000, 10)).toEqual([]);
+    await idle(30, 1);
+
+    const claimed = await live.claim(30, 10);
+    expect(keysOf(claimed)).toEqual(['x']);
+    expect(claimed[0]!.deliveries).toBe(2);
+    expect(await pendingOf('dead')).toBe(0);
+    await idle(30, 1);
+    expect((await dead.claim(30, 10))[0]!.deliveries).toBe(3);
+  });
+
+  it('keeps what is renewed, without counting a delivery, and takes nothing back', async () => {
+    const [a, b] = [await streamOn(server, 'a'), await streamOn(server, 'b')];
+    await append('x', 'y');
+    const ids = (await a.read(2)).map(({ id }) => id);
+    await idle(30, 2);
+    expect([...(await a.renew(ids))]).toEqual(ids);
+    expect(await b.claim(30, 10)).toEqual([]);
+    await idle(30, 2);
+    const [taken] = await b.claim(30, 1);
+    expect(taken!.deliveries).toBe(2);
+
+    expect([...(await a.renew(ids))]).toEqual([ids[1]]);
+    expect(await pendingOf('b')).toBe(1);
+  });
+
+  it('takes over from the dead, however many entries of the living come first', async () => {
+    const [live, dead, heir] = [
+      await streamOn(server, 'live'),
+      await streamOn(server, 'dead'),
+      await streamOn(server, 'heir'),
+    ];
+    // Slow handlers hold the oldest entries; the dead instance had a newer one.
+    const older = await append(
+      ...Array.from({ length: 30 }, (_, i) => `o${i}`),
+    );
+    expect(await live.read(30)).toHaveLength(30);
+    await append('orphan');
+    expect(keysOf(await dead.read(1))).toEqual(['orphan']);
+
+    await eventually(
+      async () => {
+        await live.renew(older);
+        // The heir has room for one event.
+        expect(keysOf(await heir.claim(100, 1))).toEqual(['orphan']);
+      },
+      { timeout: 2_000 },
+    );
+  });
+
+  it('acknowledges away what was deleted, and takes over the rest', async () => {
+    const [dead, heir] = [
+      await streamOn(server, 'dead'),
+      await streamOn(server, 'heir'),
+    ];
+    const [gone] = await append('gone', 'kept');
+    await dead.read(2);
+    await server.redis.xdel(KEYS.events, gone!);
+    await idle(30, 2);
+
+    expect(keysOf(await heir.claim(30, 10))).toEqual(['kept']);
+  });
+
+  describe('what is left to do', () => {
+    it('is put aside in the step that ends the entry', async () => {
+      const a = await streamOn(server, 'a');
+      await append('x');
+      const [entry] = await a.read(1);
+      const left = {
+        retries: [
+          {
+            delay: 60_000,
+            payload: payload('x', { handler: 'one', tries: 1 }),
+          },
+          { delay: 0, payload: payload('x', { handler: 'two', tries: 1 }) },
+        ],
+        dead: [{ payload: payload('x', { tries: 1 }), error: 'why' }],
+      };
+      const before = Date.now();
+      await a.finish(entry!.id, left);
+      await a.finish(entry!.id, left);
+
+      expect(await a.backlog()).toMatchObject({
+        waiting: 0,
+        pending: 0,
+        retrying: 2,
+        dead: 1,
+      });
+      const next = await a.promote(10);
+      expect(next).toBeGreaterThan(50_000);
+      expect(next).toBeLessThanOrEqual(60_000 + Date.now() - before);
+      const [again] = await a.read(10);
+      expect(again).toMatchObject({ deliveries: 1 });
+      expect(again!.event).toMatchObject({ handler: 'two', tries: 1 });
+      await a.acknowledge([again!.id]);
+      expect(await a.backlog()).toMatchObject({ waiting: 0, retrying: 1 });
+    });
+
+    it('comes back once, whoever looks and however often', async () => {
+      const a = await streamOn(server, 'a');
+      const all = Array.from({ length: 50 }, (_, i) => payload(`k${i}`));
+      await server.redis.zadd(KEYS.retry, ...all.flatMap((p) => [1, p]));
+
+      const waits = await Promise.all(
+        Array.from({ length: 20 }, () => a.promote(10)),
+      );
+
+      expect(waits.at(-1)).toBeUndefined();
+      expect(await server.redis.xlen(KEYS.events)).toBe(50);
+      expect(await server.redis.zcard(KEYS.retry)).toBe(0);
+    });
+  });
+
+  it('removes consumers that are long gone and have nothing pending', async () => {
+    const { redis } = server;
+    const [own, busy, gone] = [
+      await streamOn(server, 'own'),
+      await streamOn(server, 'busy'),
+      await streamOn(server, 'gone'),
+    ];
+    await append('x');
+    await busy.read(1);
+    for (const consumer of ['own', 'gone'])
+      await redis.xgroup('CREATECONSUMER', KEYS.events, 'g', consumer);
+    const names = async (): Promise<string[]> =>
+      ((await redis.xinfo('CONSUMERS', KEYS.events, 'g')) as string[][]).map(
+        (info) => info[1]!,
+      );
+    expect((await names()).toSorted()).toEqual(['busy', 'gone', 'own']);
+
+    await own.reap(60_000);
+    expect(await names()).toHaveLength(3);
+    await eventually(async () => {
+      expect(await redis.eval(REAP, 1, KEYS.events, 'g', 20, 'own')).toBe(1);
+    });
+    expect((await names()).toSorted()).toEqual(['busy', 'own']);
+    expect(await pendingOf('busy')).toBe(1);
+    // It was alive after all.
+    await append('y');
+    expect(keysOf(await gone.read(1))).toEqual(['y']);
+  });
+});

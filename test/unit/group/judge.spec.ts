@@ -1,0 +1,409 @@
+import type { Redis } from 'ioredis';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
+import type { Verdict } from '../../../lib/deadlines/deadline-index.js';
+import { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
+import { GapBook } from '../../../lib/group/gap-book.js';
+import { Judge } from '../../../lib/group/judge.js';
+import { RedisIndex } from '../../../lib/group/redis-index.js';
+import {
+  type StoredEvent,
+  fromFields,
+} from '../../../lib/group/stored-event.js';
+import { newCounters } from '../../../lib/handlers/counters.js';
+import { eventually } from '../../support/eventually.js';
+import { KEYS, commandsOn } from '../../support/group/parts.js';
+import { type TestServer, useServer } from '../../support/servers.js';
+
+/** The index, with what a test wants to happen around a settling. */
+class ObservedIndex extends RedisIndex {
+  before: () => Promise<void> = () => Promise.resolve();
+  after: () => Promise<void> = () => Promise.resolve();
+
+  override async settle(
+    verdicts: readonly Verdict[],
+    now?: number,
+  ): Promise<boolean[]> {
+    await this.before();
+    const applied = await super.settle(verdicts, now);
+    await this.after();
+    return applied;
+  }
+}
+
+/** A judge that hears, by the barrier at the latest, what the test announces. */
+async function judgeOn(server: TestServer) {
+  const commands = commandsOn(server);
+  onTestFinished(() => commands.close());
+  await server.redis.set(KEYS.lease, 'token');
+  // Only what is looked at expires.
+  await server.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
+  const index = new ObservedIndex(commands, KEYS);
+  index.token = 'token';
+  const gaps = new GapBook();
+  const counters = newCounters();
+  const announcements: Buffer[] = [];
+  const state = { barriers: 0, barrierFails: false, wanted: true };
+  const judge = new Judge({
+    index,
+    reader: new TtlReader(commands, new RedisClock(), false),
+    gaps,
+    counters,
+    barrier: () => {
+      state.barriers++;
+      if (state.barrierFails) return Promise.reject(new Error('not heard'));
+      for (const key of announcements.splice(0)) judge.announce(key);
+      return Promise.resolve();
+    },
+    wanted: () => state.wanted,
+  });
+  const events = async (): Promise<StoredEvent[]> => {
+    const entries = await server.redis.xrangeBuffer(KEYS.events, '-', '+');
+    return entries.map(([, fields]) => fromFields(fields));
+  };
+  return { judge, index, gaps, counters, announcements, state, events };
+}
+
+/** Writes a key that has run out, unnoticed, when it resolves. Returns when that was. */
+async function lapsed(redis: Redis, key: string): Promise<number> {
+  const [seconds, micros] = (await redis.time()).map(Number);
+  const deadline = seconds! * 1_000 + Math.floor(micros! / 1_000) + 20;
+  await redis.set(key, '1', 'PXAT', deadline);
+  await eventually(async () => {
+    const [s, m] = (await redis.time()).map(Number);
+    expect(s! * 1_000 + m! / 1_000).toBeGreaterThan(deadline + 1);
+  });
+  return deadline;
+}
+
+const K = Buffer.from('k');
+
+describe('Judge', () => {
+  const server = useServer({ args: ['--enable-debug-command', 'yes'] });
+
+  describe('fires on a proof', () => {
+    it('its own look removed the key', async () => {
+      const { judge, index, events, state } = await judgeOn(server);
+      const at = await lapsed(server.redis, 'k');
+      await index.enrol([{ key: K, at }]);
+
+      await judge.judgeDue([{ key: K, at }]);
+
+      const [event, ...more] = await events();
+      expect(event).toMatchObject({
+        redisKey: K,
+        deadline: at,
+        source: 'notification',
+        tries: 0,
+      });
+      expect(event!.detected).toBeGreaterThan(at);
+      expect(more).toEqual([]);
+      expect(await index.size()).toBe(0);
+      // No other proof was needed, and its announcement, still to come, is no news.
+      expect(state.barriers).toBe(0);
+      expect(judge.announce(K)).toBe(false);
+      expect(judge.announce(K)).toBe(true);
+    });
+
+    it('Redis announced it before the look', async () => {
+      const { judge, index, events, state } = await judgeOn(server);
+      const at = Date.now() - 10;
+      await index.enrol([{ key: K, at }]);
+
+      expect(judge.announce(K)).toBe(true);
+      await judge.judgeDue([{ key: K, at }]);
+
+      expect(await events()).toMatchObject([
+        { redisKey: K, deadline: at, source: 'notification' },
+      ]);
+      expect(state.barriers).toBe(0);
+    });
+
+    it('Redis announced it, and that is heard only after the look', async () => {
+      const { judge, index, events, state, announcements } =
+        await judgeOn(server);
+      const at = Date.now() - 10;
+      await index.enrol([{ key: K, at }]);
+      announcements.push(K);
+
+      await judge.judgeDue([{ key: K, at }]);
+
+      expect(await events()).toMatchObject([{ redisKey: K, deadline: at }]);
+      expect(state.barriers).toBe(1);
+    });
+
+    it('nobody listened at its deadline', async () => {
+      const { judge, index, events, gaps, state } = await judgeOn(server);
+      const at = Date.now() - 1_000;
+      gaps.begin(at - 10);
+      gaps.end(at + 10);
+      await index.enrol([
+        { key: K, at },
+        { key: Buffer.from('before'), at: at - 11 },
+        { key: Buffer.from('after'), at: at + 11 },
+      ]);
+
+      await judge.judgeDue((await index.peek(Date.now(), 10)).due);
+
+      expect(await events()).toMatchObject([
+        { redisKey: K, deadline: at, source: 'recovery' },
+      ]);
+      expect(await index.size()).toBe(0);
+      expect(state.barriers).toBe(1);
+    });
+
+    it('Redis announced a key that the index does not know, or not with that deadline', async () => {
+      const { judge, index, events } = await judgeOn(server);
+      const ahead = Date.now() + 60_000;
+      await index.enrol([{ key: K, at: ahead }]);
+      const unknown = Buffer.from([0xff, 0x00]);
+      judge.announce(K);
+      judge.announce(unknown);
+
+      await judge.judgeKeys([K, unknown]);
+
+      expect(await events()).toMatchObject([
+        { redisKey: K, deadline: undefined, source: 'notification' },
+        { redisKey: unknown, deadline: undefined, source: 'notification' },
+      ]);
+      expect(await index.size()).toBe(0);
+    });
+  });
+
+  describe('does not fire', () => {
+    it('for a key that was deleted', async () => {
+      const { judge, index, events, state } = await judgeOn(server);
+      const at = Date.now() - 10;
+      await index.enrol([{ key: K, at }]);
+
+      await judge.judgeDue([{ key: K, at }]);
+
+      expect(await events()).toEqual([]);
+      expect(await index.size()).toBe(0);
+      expect(state.barriers).toBe(1);
+    });
+
+    it('while it cannot know whether it was deleted', async () => {
+      const { judge, index, events, state } = await judgeOn(server);
+      const at = Date.now() - 10;
+      await index.enrol([{ key: K, at }]);
+      state.barrierFails = true;
+
+      await expect(judge.judgeDue([{ key: K, at }])).rejects.toThrow(
+        'not heard',
+      );
+
+      expect(await events()).toEqual([]);
+      expect(await index.scores([K])).toEqual([at]);
+    });
+
+    it('for a key that a gap makes suspect, but whose deadline is ahead', async () => {
+      const { judge, index, events, gaps } = await judgeOn(server);
+      gaps.begin(0);
+      const at = Date.now() + 60_000;
+      await index.enrol([{ key: K, at }]);
+
+      await judge.judgeDue([{ key: K, at }]);
+
+      expect(await events()).toEqual([]);
+      expect(await index.size()).toBe(0);
+    });
+
+    it('for a key that lives: it looks again at its deadline', async () => {
+      const { judge, index, events } = await judgeOn(server);
+      const { redis } = server;
+      const at = Date.now() - 10;
+      const deadline = Date.now() + 60_000;
+      await redis.set('k', '1', 'PXAT', deadline);
+      await redis.set('forever', '1');
+      const forever = Buffer.from('forever');
+      await index.enrol([
+        { key: K, at },
+        { key: forever, at },
+      ]);
+
+      await judge.judgeDue((await index.peek(Date.now(), 10)).due);
+
+      expect(await events()).toEqual([]);
+      const [score, none] = await index.scores([K, forever]);
+      expect(Math.abs(score! - deadline)).toBeLessThanOrEqual(2);
+      expect(none).toBeUndefined();
+    });
+
+    it('for a key that lives and that nobody asks for any more: it is dropped', async () => {
+      const { judge, index, state } = await judgeOn(server);
+      await server.redis.set('k', '1', 'PX', 60_000);
+      await index.enrol([{ key: K, at: 5 }]);
+      state.wanted = false;
+
+      await judge.judgeDue([{ key: K, at: 5 }]);
+
+      expect(await index.size()).toBe(0);
+    });
+
+    it('for a key that expired and was written again: that is superseded', async () => {
+      const { judge, index, events, counters } = await judgeOn(server);
+      await server.redis.set('k', '1', 'PX', 60_000);
+      await index.enrol([{ key: K, at: 5 }]);
+      judge.announce(K);
+
+      await judge.judgeKeys([K]);
+
+      expect(await events()).toEqual([]);
+      expect(counters).toMatchObject({ received: 1, superseded: 1 });
+      expect(await index.size()).toBe(1);
+      // It was news once.
+      await judge.judgeKeys([K]);
+      expect(counters.superseded).toBe(1);
+    });
+
+    it('for an announcement of a time before it was to forget', async () => {
+      const { judge, index, events } = await judgeOn(server);
+      judge.announce(K);
+      judge.forget();
+      await index.enrol([{ key: K, at: 5 }]);
+
+      await judge.judgeDue([{ key: K, at: 5 }]);
+
+      expect(await events()).toEqual([]);
+    });
+  });
+
+  it('keeps the proof while settling fails', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    const { redis } = server;
+    const at = await lapsed(redis, 'k');
+    await index.enrol([{ key: K, at }]);
+    await redis.set(KEYS.lease, 'another');
+
+    await expect(judge.judgeDue([{ key: K, at }])).rejects.toThrow(/^LEASE/);
+    // The look removed the key: nothing in Redis tells any more that it expired.
+    expect(await redis.exists('k')).toBe(0);
+    expect(await events()).toEqual([]);
+    await redis.set(KEYS.lease, 'token');
+    await judge.judgeDue([{ key: K, at }]);
+
+    expect(await events()).toMatchObject([
+      { deadline: at, source: 'notification' },
+    ]);
+  });
+
+  it('fires once, however often and by whichever way it looks', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    const at = await lapsed(server.redis, 'k');
+    await index.enrol([{ key: K, at }]);
+    judge.announce(K);
+
+    await Promise.all([
+      judge.judgeDue([{ key: K, at }]),
+      judge.judgeKeys([K]),
+      judge.judgeDue([{ key: K, at }]),
+      judge.judgeKeys([K]),
+    ]);
+    judge.announce(K);
+
+    expect(await events()).toHaveLength(1);
+  });
+
+  it('fires once where Redis settled and the reply was lost: a look at a due key', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    const at = await lapsed(server.redis, 'k');
+    await index.enrol([{ key: K, at }]);
+    index.after = () => Promise.reject(new Error('the connection closed'));
+    await expect(judge.judgeDue([{ key: K, at }])).rejects.toThrow('closed');
+    index.after = () => Promise.resolve();
+    expect(await events()).toHaveLength(1);
+
+    // The announcement of the look comes; then the key is written anew, and deleted.
+    if (judge.announce(K)) await judge.judgeKeys([K]);
+    await server.redis.set('k', '2', 'PX', 60_000);
+    await index.enrol([{ key: K, at: Date.now() + 60_000 }]);
+    await server.redis.del('k');
+    await judge.judgeKeys([K]);
+
+    expect(await events()).toHaveLength(1);
+  });
+
+  it('fires once where Redis settled and the reply was lost: an announced key, which is looked at again', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    const at = Date.now() - 10;
+    await index.enrol([{ key: K, at }]);
+    judge.announce(K);
+    index.after = () => Promise.reject(new Error('the connection closed'));
+    await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
+    index.after = () => Promise.resolve();
+    expect(await events()).toHaveLength(1);
+
+    // As `Suspects` does with keys whose judging failed.
+    await judge.judgeKeys([K]);
+
+    expect(await events()).toHaveLength(1);
+  });
+
+  it('does not lose an expiry that is announced while an earlier one of the same key is being settled', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    const at = Date.now() - 10;
+    await index.enrol([{ key: K, at }]);
+    judge.announce(K);
+    let again = false;
+    // Written anew and expired while the first settling is under way.
+    index.after = () => {
+      again ||= judge.announce(K);
+      return Promise.resolve();
+    };
+    await judge.judgeKeys([K]);
+    index.after = () => Promise.resolve();
+    expect(again).toBe(true);
+    expect(await events()).toHaveLength(1);
+
+    await judge.judgeKeys([K]);
+
+    expect(await events()).toHaveLength(2);
+  });
+
+  it('does not lose an expiry that is announced while its key, found alive, is being settled', async () => {
+    // As an audit after a gap does, which looks at keys whose deadline is just ahead.
+    const { judge, index, events } = await judgeOn(server);
+    const at = Date.now() + 60_000;
+    await server.redis.set('k', '1', 'PXAT', at);
+    await index.enrol([{ key: K, at }]);
+    index.after = async () => {
+      await server.redis.del('k');
+      judge.announce(K);
+    };
+    await judge.judgeDue([{ key: K, at }]);
+    index.after = () => Promise.resolve();
+    const { due } = await index.peek(Infinity, 10);
+    expect(due).toHaveLength(1);
+
+    await judge.judgeDue(due);
+
+    expect(await events()).toHaveLength(1);
+  });
+
+  it('judges hundreds at once, each by its own evidence', async () => {
+    const { judge, index, events, announcements } = await judgeOn(server);
+    const { redis } = server;
+    const at = await lapsed(redis, 'touched0');
+    const pipeline = redis.pipeline();
+    for (let i = 1; i < 100; i++) pipeline.set(`touched${i}`, '1', 'PX', 1);
+    for (let i = 0; i < 100; i++) pipeline.set(`alive${i}`, '1', 'EX', 100);
+    await pipeline.exec();
+    await lapsed(redis, 'other');
+    const kinds = ['touched', 'alive', 'deleted', 'announced'];
+    const due = Array.from({ length: 400 }, (_, i) => ({
+      key: Buffer.from(`${kinds[i % 4]}${Math.floor(i / 4)}`),
+      at,
+    }));
+    await index.enrol(due);
+    for (const { key } of due)
+      if (key.toString().startsWith('announced')) announcements.push(key);
+
+    await judge.judgeDue(due);
+
+    const fired = (await events()).map(({ redisKey }) => `${redisKey}`);
+    expect(fired).toHaveLength(200);
+    expect(fired.every((key) => /^(touched|announced)/.test(key))).toBe(true);
+    expect(await index.size()).toBe(100);
+  });
+});

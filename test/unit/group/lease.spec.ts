@@ -1,0 +1,179 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CommandClient } from '../../../lib/connection/command-client.js';
+import { ownClientOptions } from '../../../lib/connection/client-options.js';
+import { RedisIndex } from '../../../lib/group/redis-index.js';
+import { Lease } from '../../../lib/group/lease.js';
+import { eventually } from '../../support/eventually.js';
+import { TcpProxy } from '../../support/faults/tcp-proxy.js';
+import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
+import { type TestServer, useServer } from '../../support/servers.js';
+
+interface Held {
+  readonly lease: Lease;
+  readonly commands: CommandClient;
+  /** What the holder was told, in order. */
+  readonly told: string[];
+  readonly tokens: string[];
+  /** What it says it watched. */
+  watched: number | undefined;
+}
+
+function leaseOf(
+  server: TestServer,
+  instance: string,
+  commands = commandsOn(server),
+): Held {
+  const held: Held = {
+    commands,
+    told: [],
+    tokens: [],
+    watched: undefined,
+    lease: undefined as unknown as Lease,
+  };
+  const lease = new Lease(
+    commands,
+    KEYS,
+    instance,
+    {
+      onHeld: (token, watched) => {
+        held.tokens.push(token);
+        held.told.push(`held ${watched}`);
+      },
+      onLost: () => held.told.push('lost'),
+      watchedUntil: () => held.watched,
+    },
+    noLog,
+  );
+  onTestFinished(async () => {
+    await lease.close();
+    commands.close();
+  });
+  return Object.assign(held, { lease });
+}
+
+describe('Lease', () => {
+  const server = useServer();
+
+  it('is taken by one, for about two seconds, under a token of its own', async () => {
+    const all = ['a', 'b', 'c'].map((name) => leaseOf(server, name));
+    await Promise.all(all.map(({ lease }) => lease.start()));
+
+    const holders = all.filter(({ lease }) => lease.held);
+    expect(holders).toHaveLength(1);
+    expect(all.flatMap(({ told }) => told)).toEqual(['held undefined']);
+    expect(await server.redis.get(KEYS.lease)).toBe(holders[0]!.tokens[0]);
+    const ttl = await server.redis.pttl(KEYS.lease);
+    expect(ttl).toBeGreaterThan(1_000);
+    expect(ttl).toBeLessThanOrEqual(2_000);
+  });
+
+  it('is renewed as long as it is held, with the note of what was watched', async () => {
+    const a = leaseOf(server, 'a');
+    await a.lease.start();
+    await eventually(async () => {
+      expect(await server.redis.pttl(KEYS.lease)).toBeLessThan(1_700);
+    });
+    a.watched = 42;
+    await eventually(async () => {
+      expect(await server.redis.pttl(KEYS.lease)).toBeGreaterThan(1_900);
+      expect(await server.redis.get(KEYS.watched)).toBe('42');
+    });
+    // The note outlives the lease.
+    expect(await server.redis.pttl(KEYS.watched)).toBe(-1);
+    a.watched = undefined;
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(await server.redis.get(KEYS.watched)).toBe('42');
+    expect(a.told).toEqual(['held undefined']);
+  });
+
+  it('is handed over at a shutdown, at once, with what was watched', async () => {
+    const [a, b] = [leaseOf(server, 'a'), leaseOf(server, 'b')];
+    await a.lease.start();
+    await b.lease.start();
+    a.watched = 77;
+    const began = performance.now();
+    await a.lease.close();
+    await eventually(() => expect(b.lease.held).toBe(true));
+
+    expect(performance.now() - began).toBeLessThan(1_500);
+    expect(a.told).toEqual(['held undefined', 'lost']);
+    expect(b.told).toEqual(['held 77']);
+    expect(b.tokens).not.toEqual(a.tokens);
+    await a.lease.close();
+    expect(await server.redis.get(KEYS.lease)).toBe(b.tokens[0]);
+  });
+
+  it('is taken over after two seconds of silence, and its holder says by then that it lost it', async () => {
+    const proxy = await TcpProxy.start(server.port);
+    onTestFinished(() => proxy.close());
+    const commands = new CommandClient({
+      open: () =>
+        server.client({ ...ownClientOptions('test'), port: proxy.port }),
+      connectTimeout: 5_000,
+      retryDelay: () => 50,
+      log: noLog,
+    });
+    const a = leaseOf(server, 'a', commands);
+    await a.lease.start();
+    a.watched = 5;
+    await eventually(async () => {
+      expect(await server.redis.get(KEYS.watched)).toBe('5');
+    });
+    const b = leaseOf(server, 'b');
+    await b.lease.start();
+    proxy.silence();
+    const began = performance.now();
+    await eventually(() => expect(b.lease.held).toBe(true));
+
+    expect(performance.now() - began).toBeGreaterThan(1_000);
+    expect(performance.now() - began).toBeLessThan(4_500);
+    expect(b.told).toEqual(['held 5']);
+    await eventually(() => expect(a.told).toEqual(['held undefined', 'lost']));
+    expect(a.lease.held).toBe(false);
+    // Back again, it waits for its turn.
+    await proxy.pass();
+    proxy.cut();
+    await eventually(async () => {
+      await commands.run((redis) => redis.ping());
+    });
+    expect(await server.redis.get(KEYS.lease)).toBe(b.tokens[0]);
+    expect(a.told).toHaveLength(2);
+  });
+
+  it('is lost when another took it, and no settling under the old token is heard', async () => {
+    const a = leaseOf(server, 'a');
+    await a.lease.start();
+    const index = new RedisIndex(a.commands, KEYS);
+    index.token = a.tokens[0]!;
+    await index.enrol([{ key: Buffer.from('k'), at: 5 }]);
+    await server.redis.set(KEYS.lease, 'another', 'PX', 60_000);
+    const fire = { source: 'notification', deadline: 5 } as const;
+
+    await expect(
+      index.settle([{ key: Buffer.from('k'), seen: 5, at: undefined, fire }]),
+    ).rejects.toThrow(/^LEASE/);
+    expect(await server.redis.xlen(KEYS.events)).toBe(0);
+    await eventually(() => expect(a.told).toEqual(['held undefined', 'lost']));
+    await a.lease.close();
+    expect(await server.redis.get(KEYS.lease)).toBe('another');
+  });
+
+  it('is taken anew, under a new token, after a flush', async () => {
+    const a = leaseOf(server, 'a');
+    await a.lease.start();
+    await server.redis.flushall();
+    await eventually(() => expect(a.told).toHaveLength(3));
+
+    expect(a.told).toEqual(['held undefined', 'lost', 'held undefined']);
+    expect(new Set(a.tokens).size).toBe(2);
+  });
+
+  it('is not kept by one that was closed before it was taken', async () => {
+    const a = leaseOf(server, 'a');
+    const starting = a.lease.start();
+    await Promise.all([starting, a.lease.close()]);
+
+    expect(await server.redis.exists(KEYS.lease)).toBe(0);
+    expect(a.told.filter((told) => told.startsWith('held'))).toEqual([]);
+  });
+});

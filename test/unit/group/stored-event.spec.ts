@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type StoredEvent,
+  eventId,
+  fromFields,
+  fromPayload,
+  toPayload,
+} from '../../../lib/group/stored-event.js';
+
+const event = (more: Partial<StoredEvent> = {}): StoredEvent => ({
+  redisKey: Buffer.from('device:42'),
+  deadline: 1_000,
+  detected: 1_002,
+  source: 'notification',
+  handler: undefined,
+  tries: 0,
+  ...more,
+});
+
+const fields = (of: Record<string, string | Buffer>): Buffer[] =>
+  Object.entries(of).flatMap(([name, value]) => [
+    Buffer.from(name),
+    Buffer.from(value as string),
+  ]);
+
+const ALL_BYTES = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+
+describe('a stored event', () => {
+  it('is read from the fields that settling wrote', () => {
+    expect(
+      fromFields(
+        fields({ k: 'device:42', d: '1000', t: '1002', s: 'notification' }),
+      ),
+    ).toEqual(event());
+    expect(
+      fromFields(fields({ k: ALL_BYTES, d: '', t: '7', s: 'recovery' })),
+    ).toEqual(
+      event({
+        redisKey: ALL_BYTES,
+        deadline: undefined,
+        detected: 7,
+        source: 'recovery',
+      }),
+    );
+  });
+
+  it.for<[string, StoredEvent]>([
+    ['everything', event({ handler: 'A.b device:*', tries: 3 })],
+    ['no deadline', event({ deadline: undefined, source: 'recovery' })],
+    ['any bytes', event({ redisKey: ALL_BYTES })],
+    ['no key at all', event({ redisKey: Buffer.alloc(0) })],
+    ['a handler with quotes', event({ handler: 'A."b\n é \\ *' })],
+  ])('survives as a payload: %s', ([, stored]) => {
+    expect(fromPayload(toPayload(stored))).toEqual(stored);
+    expect(fromFields(fields({ p: toPayload(stored) }))).toEqual(stored);
+  });
+
+  it('has one id, whatever became of it', () => {
+    expect(eventId(event())).toBe('device:42@1000');
+    expect(eventId(event({ tries: 4, handler: 'x', detected: 9 }))).toBe(
+      'device:42@1000',
+    );
+    expect(eventId(event({ deadline: undefined }))).toBe('device:42@1002');
+  });
+
+  it('has an id of its own for each key and each deadline', () => {
+    const keys = [
+      'a',
+      'A',
+      '',
+      'é',
+      Buffer.from([0xff]),
+      Buffer.from([0xfe]),
+      Buffer.from([0xef, 0xbf, 0xbd]),
+      ALL_BYTES,
+    ].map((key) => Buffer.from(key as string));
+    const ids = keys.flatMap((redisKey) => [
+      eventId(event({ redisKey })),
+      eventId(event({ redisKey, deadline: 1_001 })),
+    ]);
+    expect(new Set(ids).size).toBe(2 * keys.length);
+  });
+});
