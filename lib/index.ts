@@ -1,9 +1,6 @@
 export { RedisExpiryModule } from './redis-expiry.module.js';
 export { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
-export {
-  OnKeyExpired,
-  type KeyExpiredMethodDecorator,
-} from './decorators/on-key-expired.decorator.js';
+export { OnKeyExpired } from './decorators/on-key-expired.decorator.js';
 export {
   RedisExpiryError,
   type RedisExpiryErrorCode,

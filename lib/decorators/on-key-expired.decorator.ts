@@ -3,10 +3,7 @@ import {
   RedisExpiryError,
   describeValue,
 } from '../errors/redis-expiry.error.js';
-import type {
-  KeyExpiredHandler,
-  OnKeyExpiredOptions,
-} from '../interfaces/handler-options.interface.js';
+import type { OnKeyExpiredOptions } from '../interfaces/handler-options.interface.js';
 import { resolveHandlerOptions } from '../options.js';
 
 /** What one `@OnKeyExpired` says of its method. */
@@ -14,13 +11,6 @@ export interface OnKeyExpiredMetadata {
   readonly pattern: string;
   readonly options: OnKeyExpiredOptions;
 }
-
-/** Decorates a method that takes a `KeyExpiredEvent`, or nothing. */
-export type KeyExpiredMethodDecorator = <T extends KeyExpiredHandler>(
-  target: object,
-  property: string | symbol,
-  descriptor: TypedPropertyDescriptor<T>,
-) => void;
 
 const METADATA = Symbol.for('nestjs-redis-expiry:on-key-expired');
 
@@ -44,7 +34,7 @@ const METADATA = Symbol.for('nestjs-redis-expiry:on-key-expired');
 export function OnKeyExpired(
   pattern: string,
   options: OnKeyExpiredOptions = {},
-): KeyExpiredMethodDecorator {
+): MethodDecorator {
   checkPattern(pattern);
   resolveHandlerOptions(options);
   return (
