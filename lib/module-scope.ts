@@ -40,19 +40,21 @@ export class ModuleScope {
     return this.#nearestAbove(host) ?? new Set(this.#expiryModules);
   }
 
-  /** The expiry modules that a module imports, and those that its imports hand on. */
+  /** The expiry modules that a module imports, and those that its imports hand on. Nest has every module import the global ones: these do not count. */
   #seenBy(module: NestModule): Set<NestModule> {
     const seen = new Set<NestModule>();
-    for (const imported of module.imports) {
-      if (this.#expiryModules.includes(imported)) seen.add(imported);
-      else
-        for (const handedOn of imported.imports)
-          if (
-            this.#expiryModules.includes(handedOn) &&
-            imported.exports.has(handedOn.metatype)
-          )
-            seen.add(handedOn);
-    }
+    const visited = new Set<NestModule>();
+    const visit = (imported: NestModule): void => {
+      if (visited.has(imported)) return;
+      visited.add(imported);
+      if (this.#expiryModules.includes(imported)) {
+        if (!imported.isGlobal) seen.add(imported);
+        return;
+      }
+      for (const handedOn of imported.imports)
+        if (imported.exports.has(handedOn.metatype)) visit(handedOn);
+    };
+    for (const imported of module.imports) visit(imported);
     return seen;
   }
 

@@ -85,7 +85,7 @@ export class RedisExpiryExplorer {
     invoke: Method,
   ): FoundHandler {
     return {
-      name: `${wrapper.metatype?.name || wrapper.name}.${method}`,
+      name: `${className(wrapper)}.${method}`,
       glob: new RedisGlob(pattern),
       invoke,
       ...resolveHandlerOptions(options),
@@ -113,6 +113,12 @@ const methodOf = (instance: unknown, method: string): Method => {
   const called = (instance as Record<string, Method>)[method]!;
   return (event) => called.call(instance, event);
 };
+
+/** Of a value or a factory's product, the class that made it. */
+const className = ({ instance, metatype, name }: Wrapper): string =>
+  (instance as object | undefined)?.constructor?.name ||
+  metatype?.name ||
+  String(name);
 
 function prototypeOfClass(metatype: unknown): object | undefined {
   const prototype: unknown =

@@ -51,7 +51,12 @@ export class Startup {
     } catch (error) {
       work.catch(() => undefined);
       onFailed();
-      throw error;
+      if (error instanceof RedisExpiryError) throw error;
+      throw new RedisExpiryError(
+        'CONNECT_FAILED',
+        `Redis was not reached: ${reasonOf(error)}`,
+        { cause: error },
+      );
     } finally {
       clearTimeout(timer);
     }

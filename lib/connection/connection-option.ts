@@ -155,8 +155,10 @@ function isUserLazy(connection: ConnectionOption | undefined): boolean {
     return /[?&]lazyConnect=true\b/.test(connection ?? '');
   if ('nodes' in connection && !isClient(connection))
     return connection.options?.lazyConnect === true;
-  const options = isClient(connection) ? connection.options : connection;
-  return (options as RedisOptions).lazyConnect === true;
+  if (!isClient(connection)) return connection.lazyConnect === true;
+  // Once it was connected, it is as good as one that was not lazy.
+  const { lazyConnect } = connection.options as RedisOptions;
+  return lazyConnect === true && connection.status === 'wait';
 }
 
 const positive = (value: unknown): number | undefined =>

@@ -50,6 +50,7 @@ export class Learner {
   #scanning = false;
   #timer: NodeJS.Timeout | undefined;
   #everScanned = false;
+  #nextScanAt = 0;
   #warned = false;
   #closed = false;
 
@@ -75,6 +76,7 @@ export class Learner {
     if (this.#closed) return;
     if (!this.#abort) {
       this.#abort = new AbortController();
+      this.#nextScanAt = performance.now() + this.options.scanInterval;
       this.#enrolment.resume();
     } else if (this.#missing().length === 0) return;
     void this.#scan(EAGER, this.#abort.signal);
@@ -142,18 +144,21 @@ export class Learner {
       if (this.#abort) void this.#scan(EAGER, this.#abort.signal);
       return;
     }
-    if (failed) this.#scanIn(AGAIN, share, abort);
-    else {
-      this.#everScanned = true;
-      this.#changed.fire();
-      this.#scanIn(this.options.scanInterval, CALM, abort);
+    if (failed) {
+      this.#scanIn(AGAIN, share, abort);
+      return;
     }
+    this.#everScanned = true;
+    this.#changed.fire();
+    // What was scanned in between for a new pattern does not put the next full scan off.
+    this.#scanIn(this.#nextScanAt - performance.now(), CALM, abort);
   }
 
   #scanIn(ms: number, share: number, abort: AbortSignal): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#scanned.clear();
+      this.#nextScanAt = performance.now() + this.options.scanInterval;
       void this.#scan(share, abort);
     }, ms).unref();
   }

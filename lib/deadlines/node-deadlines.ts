@@ -78,6 +78,7 @@ export class NodeDeadlines implements NodeObserver {
   }
 
   hint(event: string, redisKey: Buffer): void {
+    this.#gone.take(redisKey);
     if (event === 'new') this.#learner.created(redisKey);
     else this.#learner.renewed(redisKey);
   }
@@ -112,7 +113,9 @@ export class NodeDeadlines implements NodeObserver {
     });
     const settled = await this.#index.settle(verdicts);
     due.forEach(({ key, at }, i) => {
-      if (settled[i] && ttls[i] === -2) this.#gone.add(key, at);
+      // Removed by this look, it is announced for certain; gone before, it may have been deleted.
+      if (settled[i] && ttls[i]! < -1)
+        this.#gone.add(key, at, ttls[i] === -3 ? 5_000 : 100);
     });
   }
 }

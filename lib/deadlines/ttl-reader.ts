@@ -4,7 +4,6 @@ import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 import { READ_PROVEN } from './scripts/read-proven.lua.js';
-import { READ_TTLS } from './scripts/read-ttls.lua.js';
 import { SCAN_TTLS } from './scripts/scan-ttls.lua.js';
 
 /** When some keys run out: `now` in epoch ms by Redis's clock, and each key's PTTL (-1 none, -2 gone). */
@@ -34,12 +33,15 @@ export class TtlReader {
     private readonly isCluster: boolean,
   ) {}
 
-  /** The times to live of some keys, some hundreds at most. */
+  /**
+   * The times to live of some keys, some hundreds at most; by a script, -3 for a key that this very
+   * look removed.
+   */
   read(keys: readonly Buffer[]): Promise<Ttls> {
     // The keys of a batch have different slots, and a script's keys may not.
     if (this.isCluster) return this.#pipeline(keys);
     return this.#script(
-      (redis) => runBatch(redis, READ_TTLS, keys),
+      (redis) => runBatch(redis, READ_PROVEN, keys),
       ({ now }) => now,
       () => this.#pipeline(keys),
     );

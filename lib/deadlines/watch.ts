@@ -1,3 +1,4 @@
+import { isForbidden } from '../keyspace/redis-node.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 
@@ -7,6 +8,8 @@ const BATCH = 500;
 const LONGEST_SLEEP = 2 ** 30;
 /** Ms before it looks again after a look that failed. */
 const AGAIN = 100;
+/** The same where the ACL forbids to look: an operator has to mend that. */
+const FORBIDDEN = 10_000;
 
 export interface WatchOptions {
   readonly index: Pick<DeadlineIndex, 'peek'>;
@@ -15,6 +18,8 @@ export interface WatchOptions {
   readonly readTime: () => Promise<void>;
   /** Looks at keys that are due, and settles what it finds. */
   readonly look: (due: readonly DeadlineEntry[]) => Promise<void>;
+  /** Everything that was due before this moment has been looked at. */
+  readonly onIdle?: (before: number) => void;
   /** A look failed, and is tried again. */
   readonly onError: (error: unknown) => void;
 }
@@ -86,7 +91,7 @@ export class Watch {
     } catch (error) {
       this.options.onError(error);
       if (this.#running) {
-        this.#sleep(AGAIN);
+        this.#sleep(isForbidden(error) ? FORBIDDEN : AGAIN);
         // No nudge may put the next try off.
         this.#wakeAt = -Infinity;
       }
@@ -97,13 +102,16 @@ export class Watch {
 
   /** Looks at one batch. Returns whether there may be more, or else when the next key is due. */
   async #lookOnce(): Promise<'more' | number> {
-    const { index, clock, readTime, look } = this.options;
+    const { index, clock, readTime, look, onIdle } = this.options;
     if (!clock.known) await readTime();
     const now = Math.floor(clock.now());
     const { due, next } = await index.peek(now, BATCH);
     if (!this.#running) return Infinity;
     this.#settledBefore = due[0]?.at ?? now;
-    if (due.length === 0) return next ?? Infinity;
+    if (due.length === 0) {
+      onIdle?.(now);
+      return next ?? Infinity;
+    }
     await look(due);
     return 'more';
   }

@@ -28,6 +28,11 @@ export class GapBook {
     if (this.#closed.length > MOST) this.#closed.shift();
   }
 
+  /** Every deadline before then is settled: what is enrolled with an earlier one comes late, and proves nothing. */
+  settle(before: number): void {
+    while (this.#closed[0] && this.#closed[0].to < before) this.#closed.shift();
+  }
+
   get isOpen(): boolean {
     return this.#open !== undefined;
   }

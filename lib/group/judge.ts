@@ -99,10 +99,14 @@ export class Judge {
     for (const { key, seen, fire } of verdicts)
       if (fire && seen !== undefined)
         this.#unanswered.set(key.toString('latin1'), seen);
-    await index.settle(verdicts.filter(isNews), now);
+    const news = verdicts.filter(isNews);
+    const answers = await index.settle(news, now);
+    const refused = new Set(news.filter((_, i) => !answers[i]));
     keys.forEach((key, i) => {
       const text = key.toString('latin1');
       this.#unanswered.delete(text);
+      // It was enrolled anew meanwhile: what was heard may be of its new life, and is judged with that.
+      if (refused.has(verdicts[i]!)) return;
       this.#removed.delete(text);
       this.#forgetAnnounced(text, heard[i]!);
     });

@@ -83,6 +83,7 @@ export class Leading implements NodeObserver {
       clock: this.#clock,
       readTime: () => this.#reader.readTime(),
       look: (due) => this.#judge.judgeDue(due),
+      onIdle: (before) => this.#gaps.settle(before),
       onError: (error) => this.#learner.report(error),
     });
     this.#learner = new Learner(
@@ -138,7 +139,8 @@ export class Leading implements NodeObserver {
   }
 
   expired(redisKey: Buffer): undefined {
-    if (this.#judge.announce(redisKey)) this.#suspects.expired(redisKey);
+    if (this.#hearing && this.#judge.announce(redisKey))
+      this.#suspects.expired(redisKey);
   }
 
   ready(): Promise<void> {

@@ -51,16 +51,21 @@ export class FlagKeeper {
       .join('');
   }
 
-  /** Adds what is missing, and what is lacking if the server knows it. Returns the flags as they are then. */
+  /**
+   * Adds what is missing, and what is lacking if the server knows it. `unsure`: classes that may be
+   * on unseen, and are kept if the server knows them. Returns the flags as they are then.
+   */
   async complete(
     flags: NotificationFlags,
     needed: NeededFlags,
+    unsure: string,
   ): Promise<NotificationFlags> {
     let missing = flags.missing(needed);
+    let kept = unsure;
     for (;;) {
       const lacking = this.lacking(flags, needed);
       if (this.mode !== 'ensure' || missing + lacking === '') return flags;
-      const wanted = flags.plus(missing + lacking);
+      const wanted = flags.plus(kept + missing + lacking);
       const refusal = await this.#write(flags, wanted);
       if (!refusal) {
         const text = (await this.read())?.text ?? '';
@@ -68,7 +73,8 @@ export class FlagKeeper {
       }
       if (isForbidden(refusal)) return flags;
       // An older server, or another kind: it rejects the whole for one letter that it does not know.
-      if (lacking !== '') this.#unknown.add(lacking[0]!);
+      if (kept !== '') kept = kept.slice(0, -1);
+      else if (lacking !== '') this.#unknown.add(lacking[0]!);
       else if (missing.includes('K')) missing = missing.replace('K', 'E');
       else return flags;
     }

@@ -1,11 +1,20 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
-import { alternative, chooseChannels, chooseHeard } from './channel-choice.js';
+import {
+  KEYEVENT,
+  alternative,
+  chooseChannels,
+  chooseHeard,
+} from './channel-choice.js';
 import type { ChannelKind } from './channels.js';
 import { ExpiryRoute } from './expiry-route.js';
 import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
 import type { ListenerSession } from './listener-session.js';
-import type { NeededFlags, NotificationFlags } from './notification-flags.js';
+import {
+  HIDDEN_CLASSES,
+  type NeededFlags,
+  type NotificationFlags,
+} from './notification-flags.js';
 import type { ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import { type RedisNode, isReplyError } from './redis-node.js';
@@ -35,6 +44,8 @@ export class NodeSetup {
   #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
+  /** The ACL refuses keyspace channels: the keyevent channel is to be used, and its family switched on. */
+  #keyspaceRefused = false;
   #warned: string | undefined;
 
   constructor(
@@ -53,25 +64,27 @@ export class NodeSetup {
   async apply(session: ListenerSession, test: boolean): Promise<SetupResult> {
     const lookedAt = Date.now();
     if (test) this.#tested = undefined;
-    const needed = this.registry.neededFlags();
-    let flags = await this.keeper.read();
+    const needed = this.#needed();
+    const found = await this.keeper.read();
+    let flags = found && this.#withHidden(found);
     let refused = await this.#subscribe(session, this.#expected(flags, needed));
-    const missing = flags?.missing(needed) ?? '';
-    if (flags && missing + this.keeper.lacking(flags, needed) !== '') {
-      // What the server does not print must not be dropped by writing.
-      if (flags.hides)
-        flags = flags.plus((await this.#test(session)).hiddenClasses);
-      const completed = await this.keeper.complete(flags, needed);
-      if (completed !== flags) this.#tested = undefined;
-      flags = completed;
-      refused = await this.#subscribe(session, chooseChannels(flags), flags);
+    if (this.#keyspaceRefused && !needed.letters.has('E') && refused.size > 0)
+      return this.apply(session, test);
+    const before = flags?.announcesExpiry ?? true;
+    if (flags && this.#isWanting(flags, needed)) {
+      flags = await this.#complete(session, flags, needed);
+      refused = await this.#subscribe(
+        session,
+        this.#expected(flags, needed),
+        flags,
+      );
     }
     if (this.options.notifications !== 'off')
       refused = await this.#prove(session, test, flags, refused);
 
     const report = this.#reportOn(flags, needed);
     const announced = isAnnounced(report, flags);
-    const missedSince = missing === '' ? undefined : this.#lastGood;
+    const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
     this.#warn(report, announced, needed);
     return {
@@ -82,6 +95,43 @@ export class NodeSetup {
     };
   }
 
+  /** What is needed; where the ACL refuses keyspace channels, channels of the other family. */
+  #needed(): NeededFlags {
+    const needed = this.registry.neededFlags();
+    if (!this.#keyspaceRefused) return needed;
+    return { ...needed, letters: new Set([...needed.letters, 'E']) };
+  }
+
+  #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {
+    if (this.options.notifications !== 'ensure') return false;
+    return flags.missing(needed) + this.keeper.lacking(flags, needed) !== '';
+  }
+
+  /** With what the newest self-test heard, and the server does not print. */
+  #withHidden(flags: NotificationFlags): NotificationFlags {
+    return flags.hides ? flags.plus(this.#tested?.hiddenClasses ?? '') : flags;
+  }
+
+  /** Completes the flags; what the server does not print must not be dropped by writing. */
+  async #complete(
+    session: ListenerSession,
+    flags: NotificationFlags,
+    needed: NeededFlags,
+  ): Promise<NotificationFlags> {
+    let known = flags;
+    let unsure = '';
+    if (flags.hides) {
+      this.#tested = undefined;
+      known = flags.plus((await this.#test(session)).hiddenClasses);
+      // With neither family on, nothing can be heard: they are kept unheard.
+      if (!flags.announcesExpiry)
+        unsure = Object.values(HIDDEN_CLASSES).join('');
+    }
+    const completed = await this.keeper.complete(known, needed, unsure);
+    if (completed !== known) this.#tested = undefined;
+    return completed;
+  }
+
   /** What the flags will be once they were completed. */
   #expected(
     flags: NotificationFlags | undefined,
@@ -89,7 +139,8 @@ export class NodeSetup {
   ): ReadonlySet<ChannelKind> {
     if (!flags || this.options.notifications !== 'ensure')
       return chooseChannels(flags);
-    return chooseChannels(flags.plus(flags.missing(needed)));
+    const complete = flags.plus(flags.missing(needed));
+    return this.#keyspaceRefused ? KEYEVENT : chooseChannels(complete);
   }
 
   /** Subscribes on the channels of some families; on the other one where the ACL refuses the first. */
@@ -99,9 +150,12 @@ export class NodeSetup {
     flags?: NotificationFlags,
   ): Promise<ReadonlyMap<string, string>> {
     const refused = await this.#listenOn(session, kinds);
+    if (this.#servedBy(session, refused).refused.size === 0) return refused;
+    // Tried with the other family on, where it can be switched on.
+    if (kinds.has('keyspace') && this.options.notifications === 'ensure')
+      this.#keyspaceRefused = true;
     const other = alternative(kinds, flags);
-    if (!other || this.#servedBy(session, refused).refused.size === 0)
-      return refused;
+    if (!other) return refused;
     const second = await this.#listenOn(session, other);
     return this.#servedBy(session, second).refused.size === 0
       ? second

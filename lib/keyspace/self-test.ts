@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { CommandClient } from '../connection/command-client.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
+import { escapeGlob } from '../handlers/redis-glob.js';
 import {
   type ChannelKind,
   keyeventChannel,
@@ -30,19 +31,14 @@ const EVENTS = ['expired', ...Object.keys(HIDDEN_CLASSES)];
  * subscription, a server without flags, and a wrong database.
  */
 export class SelfTest {
-  readonly #key: string;
-  readonly #channels: ReadonlyMap<string, ChannelKind>;
+  #key = '';
+  #channels: ReadonlyMap<string, ChannelKind> = new Map();
   #heard: { kind: ChannelKind; event: string }[] = [];
 
-  constructor(database: number, ownPrefix: string) {
-    this.#key = `${ownPrefix}self-test:${randomUUID()}`;
-    this.#channels = new Map<string, ChannelKind>([
-      [keyspaceChannel(database, this.#key), 'keyspace'],
-      ...EVENTS.map(
-        (event) => [keyeventChannel(database, event), 'keyevent'] as const,
-      ),
-    ]);
-  }
+  constructor(
+    private readonly database: number,
+    private readonly ownPrefix: string,
+  ) {}
 
   /** Must see every message of the session while the test runs. */
   hear(subscribed: string, message: Buffer): void {
@@ -60,6 +56,7 @@ export class SelfTest {
     keep: Iterable<string>,
     commands: CommandClient,
   ): Promise<SelfTestResult> {
+    await this.#chooseKey(commands);
     const wanted = [...keep];
     const refused = await session.sync([...wanted, ...this.#channels.keys()]);
     try {
@@ -75,6 +72,28 @@ export class SelfTest {
     } finally {
       await session.sync(wanted);
     }
+  }
+
+  /** A key that lives on this very node: in a Cluster some keys do not. */
+  async #chooseKey(commands: CommandClient): Promise<void> {
+    for (let elsewhere = true; elsewhere;) {
+      this.#key = `${this.ownPrefix}self-test:${randomUUID()}`;
+      elsewhere = await commands
+        .run((redis) => redis.exists(this.#key))
+        .then(
+          () => false,
+          (error: unknown) => {
+            if (!isReplyError(error)) throw error;
+            return /^(MOVED|ASK)/.test(error.message);
+          },
+        );
+    }
+    this.#channels = new Map<string, ChannelKind>([
+      [keyspaceChannel(this.database, escapeGlob(this.#key)), 'keyspace'],
+      ...EVENTS.map(
+        (event) => [keyeventChannel(this.database, event), 'keyevent'] as const,
+      ),
+    ]);
   }
 
   async #expireKey(commands: CommandClient): Promise<void> {

@@ -3,10 +3,14 @@ export const TAKE_LEASE = `
 -- TAKE-LEASE: becomes the group's watcher if there is none.
 -- KEYS    lease, watched
 -- ARGV    token, ms
--- returns {1, until when the group was watched in epoch ms, or ''}, or {0, ms until the lease runs out}
+-- returns {1, until when the group was watched in epoch ms, or '' if it is new and is watched from
+--         now on}, or {0, ms until the lease runs out}
 -- Safe: SET NX; a token is used once, so a holder that slept through its lease is never mistaken.
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  return { 1, redis.call('GET', KEYS[2]) or '' }
+  local watched = redis.call('GET', KEYS[2])
+  local time = redis.call('TIME')
+  if not watched then redis.call('SET', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000)) end
+  return { 1, watched or '' }
 end
 return { 0, redis.call('PTTL', KEYS[1]) }
 `;
