@@ -6,6 +6,7 @@ export interface StartupOptions {
   readonly lazyConnect: boolean;
   /** Ms within which Redis must be reached. */
   readonly connectTimeout: number;
+  readonly retryDelay: (attempt: number) => number;
   /** Why Redis was not reached, as far as is known. */
   readonly reasons: () => readonly string[];
   /** Nothing of a start that failed may stay behind. */
@@ -16,7 +17,7 @@ export interface StartupOptions {
 /**
  * Something that is started once and must reach Redis in time: rejects with `CONNECT_FAILED` after
  * `connectTimeout`, or with what the work itself rejects with. With `lazyConnect` it resolves at
- * once, and what goes wrong is logged.
+ * once, and what goes wrong is logged and tried again: the work must bear to be begun anew.
  */
 export class Startup {
   #begun: Promise<void> | undefined;
@@ -36,12 +37,12 @@ export class Startup {
   }
 
   async #run(): Promise<void> {
-    const { lazyConnect, connectTimeout, onFailed, log } = this.options;
-    const work = this.work();
+    const { lazyConnect, connectTimeout, onFailed } = this.options;
     if (lazyConnect) {
-      work.catch((error: unknown) => log.error(reasonOf(error)));
+      void this.#untilItWorks();
       return;
     }
+    const work = this.work();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(this.#notConnected()), connectTimeout);
@@ -59,6 +60,23 @@ export class Startup {
       );
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** Nobody waits: what goes wrong is logged, and tried again. */
+  async #untilItWorks(): Promise<void> {
+    const { retryDelay, log } = this.options;
+    for (let failures = 1; ; failures++) {
+      try {
+        await this.work();
+        return;
+      } catch (error) {
+        if (error instanceof RedisExpiryError && error.code === 'CLOSED')
+          return;
+        log.error(`Starting failed, and is tried again: ${reasonOf(error)}`);
+        const ms = Math.max(1_000, retryDelay(failures));
+        await new Promise((resolve) => setTimeout(resolve, ms).unref());
+      }
     }
   }
 

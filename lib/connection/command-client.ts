@@ -40,6 +40,11 @@ export class CommandClient {
     this.#underWay.add(abort);
     try {
       return await Promise.race([work(client), aborted]);
+    } catch (error) {
+      // A primary that became a replica keeps its connections: a new one finds the new primary.
+      if (error instanceof Error && /^READONLY/.test(error.message))
+        this.#replace(client, error);
+      throw error;
     } finally {
       this.#underWay.delete(abort);
     }
@@ -77,7 +82,10 @@ export class CommandClient {
         onSilence: (error) => this.#replace(client, error),
       });
     });
-    client.on('close', () => this.#watchdog?.stop());
+    client.on('close', () => {
+      this.#watchdog?.stop();
+      clearTimeout(this.#timer);
+    });
     client.on('end', () =>
       this.#replace(client, new Error('the connection ended')),
     );

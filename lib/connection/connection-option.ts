@@ -43,7 +43,6 @@ export function readConnectionOption(
   const template = toTemplate(
     connection === undefined ? 'redis://127.0.0.1:6379' : connection,
   );
-  const { options } = template;
   const redis: RedisOptions = isCluster(template)
     ? { ...template.options.redisOptions }
     : template.options;
@@ -64,7 +63,7 @@ export function readConnectionOption(
     lazyConnect: isUserLazy(connection),
     connectTimeout: positive(redis.connectTimeout) ?? 10_000,
     retryDelay: (attempt) =>
-      positive(options && userStrategy?.(attempt)) ?? defaultDelay(attempt),
+      userDelay(userStrategy, attempt) ?? defaultDelay(attempt),
   };
 }
 
@@ -163,6 +162,19 @@ function isUserLazy(connection: ConnectionOption | undefined): boolean {
 
 const positive = (value: unknown): number | undefined =>
   typeof value === 'number' && value > 0 ? value : undefined;
+
+/** What the user's own strategy says, a minute at most; undefined where it has nothing to say, or fails. */
+function userDelay(
+  strategy: ((attempt: number) => unknown) | null | undefined,
+  attempt: number,
+): number | undefined {
+  try {
+    const delay = positive(strategy?.(attempt));
+    return delay && Math.min(delay, 60_000);
+  } catch {
+    return undefined;
+  }
+}
 
 /** From 50 ms, doubling to 2 s, with a tenth of jitter so that instances do not return in step. */
 const defaultDelay = (attempt: number): number =>

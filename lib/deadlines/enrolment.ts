@@ -116,6 +116,8 @@ export class Enrolment {
       } else if (ttl === -1) this.#lookAgain(key, looks);
     });
     if (entries.length === 0 || !this.#running) return;
+    // Before too: should the answer be lost, it may still be enrolled.
+    this.options.onEnrolled(soonest);
     await this.options.index.enrol(entries);
     this.options.onEnrolled(soonest);
   }

@@ -106,7 +106,7 @@ export class Watch {
     if (!clock.known) await readTime();
     const now = Math.floor(clock.now());
     const { due, next } = await index.peek(now, BATCH);
-    if (!this.#running) return Infinity;
+    if (!this.#running) return 'more';
     this.#settledBefore = due[0]?.at ?? now;
     if (due.length === 0) {
       onIdle?.(now);

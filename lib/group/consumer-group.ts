@@ -150,7 +150,10 @@ export class ConsumerGroup {
    * Rejects with `GROUP_REFUSED`, or as the listener does.
    */
   start(): Promise<void> {
-    this.#started ??= this.#start();
+    this.#started ??= this.#start().catch((error: unknown) => {
+      this.#started = undefined;
+      throw error;
+    });
     return this.#started;
   }
 
@@ -176,6 +179,10 @@ export class ConsumerGroup {
   }
 
   close(): void {
+    // Where nothing was drained, as after a failed start, these still run.
+    void this.#lease.close();
+    void this.#consumer.stop();
+    void this.#consumer.finish();
     this.#watcher.onLost();
     this.#commands.close();
     this.#reader.close();

@@ -57,7 +57,8 @@ export class Consumer {
   async start(): Promise<void> {
     const { stream, leaseDuration, leads } = this.options;
     await stream.create();
-    if (this.#stopped) return;
+    this.backlog = await stream.backlog();
+    if (this.#stopped || this.#timers.size > 0) return;
     this.#reading = this.#read();
     this.#every(Math.max(10, leaseDuration / 3), () => this.#renew());
     this.#every(Math.max(10, leaseDuration / 2), () => this.#claim());
@@ -68,7 +69,6 @@ export class Consumer {
       this.backlog = await stream.backlog();
       if (leads()) await stream.reap(Math.max(60_000, 2 * leaseDuration));
     });
-    this.backlog = await stream.backlog();
   }
 
   /** Takes nothing more. Resolves when the read that is under way has ended. */
@@ -94,8 +94,8 @@ export class Consumer {
   async #read(): Promise<void> {
     const { stream, context, log } = this.options;
     while (!this.#stopped) {
-      const free = Math.min(context.dispatcher.free, MOST);
-      if (free === 0) {
+      const free = Math.min(context.dispatcher.free, MOST - this.#held.size);
+      if (free <= 0) {
         await this.#roomOrSoon();
         continue;
       }
@@ -142,7 +142,9 @@ export class Consumer {
     this.#finishing.delete(finishing);
     this.#held.delete(entry.id);
     for (const { delay } of left.retries)
-      if (!this.#stopped) this.#once(delay + 1, () => this.#promote());
+      // Later ones are found by whoever leads.
+      if (!this.#stopped && delay < PROMOTION)
+        this.#once(delay + 1, () => this.#promote());
   }
 
   /** All that end in one turn of the event loop are ended by one command. */
@@ -166,9 +168,10 @@ export class Consumer {
 
   async #claim(): Promise<void> {
     const { stream, context, leaseDuration } = this.options;
-    const free = Math.min(context.dispatcher.free, MOST);
-    if (this.#stopped || free === 0) return;
-    const entries = await stream.claim(leaseDuration, free);
+    if (this.#stopped) return;
+    // Also where there is no room: new events would take every place that gets free.
+    const room = Math.max(1, Math.min(context.dispatcher.free, MOST));
+    const entries = await stream.claim(leaseDuration, room);
     for (const entry of entries) this.#take(entry);
   }
 

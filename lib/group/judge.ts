@@ -19,6 +19,8 @@ export interface JudgeOptions {
   readonly barrier: () => Promise<void>;
   /** Whether anybody still asks for the key. */
   readonly wanted: (key: Buffer) => boolean;
+  /** Keys are to be looked at again; the soonest of them then. */
+  readonly onLater: (soonest: number) => void;
 }
 
 /** Ms for which it is remembered that a look caused an announcement that is still to come. */
@@ -28,6 +30,13 @@ const MEMORY = 10_000;
  * Looks at keys of a group and settles what it finds: alive, look again then; gone, and it expired
  * or was deleted. Gone counts as expired on one of three proofs only: this very look removed it,
  * Redis announced it, or nobody listened at its deadline.
+ *
+ * | the look finds      | announced, or removed by a look | its score in a gap  | neither             |
+ * | ------------------- | ------------------------------ | ------------------- | ------------------- |
+ * | alive               | superseded, look again later   | look again later    | look again later    |
+ * | gone, score is due  | expired                        | expired (recovery)  | deleted             |
+ * | gone, score ahead   | expired, deadline unknown      | deleted             | deleted             |
+ * | gone, no score      | expired, deadline unknown      | nothing             | nothing             |
  *
  * Guarantees: one look at a time; an expiry that it proves is appended once, by whoever holds the
  * lease; nothing is settled as deleted before all announcements up to the look were heard.
@@ -41,6 +50,8 @@ export class Judge {
   readonly #expected = new Map<string, number>();
   /** Scores under which an expiry was settled without an answer: gone from the index, they were. */
   readonly #unanswered = new Map<string, number>();
+  /** Times that listening was lost: a look from before is worth nothing. */
+  #generation = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly options: JudgeOptions) {}
@@ -48,7 +59,9 @@ export class Judge {
   /** Redis announced an expiry. Whether it says something new, and the key is to be looked at. */
   announce(key: Buffer): boolean {
     const text = key.toString('latin1');
-    if (this.#expected.delete(text)) return false;
+    const since = this.#expected.get(text);
+    this.#expected.delete(text);
+    if (since !== undefined && performance.now() - since < MEMORY) return false;
     this.#announced.set(text, (this.#announced.get(text) ?? 0) + 1);
     return true;
   }
@@ -59,6 +72,7 @@ export class Judge {
     this.#removed.clear();
     this.#expected.clear();
     this.#unanswered.clear();
+    this.#generation++;
   }
 
   /** Looks at keys that are due. */
@@ -87,15 +101,21 @@ export class Judge {
     const { index, reader } = this.options;
     for (const suspect of suspects) this.#reconsider(suspect);
     const keys = suspects.map(({ key }) => key);
+    // Only what was announced before the look can speak of a key that the look found alive.
+    const before = keys.map((key) => this.#announcedOf(key));
+    const generation = this.#generation;
     const { now, ttls } = await reader.readProven(keys);
+    if (generation !== this.#generation) throw new Error('listening was lost');
     this.#noteRemoved(keys, ttls);
     if (suspects.some((suspect, i) => this.#unproven(suspect, ttls[i]!)))
       await this.options.barrier();
     const verdicts = suspects.map((suspect, i) =>
-      this.#verdictOn(suspect, ttls[i]!, now),
+      this.#verdictOn(suspect, ttls[i]!, now, before[i]!),
     );
     // An announcement that comes while this is settled is of a later life.
-    const heard = keys.map((key) => this.#announcedOf(key));
+    const heard = keys.map((key, i) =>
+      ttls[i]! >= -1 ? before[i]! : this.#announcedOf(key),
+    );
     for (const { key, seen, fire } of verdicts)
       if (fire && seen !== undefined)
         this.#unanswered.set(key.toString('latin1'), seen);
@@ -110,6 +130,9 @@ export class Judge {
       this.#removed.delete(text);
       this.#forgetAnnounced(text, heard[i]!);
     });
+    this.options.onLater(
+      verdicts.reduce((a, { at }) => Math.min(a, at ?? Infinity), Infinity),
+    );
   }
 
   /** Was it settled though no answer came? Then what proved it proves nothing more. */
@@ -143,10 +166,15 @@ export class Judge {
     return seen !== undefined && !this.options.gaps.covers(seen);
   }
 
-  #verdictOn({ key, seen }: Suspect, ttl: number, now: number): Verdict {
+  #verdictOn(
+    { key, seen }: Suspect,
+    ttl: number,
+    now: number,
+    announcedBefore: number,
+  ): Verdict {
     if (ttl >= -1) {
       // It lapsed and was written again before anybody could look.
-      if (this.#isProven(key)) {
+      if (announcedBefore > 0 || this.#removed.has(key.toString('latin1'))) {
         this.options.counters.received++;
         this.options.counters.superseded++;
       }
@@ -169,9 +197,9 @@ export class Judge {
 
   /** Each key that the look removed is announced once; unless that was heard already, it is no news. */
   #noteRemoved(keys: readonly Buffer[], ttls: readonly number[]): void {
-    const now = Date.now();
+    const now = performance.now();
     for (const [text, since] of this.#expected) {
-      if (Math.abs(now - since) < MEMORY) break;
+      if (now - since < MEMORY) break;
       this.#expected.delete(text);
     }
     keys.forEach((key, i) => {

@@ -25,6 +25,8 @@ export interface WatcherOptions extends ListenerOptions {
   readonly punctual: PunctualOptions;
 }
 
+/** Ms between two readings of Redis's clock while nothing else brings one. */
+const CLOCK_INTERVAL = 15_000;
 /** Entries that an audit looks at in one step. */
 const AUDIT_PAGE = 500;
 /**
@@ -42,6 +44,10 @@ export class Leading implements NodeObserver {
   readonly #learner: Learner;
   readonly #reader: TtlReader;
   #tracked = 0;
+  /** While deaf: from when on nothing is known. */
+  #lostUntil: number | undefined;
+  #auditDue = false;
+  #clockTimer: NodeJS.Timeout | undefined;
   #hearing = false;
   #closed = false;
 
@@ -73,6 +79,7 @@ export class Leading implements NodeObserver {
       counters,
       barrier: () => this.listener.barrier(),
       wanted: (key) => registry.matches(key),
+      onLater: (soonest) => this.#watch.nudge(soonest),
     });
     this.#suspects = new Suspects(
       (keys) => this.#judge.judgeKeys(keys),
@@ -109,6 +116,7 @@ export class Leading implements NodeObserver {
 
   /** Epoch ms by Redis's clock before which every deadline is settled. */
   watchedUntil(): number | undefined {
+    if (!this.#hearing && this.#lostUntil !== undefined) return this.#lostUntil;
     return this.#watch.settledBefore ?? this.watched;
   }
 
@@ -118,13 +126,19 @@ export class Leading implements NodeObserver {
     if (this.#hearing) return;
     this.#hearing = true;
     this.#suspects.resume();
+    this.#clockTimer ??= setInterval(
+      () => void this.#reader.readTime().catch(() => undefined),
+      CLOCK_INTERVAL,
+    ).unref();
     void this.#begin();
   }
 
-  lost(): void {
+  lost(ago = 0): void {
     if (!this.#hearing) return;
     this.#hearing = false;
-    const until = this.watchedUntil() ?? this.#clock.now();
+    const now = this.#clock.known ? this.#clock.now() : Date.now();
+    const until = Math.min(this.watchedUntil() ?? now, now - ago);
+    this.#lostUntil = until;
     this.#watch.pause();
     this.#learner.pause();
     this.#suspects.pause();
@@ -151,6 +165,7 @@ export class Leading implements NodeObserver {
     if (this.#closed) return;
     this.#closed = true;
     this.lost();
+    clearInterval(this.#clockTimer);
     this.#learner.close();
     this.listener.close();
   }
@@ -160,11 +175,11 @@ export class Leading implements NodeObserver {
     try {
       await this.#reader.readTime();
       if (!this.#hearing) return;
-      const inGap = this.#gaps.isOpen;
+      this.#auditDue ||= this.#gaps.isOpen;
       this.#gaps.end(Math.ceil(this.#clock.now()));
       this.#watch.resume();
       this.#tracked = await this.index.size();
-      if (inGap) await this.#audit();
+      if (this.#auditDue) await this.#audit();
     } catch (error) {
       this.log.debug(`Resuming the watch failed: ${reasonOf(error)}`);
       // The connection for commands is gone: tried again as long as the listener is there.
@@ -183,5 +198,6 @@ export class Leading implements NodeObserver {
       cursor = page.cursor;
       await new Promise((resolve) => setTimeout(resolve, 2));
     } while (cursor !== '0' && this.#hearing);
+    if (this.#hearing) this.#auditDue = false;
   }
 }

@@ -51,6 +51,7 @@ export class Lease {
 
   /** Tries to take the lease, and goes on until `close`. Resolves after the first try; rejects if that failed. */
   async start(): Promise<void> {
+    if (this.#closed) return;
     const taking = this.#take();
     this.#step = taking.catch(() => undefined);
     await taking;

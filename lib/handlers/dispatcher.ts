@@ -74,9 +74,13 @@ export class Dispatcher {
     return this.#queued;
   }
 
-  /** How many more could be run at once. */
+  /** How many more could be run at once. What waits for a handler at its own limit keeps others from nothing. */
   get free(): number {
-    return Math.max(0, this.options.concurrency - this.#running - this.#queued);
+    let stuck = 0;
+    for (const { queue, running, handler } of this.#lanes.values())
+      if (running >= handler.concurrency) stuck += queue.size;
+    const { concurrency } = this.options;
+    return Math.max(0, concurrency - this.#running - (this.#queued - stuck));
   }
 
   /** Events that are being checked or handled. */
@@ -211,7 +215,8 @@ export class Dispatcher {
       return;
     }
     batch.forEach(([lane, job], i) => {
-      if (lane.removed) this.#settle(lane, job, 'dropped');
+      if (lane.removed || this.#state === 'closed')
+        this.#settle(lane, job, 'dropped');
       else if (alive.has(i)) this.#settle(lane, job, 'superseded');
       else
         runHandler(lane.handler, job.expiry, this.log, (error) =>

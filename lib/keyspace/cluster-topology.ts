@@ -6,6 +6,7 @@ import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { KeyCheck } from './key-check.js';
 import type { RedisNode } from './redis-node.js';
+import { Signal } from './signal.js';
 import type { Topology } from './topology.js';
 
 /** Ms between two looks at who the primaries are, besides those that the client's own events prompt. */
@@ -17,6 +18,7 @@ export class ClusterTopology implements Topology {
   readonly #cluster: Cluster;
   readonly #nodes = new Map<string, RedisNode>();
   readonly #callbacks = new Set<() => void>();
+  readonly #found = new Signal();
   #started: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -56,12 +58,15 @@ export class ClusterTopology implements Topology {
 
   async #start(): Promise<void> {
     const look = (): void => {
-      if (this.#look()) for (const callback of this.#callbacks) callback();
+      if (!this.#look()) return;
+      this.#found.fire();
+      for (const callback of this.#callbacks) callback();
     };
     this.#cluster.on('+node', look).on('-node', look).on('ready', look);
     this.#timer = setInterval(look, LOOK).unref();
-    await this.#cluster.connect();
-    look();
+    // A Cluster that cannot be reached is tried again for ever; whoever starts has a deadline.
+    this.#cluster.connect().catch(() => undefined);
+    while (this.#nodes.size === 0 && !this.#closed) await this.#found.next();
   }
 
   openCommands(): CommandClient {
@@ -77,6 +82,7 @@ export class ClusterTopology implements Topology {
 
   close(): void {
     this.#closed = true;
+    this.#found.fire();
     clearInterval(this.#timer);
     this.#cluster.removeAllListeners();
     this.#cluster.on('error', () => undefined);

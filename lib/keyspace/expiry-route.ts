@@ -33,8 +33,10 @@ export class ExpiryRoute {
   }
 
   set kinds(kinds: ReadonlySet<ChannelKind>) {
+    // Set anew at every look: what is half heard is kept unless something changes.
+    if (![...this.#kinds].every((kind) => kinds.has(kind)))
+      this.#last = undefined;
     this.#kinds = kinds;
-    this.#last = undefined;
   }
 
   /** Takes one message, with the channel or pattern by which it was subscribed to. */

@@ -69,7 +69,12 @@ export class FlagKeeper {
       const refusal = await this.#write(flags, wanted);
       if (!refusal) {
         const text = (await this.read())?.text ?? '';
-        return wanted.hides ? wanted.plus(text) : new NotificationFlags(text);
+        const now = new NotificationFlags(text);
+        if (wanted.hides) return wanted.plus(text);
+        // Some proxies say yes and do nothing: not asked again.
+        for (const letter of lacking)
+          if (!now.has(letter)) this.#unknown.add(letter);
+        return now;
       }
       if (isForbidden(refusal)) return flags;
       // An older server, or another kind: it rejects the whole for one letter that it does not know.

@@ -85,7 +85,13 @@ export class KeyspaceListener {
       await Promise.all(
         [...this.#listeners.values()].map(async (listener) => {
           await listener.refresh();
-          await listener.whenServed(pattern);
+          try {
+            await listener.whenServed(pattern);
+          } catch (error) {
+            // The node left meanwhile: it has nothing to say.
+            const here = [...this.#listeners.values()].includes(listener);
+            if (this.#closed || here) throw error;
+          }
         }),
       );
     } catch (error) {

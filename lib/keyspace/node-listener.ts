@@ -107,6 +107,8 @@ export class NodeListener {
     if (!this.#session?.connected)
       throw new Error(`${this.node.address} is not listened to`);
     await this.#session.ping();
+    if (await this.#setup.isSilenced())
+      throw new Error(`${this.node.address} announces nothing`);
   }
 
   /** Resolves once Redis acknowledged it. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`. */
@@ -213,8 +215,10 @@ export class NodeListener {
       this.#enter('deaf');
       return;
     }
-    if (result.missedSince !== undefined)
+    if (result.missedSince !== undefined) {
       this.#gaps.begin(result.missedSince, 'notification flags were missing');
+      this.observer?.lost(Date.now() - result.missedSince);
+    }
     this.#gaps.end();
     this.observer?.listening();
     this.#enter(result.refused.size > 0 ? 'refused' : 'listening');

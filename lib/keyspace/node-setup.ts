@@ -80,7 +80,7 @@ export class NodeSetup {
       );
     }
     if (this.options.notifications !== 'off')
-      refused = await this.#prove(session, test, flags, refused);
+      refused = await this.#prove(session, flags, refused);
 
     const report = this.#reportOn(flags, needed);
     const announced = isAnnounced(report, flags);
@@ -93,6 +93,12 @@ export class NodeSetup {
       announced,
       ...(missedSince !== undefined && { missedSince }),
     };
+  }
+
+  /** Whether the flags say that expiries are not announced, at this moment; false where they cannot be read. */
+  async isSilenced(): Promise<boolean> {
+    const flags = await this.keeper.read();
+    return flags !== undefined && !flags.announcesExpiry;
   }
 
   /** What is needed; where the ACL refuses keyspace channels, channels of the other family. */
@@ -122,7 +128,10 @@ export class NodeSetup {
     let unsure = '';
     if (flags.hides) {
       this.#tested = undefined;
-      known = flags.plus((await this.#test(session)).hiddenClasses);
+      const { outcome, hiddenClasses } = await this.#test(session);
+      // What is hidden cannot be known: nothing is written that could drop it.
+      if (outcome !== 'passed' && flags.announcesExpiry) return flags;
+      known = flags.plus(hiddenClasses);
       // With neither family on, nothing can be heard: they are kept unheard.
       if (!flags.announcesExpiry)
         unsure = Object.values(HIDDEN_CLASSES).join('');
@@ -176,12 +185,17 @@ export class NodeSetup {
   /** Runs the self-test if it is due, and where nothing else tells which channels work, goes by it. */
   async #prove(
     session: ListenerSession,
-    test: boolean,
     flags: NotificationFlags | undefined,
     refused: ReadonlyMap<string, string>,
   ): Promise<ReadonlyMap<string, string>> {
     const { heardOn } = await this.#test(session);
-    if (test) this.#role = await this.#readRole();
+    const role = await this.#readRole();
+    // Demoted under a connection that stayed open: the address may lead to the new primary.
+    if (role === 'replica' && this.#role === 'primary') {
+      this.#role = 'unknown';
+      throw new Error(`${this.node.address} became a replica`);
+    }
+    this.#role = role;
     if (flags || heardOn.size === 0) return refused;
     return this.#subscribe(session, chooseHeard(heardOn));
   }
@@ -235,7 +249,8 @@ export class NodeSetup {
     for (const [channel, texts] of this.registry.channels(this.route.kinds))
       for (const text of texts)
         if (session.acknowledged.has(channel)) served.add(text);
-        else refused.set(text, refusals.get(channel) ?? 'not acknowledged');
+        else if (refusals.has(channel))
+          refused.set(text, refusals.get(channel)!);
     for (const text of served) refused.delete(text);
     return { served, refused };
   }
