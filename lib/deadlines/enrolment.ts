@@ -116,10 +116,12 @@ export class Enrolment {
       } else if (ttl === -1) this.#lookAgain(key, looks);
     });
     if (entries.length === 0 || !this.#running) return;
-    // Before too: should the answer be lost, it may still be enrolled.
-    this.options.onEnrolled(soonest);
-    await this.options.index.enrol(entries);
-    this.options.onEnrolled(soonest);
+    try {
+      await this.options.index.enrol(entries);
+    } finally {
+      // Though the answer was lost, they may be enrolled.
+      this.options.onEnrolled(soonest);
+    }
   }
 
   #lookAgain(key: string, looks: number): void {

@@ -105,7 +105,9 @@ export class NodeDeadlines implements NodeObserver {
 
   /** The look is the touch: a key whose deadline has passed expires by it, and is announced. */
   async #look(due: readonly DeadlineEntry[]): Promise<void> {
+    const asked = performance.now();
     const { now, ttls } = await this.#reader.read(due.map(({ key }) => key));
+    const roundTrip = performance.now() - asked;
     const verdicts = due.map(({ key, at }, i): Verdict => {
       const ttl = ttls[i]!;
       const lives = ttl >= 0 && this.patterns.matches(key);
@@ -115,7 +117,11 @@ export class NodeDeadlines implements NodeObserver {
     due.forEach(({ key, at }, i) => {
       // Removed by this look, it is announced for certain; gone before, it may have been deleted.
       if (settled[i] && ttls[i]! < -1)
-        this.#gone.add(key, at, ttls[i] === -3 ? 5_000 : 100);
+        this.#gone.add(
+          key,
+          at,
+          ttls[i] === -3 ? undefined : 50 + 2 * roundTrip,
+        );
     });
   }
 }

@@ -16,7 +16,7 @@ export class RecentlyGone {
   #since = 0;
 
   /** `ms`: for how long it is remembered, at most. */
-  add(key: Buffer, deadline: number, ms: number): void {
+  add(key: Buffer, deadline: number, ms = GENERATION): void {
     this.#age();
     const until = performance.now() + ms;
     this.#young.set(key.toString('latin1'), { deadline, until });
