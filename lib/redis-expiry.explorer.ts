@@ -59,7 +59,8 @@ export class RedisExpiryExplorer {
   #handlersOf(wrapper: Wrapper): FoundHandler[] {
     const perEvent = !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
     const prototype = perEvent
-      ? prototypeOfClass(wrapper.metatype)
+      ? // What a factory makes is known by the class that it is provided as, if it is one.
+        prototypeOfClass(wrapper.inject ? wrapper.token : wrapper.metatype)
       : prototypeOfInstance(wrapper.instance);
     if (!prototype) return [];
     return this.scanner

@@ -174,7 +174,13 @@ export class Learner {
     const missing = this.#missing();
     for (const pattern of missing) this.#scanned.add(pattern);
     const { index, reader, onEnrolled } = this;
-    const scan = { index, reader, onEnrolled, count: this.options.scanCount };
+    const scan = {
+      index,
+      reader,
+      onEnrolled,
+      wanted: (key: Buffer) => this.patterns.matches(key),
+      count: this.options.scanCount,
+    };
     try {
       this.lastScan =
         (await scanDeadlines(scan, missing, share, abort)) ?? this.lastScan;

@@ -87,7 +87,7 @@ export class NodeDeadlines implements NodeObserver {
     const at = this.#index.take(redisKey) ?? this.#gone.take(redisKey);
     const now = this.#clock.now();
     // Due later than now: another client shortened it, and when it ran out is not known.
-    if (at === undefined || !(at <= now + 1)) return undefined;
+    if (at === undefined || !(at <= this.#clock.latest())) return undefined;
     return {
       deadline: new Date(at),
       lateness: Math.max(0, Math.round(now - at)),

@@ -46,6 +46,11 @@ export class RedisClock {
     return this.#low > -Infinity;
   }
 
+  /** The latest that it may be at Redis, for all that is known. */
+  latest(): number {
+    return this.monotonic() + this.#high;
+  }
+
   /** Redis's time in epoch ms, with fractions; NaN before the first reading. */
   now(): number {
     return this.known

@@ -8,6 +8,8 @@ export interface ScanOptions {
   readonly reader: Pick<TtlReader, 'scan'>;
   /** Keys that one page looks at. */
   readonly count: number;
+  /** Whether the key is one to enrol: the module's own are not. */
+  readonly wanted: (key: Buffer) => boolean;
   /** Keys were enrolled; the soonest of their deadlines. */
   readonly onEnrolled: (soonest: number) => void;
 }
@@ -21,7 +23,7 @@ export interface ScanOptions {
  * @returns undefined when it was aborted; rejects as the connection does
  */
 export async function scanDeadlines(
-  { index, reader, count, onEnrolled }: ScanOptions,
+  { index, reader, count, wanted, onEnrolled }: ScanOptions,
   patterns: Iterable<string>,
   share: number,
   abort: AbortSignal,
@@ -36,10 +38,11 @@ export async function scanDeadlines(
       const page = await reader.scan(cursor, pattern, count);
       const rest = (performance.now() - asked) * (1 / share - 1);
       if (abort.aborted) return undefined;
-      if (page.entries.length > 0) {
-        keys += page.entries.length;
-        await index.enrol(page.entries);
-        onEnrolled(page.entries.reduce((a, e) => Math.min(a, e.at), Infinity));
+      const entries = page.entries.filter(({ key }) => wanted(key));
+      if (entries.length > 0) {
+        keys += entries.length;
+        await index.enrol(entries);
+        onEnrolled(entries.reduce((a, { at }) => Math.min(a, at), Infinity));
       }
       await pause(rest, abort);
       if (abort.aborted) return undefined;

@@ -13,10 +13,12 @@ const MOST = 1_000;
  */
 export class GapBook {
   #open: number | undefined;
+  #settledBefore = -Infinity;
   readonly #closed: Span[] = [];
 
   /** Nobody listens since then. */
   begin(from: number): void {
+    this.#settledBefore = Math.min(this.#settledBefore, from);
     this.#open = Math.min(from, this.#open ?? Infinity);
   }
 
@@ -30,6 +32,7 @@ export class GapBook {
 
   /** Every deadline before then is settled: what is enrolled with an earlier one comes late, and proves nothing. */
   settle(before: number): void {
+    this.#settledBefore = Math.max(before, this.#settledBefore);
     while (this.#closed[0] && this.#closed[0].to < before) this.#closed.shift();
   }
 
@@ -39,6 +42,7 @@ export class GapBook {
 
   /** Whether nobody listened at that moment. */
   covers(at: number): boolean {
+    if (at < this.#settledBefore) return false;
     if (this.#open !== undefined && at >= this.#open) return true;
     return this.#closed.some(({ from, to }) => at >= from && at <= to);
   }

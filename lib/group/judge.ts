@@ -50,6 +50,8 @@ export class Judge {
   readonly #expected = new Map<string, number>();
   /** Scores under which an expiry was settled without an answer: gone from the index, they were. */
   readonly #unanswered = new Map<string, number>();
+  /** Keys that no score tells of, and that are being appended. */
+  readonly #appending = new Set<string>();
   /** Times that listening was lost: a look from before is worth nothing. */
   #generation = 0;
   #queue: Promise<unknown> = Promise.resolve();
@@ -72,6 +74,7 @@ export class Judge {
     this.#removed.clear();
     this.#expected.clear();
     this.#unanswered.clear();
+    this.#appending.clear();
     this.#generation++;
   }
 
@@ -99,6 +102,7 @@ export class Judge {
 
   async #judge(suspects: readonly Suspect[]): Promise<void> {
     const { index, reader } = this.options;
+    await this.#reconsiderAppended();
     for (const suspect of suspects) this.#reconsider(suspect);
     const keys = suspects.map(({ key }) => key);
     // Only what was announced before the look can speak of a key that the look found alive.
@@ -119,8 +123,10 @@ export class Judge {
     for (const { key, seen, fire } of verdicts)
       if (fire && seen !== undefined)
         this.#unanswered.set(key.toString('latin1'), seen);
+      else if (fire) this.#appending.add(key.toString('latin1'));
     const news = verdicts.filter(isNews);
     const answers = await index.settle(news, now);
+    this.#appending.clear();
     const refused = new Set(news.filter((_, i) => !answers[i]));
     keys.forEach((key, i) => {
       const text = key.toString('latin1');
@@ -133,6 +139,15 @@ export class Judge {
     this.options.onLater(
       verdicts.reduce((a, { at }) => Math.min(a, at ?? Infinity), Infinity),
     );
+  }
+
+  /** The same for keys that no score tells of: Redis noted the request. */
+  async #reconsiderAppended(): Promise<void> {
+    if (this.#appending.size === 0) return;
+    if (await this.options.index.wasApplied())
+      for (const text of this.#appending)
+        if (!this.#removed.delete(text)) this.#forgetAnnounced(text, 1);
+    this.#appending.clear();
   }
 
   /** Was it settled though no answer came? Then what proved it proves nothing more. */
@@ -162,8 +177,7 @@ export class Judge {
 
   /** Gone, and its announcement may still be under way: by the other connection. */
   #unproven({ key, seen }: Suspect, ttl: number): boolean {
-    if (ttl !== -2 || this.#isProven(key)) return false;
-    return seen !== undefined && !this.options.gaps.covers(seen);
+    return ttl === -2 && seen !== undefined && !this.#isProven(key);
   }
 
   #verdictOn(

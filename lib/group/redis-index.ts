@@ -19,6 +19,7 @@ export class RedisIndex implements DeadlineIndex {
   /** The lease under which it settles. */
   token = '';
   #requests = 0;
+  #request = '';
 
   constructor(
     private readonly commands: CommandClient,
@@ -68,6 +69,7 @@ export class RedisIndex implements DeadlineIndex {
     const { index, events, lease, settled } = this.keys;
     // One name for this request, however often a connection that breaks has it sent.
     const request = `${this.token}#${++this.#requests}`;
+    this.#request = request;
     const args = verdicts.flatMap(({ key, seen, at, fire }) => [
       key,
       seen ?? '',
@@ -83,6 +85,14 @@ export class RedisIndex implements DeadlineIndex {
       ),
     );
     return (reply as number[]).map((applied) => applied === 1);
+  }
+
+  /** Whether the newest settling was done, of those that append for keys that it does not know: for when no answer came. */
+  async wasApplied(): Promise<boolean> {
+    const noted = await this.commands.run((redis) =>
+      redis.get(this.keys.settled),
+    );
+    return noted === this.#request;
   }
 
   /** When each of some keys is to be looked at; undefined for a key that it does not know. */

@@ -10,11 +10,7 @@ import type { ChannelKind } from './channels.js';
 import { ExpiryRoute } from './expiry-route.js';
 import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
 import type { ListenerSession } from './listener-session.js';
-import {
-  HIDDEN_CLASSES,
-  type NeededFlags,
-  type NotificationFlags,
-} from './notification-flags.js';
+import type { NeededFlags, NotificationFlags } from './notification-flags.js';
 import type { ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import { type RedisNode, isReplyError } from './redis-node.js';
@@ -44,8 +40,8 @@ export class NodeSetup {
   #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
-  /** The ACL refuses keyspace channels: the keyevent channel is to be used, and its family switched on. */
-  #keyspaceRefused = false;
+  /** What the ACL leaves to choose, once it refused a first choice. */
+  #family: ReadonlySet<ChannelKind> | undefined;
   #warned: string | undefined;
 
   constructor(
@@ -63,13 +59,15 @@ export class NodeSetup {
   /** `test`: look anew whether expiries are heard. Rejects when a connection is lost. */
   async apply(session: ListenerSession, test: boolean): Promise<SetupResult> {
     const lookedAt = Date.now();
-    if (test) this.#tested = undefined;
-    const needed = this.#needed();
+    if (test) {
+      this.#tested = undefined;
+      this.#family = undefined;
+    }
+    let needed = this.#needed();
     const found = await this.keeper.read();
     let flags = found && this.#withHidden(found);
     let refused = await this.#subscribe(session, this.#expected(flags, needed));
-    if (this.#keyspaceRefused && !needed.letters.has('E') && refused.size > 0)
-      return this.apply(session, test);
+    needed = this.#needed();
     const before = flags?.announcesExpiry ?? true;
     if (flags && this.#isWanting(flags, needed)) {
       flags = await this.#complete(session, flags, needed);
@@ -104,7 +102,7 @@ export class NodeSetup {
   /** What is needed; where the ACL refuses keyspace channels, channels of the other family. */
   #needed(): NeededFlags {
     const needed = this.registry.neededFlags();
-    if (!this.#keyspaceRefused) return needed;
+    if (this.#family !== KEYEVENT) return needed;
     return { ...needed, letters: new Set([...needed.letters, 'E']) };
   }
 
@@ -132,9 +130,8 @@ export class NodeSetup {
       // What is hidden cannot be known: nothing is written that could drop it.
       if (outcome !== 'passed' && flags.announcesExpiry) return flags;
       known = flags.plus(hiddenClasses);
-      // With neither family on, nothing can be heard: they are kept unheard.
-      if (!flags.announcesExpiry)
-        unsure = Object.values(HIDDEN_CLASSES).join('');
+      // With neither family on, nothing can be heard, nor is missed by anybody.
+      if (!flags.announcesExpiry) unsure = 'n';
     }
     const completed = await this.keeper.complete(known, needed, unsure);
     if (completed !== known) this.#tested = undefined;
@@ -147,9 +144,9 @@ export class NodeSetup {
     needed: NeededFlags,
   ): ReadonlySet<ChannelKind> {
     if (!flags || this.options.notifications !== 'ensure')
-      return chooseChannels(flags);
+      return this.#family ?? chooseChannels(flags);
     const complete = flags.plus(flags.missing(needed));
-    return this.#keyspaceRefused ? KEYEVENT : chooseChannels(complete);
+    return this.#family ?? chooseChannels(complete);
   }
 
   /** Subscribes on the channels of some families; on the other one where the ACL refuses the first. */
@@ -160,15 +157,14 @@ export class NodeSetup {
   ): Promise<ReadonlyMap<string, string>> {
     const refused = await this.#listenOn(session, kinds);
     if (this.#servedBy(session, refused).refused.size === 0) return refused;
-    // Tried with the other family on, where it can be switched on.
-    if (kinds.has('keyspace') && this.options.notifications === 'ensure')
-      this.#keyspaceRefused = true;
-    const other = alternative(kinds, flags);
-    if (!other) return refused;
+    // The other family, where it is on or can be switched on; tried once, until listening begins anew.
+    const canSwitch = this.options.notifications === 'ensure';
+    const other = alternative(kinds, canSwitch ? undefined : flags);
+    if (!other || this.#family) return refused;
     const second = await this.#listenOn(session, other);
-    return this.#servedBy(session, second).refused.size === 0
-      ? second
-      : this.#listenOn(session, kinds);
+    const served = this.#servedBy(session, second).refused.size === 0;
+    this.#family = served ? other : kinds;
+    return served ? second : this.#listenOn(session, kinds);
   }
 
   async #listenOn(
