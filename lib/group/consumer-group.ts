@@ -21,6 +21,7 @@ import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
 import { RedisIndex } from './redis-index.js';
 import { checkServer } from './server-check.js';
+import { SharedPatterns } from './shared-patterns.js';
 
 /** Ms that shutdown waits for Redis to take notice. */
 const PATIENCE = 2_500;
@@ -62,6 +63,7 @@ export class ConsumerGroup {
   readonly #watcher: GroupWatcher;
   readonly #lease: Lease;
   readonly #consumer: Consumer;
+  readonly #patterns: SharedPatterns;
   #started: Promise<void> | undefined;
 
   constructor(
@@ -90,6 +92,14 @@ export class ConsumerGroup {
       target.keyPrefix,
     );
     this.#watcher = new GroupWatcher(topology, index, options, counters, log);
+    this.#patterns = new SharedPatterns(
+      this.#commands,
+      keys,
+      this.#watcher.registry,
+      () => new Set([...this.#handlers.keys()].map((h) => h.glob.pattern)),
+      () => void this.#watcher.refresh(),
+      (error) => log.debug(`Noting patterns failed: ${reasonOf(error)}`),
+    );
     this.#lease = new Lease(this.#commands, keys, instance, this.#watcher, log);
     this.#consumer = new Consumer({
       stream,
@@ -136,6 +146,8 @@ export class ConsumerGroup {
     this.#handlers.set(handler, interest);
     this.#watcher.registry.add(interest);
     await this.#watcher.refresh();
+    // Before the start there is nothing to tell: it tells of all.
+    if (this.#started) await this.#tell(() => this.#patterns.note());
   }
 
   async remove(handler: ExpiryHandler): Promise<void> {
@@ -166,6 +178,7 @@ export class ConsumerGroup {
   /** Takes nothing more, and hands the watch over. Never rejects. */
   async stop(): Promise<void> {
     if (!this.#started) return;
+    this.#patterns.close();
     const stopped = Promise.all([this.#lease.close(), this.#consumer.stop()]);
     // While Redis is away there is nobody to hand anything over to.
     await within(PATIENCE, stopped).catch((error: unknown) =>
@@ -180,6 +193,7 @@ export class ConsumerGroup {
 
   close(): void {
     // Where nothing was drained, as after a failed start, these still run.
+    this.#patterns.close();
     void this.#lease.close();
     void this.#consumer.stop();
     void this.#consumer.finish();
@@ -193,8 +207,13 @@ export class ConsumerGroup {
     await topology.start();
     try {
       await checkServer(this.#commands, this.group, log);
-      await this.#consumer.start();
-      await this.#lease.start();
+      await this.#tell(async () => {
+        const news = await this.#patterns.note();
+        await this.#patterns.start();
+        await this.#consumer.start();
+        await this.#lease.start();
+        return news;
+      });
     } catch (error) {
       if (isReplyError(error) && /^(WRONGPASS|NOAUTH)/.test(error.message)) {
         throw new RedisExpiryError(
@@ -213,6 +232,12 @@ export class ConsumerGroup {
       );
     }
     await this.#whileLeading(() => this.#watcher.listening());
+  }
+
+  /** Notes patterns; where some are new and another instance watches, waits until that one must know. */
+  async #tell(note: () => Promise<boolean>): Promise<void> {
+    if ((await note()) && !this.#lease.held)
+      await this.#patterns.untilNoticed();
   }
 
   /** Waits for something of the watcher; in vain, and without an error, if the lease goes to another. */

@@ -151,7 +151,7 @@ export class EventStream {
       redis.eval(
         FINISH,
         ...[3, events, retry, letters],
-        ...[this.group, id, retries.length],
+        ...[this.group, this.consumer, id, retries.length],
         ...retries.flatMap(({ delay, payload }) => [delay, payload]),
         ...dead.flatMap(({ payload, error }) => [payload, error]),
       ),

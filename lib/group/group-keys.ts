@@ -12,6 +12,8 @@ export interface GroupKeys {
   readonly lease: string;
   /** Until when they were watched without a gap. */
   readonly watched: string;
+  /** ZSET: the patterns of all instances, and when each was noted. */
+  readonly patterns: string;
   /** The newest request that appended for a key that the index did not hold. */
   readonly settled: string;
 }
@@ -25,6 +27,7 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     dead: of('dead'),
     lease: of('lease'),
     watched: of('watched'),
+    patterns: of('patterns'),
     settled: of('settled'),
   };
 }

@@ -43,21 +43,21 @@ return reply
 export const FINISH = `
 -- FINISH: ends an entry of which something is left to do: tries again, or gives up.
 -- KEYS    events, retry, dead
--- ARGV    group, id, how many retries, then for each: ms to wait, payload; then for each letter
+-- ARGV    group, consumer, id, how many retries, then for each: ms to wait, payload; then for each letter
 --         to the dead: payload, error
 -- returns 1, or 0 if somebody else ended the entry
--- Safe: acts only while the entry is pending, and ends it in the same step.
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
-if not pending[1] then return 0 end
-local last = 3 + 2 * ARGV[3]
+-- Safe: acts only while the entry is pending with this very consumer, and ends it in the same step.
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
+local last = 4 + 2 * ARGV[4]
 for i = last + 1, #ARGV, 2 do
   redis.call('XADD', KEYS[3], '*', 'p', ARGV[i], 'e', ARGV[i + 1])
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i = 4, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
+for i = 5, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[3])
 return 1
 `;
 
