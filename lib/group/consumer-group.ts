@@ -7,7 +7,7 @@ import type { Dispatcher } from '../handlers/dispatcher.js';
 import type { ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
 import type { LatenessWindow } from '../handlers/lateness-window.js';
 import type { NodeStatus } from '../keyspace/node-status.js';
-import { isReplyError } from '../keyspace/redis-node.js';
+import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
 import type { Interest } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
@@ -147,7 +147,9 @@ export class ConsumerGroup {
     this.#watcher.registry.add(interest);
     await this.#watcher.refresh();
     // Before the start there is nothing to tell: it tells of all.
-    if (this.#started) await this.#tell(() => this.#patterns.note());
+    if (!this.#started) return;
+    // What goes wrong here goes wrong at the start, which says so, or is tried again soon.
+    await this.#tell(() => this.#patterns.note()).catch(() => undefined);
   }
 
   async remove(handler: ExpiryHandler): Promise<void> {
@@ -222,7 +224,7 @@ export class ConsumerGroup {
           { cause: error },
         );
       }
-      if (!isReplyError(error) || !/^(NOPERM|READONLY)/.test(error.message))
+      if (!isForbidden(error) && !/^READONLY/.test(reasonOf(error)))
         throw error;
       throw new RedisExpiryError(
         'GROUP_REFUSED',

@@ -17,4 +17,5 @@ export const isReplyError = (error: unknown): error is Error =>
 
 /** The server's ACL forbids it. */
 export const isForbidden = (error: unknown): boolean =>
-  isReplyError(error) && /^NOPERM/.test(error.message);
+  isReplyError(error) &&
+  /^NOPERM|ACL failure in script|user executing the script/.test(error.message);
