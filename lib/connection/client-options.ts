@@ -21,6 +21,8 @@ export function ownClientOptions(name: string): Partial<RedisOptions> {
     stringNumbers: false,
     readOnly: false,
     monitor: false,
+    // Ms for which ioredis waits for a socket to close, also one that is closed already.
+    disconnectTimeout: 50,
     reconnectOnError: null,
   };
 }

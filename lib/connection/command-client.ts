@@ -25,6 +25,8 @@ export class CommandClient {
   /** Why the newest connection failed or was lost, while there is none. */
   lastError: string | undefined;
   #replaced = 0;
+  /** Commands under way that must not be sent again. */
+  #now = 0;
   #closed = false;
   /** Rejects what is under way: a client that is dropped while it reconnects leaves its queue unanswered. */
   readonly #underWay = new Set<(error: Error) => void>();
@@ -47,6 +49,21 @@ export class CommandClient {
       throw error;
     } finally {
       this.#underWay.delete(abort);
+    }
+  }
+
+  /**
+   * Runs commands that must be done now or never: rejects while there is no connection, and when it
+   * is lost before they are answered, in which case they are not sent again.
+   */
+  async runNow<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    if (this.#client && this.#client.status !== 'ready')
+      throw new Error('there is no connection');
+    this.#now++;
+    try {
+      return await this.run(work);
+    } finally {
+      this.#now--;
     }
   }
 
@@ -85,6 +102,8 @@ export class CommandClient {
     client.on('close', () => {
       this.#watchdog?.stop();
       clearTimeout(this.#timer);
+      // ioredis would send it again: only a client that is dropped does not.
+      if (this.#now > 0) this.#replace(client, new Error('it closed'));
     });
     client.on('end', () =>
       this.#replace(client, new Error('the connection ended')),

@@ -23,6 +23,7 @@ export class Watchdog {
   lastProof = Date.now();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #heard = false;
 
   constructor(private readonly options: WatchdogOptions) {
     this.#pingIn(options.interval ?? 2_000);
@@ -37,21 +38,36 @@ export class Watchdog {
     this.#timer = setTimeout(() => this.#ping(), ms).unref();
   }
 
+  /** Something else came over the connection: it is not silent, though the answer may have to wait its turn. */
+  heard(): void {
+    this.#heard = true;
+  }
+
   #ping(): void {
-    const { interval = 2_000, timeout = 4_000 } = this.options;
+    const { interval = 2_000 } = this.options;
     const sentAt = Date.now();
-    this.options.ping().then(
-      () => {
-        if (this.#stopped) return;
-        this.lastProof = sentAt;
-        clearTimeout(this.#timer);
-        this.#pingIn(interval);
-      },
-      // A connection that closes reports so itself; one that hangs is found below.
-      () => undefined,
-    );
+    const answered = (): void => {
+      if (this.#stopped) return;
+      this.lastProof = sentAt;
+      clearTimeout(this.#timer);
+      this.#pingIn(interval);
+    };
+    this.options.ping().then(answered, (error: unknown) => {
+      // To be refused is an answer. A connection that closes reports so itself.
+      if (error instanceof Error && error.name === 'ReplyError') answered();
+    });
+    this.#expectAnswer();
+  }
+
+  #expectAnswer(): void {
+    const { timeout = 4_000 } = this.options;
+    this.#heard = false;
     this.#timer = setTimeout(() => {
       this.#timer = setTimeout(() => {
+        if (this.#heard) {
+          this.#expectAnswer();
+          return;
+        }
         this.stop();
         this.options.onSilence(
           new Error(`no answer to PING within ${timeout} ms`),

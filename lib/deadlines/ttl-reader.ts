@@ -38,10 +38,8 @@ export class TtlReader {
    * look removed.
    */
   read(keys: readonly Buffer[]): Promise<Ttls> {
-    // The keys of a batch have different slots, and a script's keys may not.
-    if (this.isCluster) return this.#pipeline(keys);
     return this.#script(
-      (redis) => runBatch(redis, READ_PROVEN, keys),
+      (redis) => this.#runBatches(redis, keys),
       ({ now }) => now,
       () => this.#pipeline(keys),
     );
@@ -53,13 +51,29 @@ export class TtlReader {
    */
   async readProven(keys: readonly Buffer[]): Promise<Ttls> {
     const sent = this.clock.mark();
+    const reply = await this.commands.runNow((redis) =>
+      this.#runBatches(redis, keys),
+    );
+    this.clock.read(reply.now, sent);
+    return reply;
+  }
+
+  /** The keys of a batch may have different slots, those of a script may not. */
+  async #runBatches(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
     const batches = this.isCluster ? keys.map((key) => [key]) : [keys];
-    const replies = await this.commands.run((redis) =>
-      Promise.all(batches.map((batch) => runBatch(redis, READ_PROVEN, batch))),
+    const replies = await Promise.all(
+      batches.map((batch) =>
+        runBatch(redis, READ_PROVEN, batch).catch((error: unknown): Ttls => {
+          if (!isElsewhere(error)) throw error;
+          return { now: Infinity, ttls: batch.map(() => -2) };
+        }),
+      ),
     );
     const now = Math.min(...replies.map((reply) => reply.now));
-    this.clock.read(now, sent);
-    return { now, ttls: replies.flatMap((reply) => reply.ttls) };
+    return {
+      now: Number.isFinite(now) ? now : Math.floor(this.clock.now()),
+      ttls: replies.flatMap((reply) => reply.ttls),
+    };
   }
 
   /** Some of the keys that match a pattern and have a deadline. */
@@ -91,7 +105,7 @@ export class TtlReader {
   /** Sets the clock. */
   async readTime(): Promise<void> {
     const sent = this.clock.mark();
-    const time = await this.commands.run((redis) => timeOf(redis));
+    const time = await this.commands.runNow((redis) => timeOf(redis));
     this.clock.read(time ?? this.clock.local(sent), sent);
   }
 
@@ -103,7 +117,7 @@ export class TtlReader {
     if (!this.#scripts) return plain();
     const sent = this.clock.mark();
     try {
-      const result = await this.commands.run(work);
+      const result = await this.commands.runNow(work);
       this.clock.read(nowOf(result), sent);
       return result;
     } catch (error) {
@@ -119,7 +133,7 @@ export class TtlReader {
     pattern: string,
     count: number,
   ): Promise<ScanPage> {
-    const [next, keys] = await this.commands.run((redis) =>
+    const [next, keys] = await this.commands.runNow((redis) =>
       redis.scanBuffer(cursor, 'MATCH', pattern, 'COUNT', count),
     );
     const { now, ttls } = await this.#pipeline(keys);
@@ -132,14 +146,12 @@ export class TtlReader {
 
   async #pipeline(keys: readonly Buffer[]): Promise<Ttls> {
     const sent = this.clock.mark();
-    const [time, ...ttls] = await this.commands.run((redis) =>
+    const [time, ...ttls] = await this.commands.runNow((redis) =>
       Promise.all([
         timeOf(redis),
         ...keys.map((key) =>
           redis.pttl(key).catch((error: unknown) => {
-            // The key lives elsewhere by now, where another look will find it.
-            if (isReplyError(error) && /^(MOVED|ASK)/.test(error.message))
-              return -2;
+            if (isElsewhere(error)) return -2;
             throw error;
           }),
         ),
@@ -150,6 +162,10 @@ export class TtlReader {
     return { now, ttls };
   }
 }
+
+/** The key lives on another node by now, where another look will find it. */
+const isElsewhere = (error: unknown): boolean =>
+  isReplyError(error) && /^(MOVED|ASK)/.test(error.message);
 
 async function runBatch(
   redis: Redis,

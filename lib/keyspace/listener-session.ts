@@ -41,10 +41,17 @@ export class ListenerSession {
       if (isReplyError(error)) this.#handshakeError = this.#lastError;
     });
     client.on('close', () => this.#over(this.#lastError));
-    client.on('pmessageBuffer', onMessage);
-    client.on('messageBuffer', (channel: Buffer, message: Buffer) =>
-      onMessage(channel.toString(), channel, message),
+    client.on(
+      'pmessageBuffer',
+      (pattern: string, channel: Buffer, message: Buffer) => {
+        this.#watchdog?.heard();
+        onMessage(pattern, channel, message);
+      },
     );
+    client.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+      this.#watchdog?.heard();
+      onMessage(channel.toString(), channel, message);
+    });
   }
 
   /** When the newest proof was given that the connection worked, as epoch ms. */
@@ -129,11 +136,16 @@ export class ListenerSession {
   async #unsubscribe(channels: string[], literal: boolean): Promise<void> {
     if (channels.length === 0) return;
     for (const channel of channels) this.acknowledged.delete(channel);
-    await this.#orLost(
-      literal
-        ? this.client.unsubscribe(...channels)
-        : this.client.punsubscribe(...channels),
-    );
+    try {
+      await this.#orLost(
+        literal
+          ? this.client.unsubscribe(...channels)
+          : this.client.punsubscribe(...channels),
+      );
+    } catch (error) {
+      // What still comes is for nobody.
+      if (!isForbidden(error)) throw error;
+    }
   }
 
   /** A connection that falls silent answers nothing: what waits for an answer ends with the session. */

@@ -37,6 +37,8 @@ export class NodeListener {
   #session: ListenerSession | undefined;
   #served: ReadonlySet<string> = new Set();
   #refused: ReadonlyMap<string, string> = new Map();
+  /** Patterns that were listened for at some time. */
+  readonly #everServed = new Set<string>();
   #report: SetupReport | undefined;
   #lastError: string | undefined;
   #queue: Promise<unknown> = Promise.resolve();
@@ -130,6 +132,7 @@ export class NodeListener {
 
   /** Stops listening and closes the connection. */
   close(): void {
+    this.#served = new Set();
     this.#enter('closed');
     this.observer?.close();
     this.#session?.close();
@@ -218,6 +221,13 @@ export class NodeListener {
     if (result.missedSince !== undefined) {
       this.#gaps.begin(result.missedSince, 'notification flags were missing');
       this.observer?.lost(Date.now() - result.missedSince);
+    }
+    for (const pattern of result.served) this.#everServed.add(pattern);
+    if ([...result.refused.keys()].some((p) => this.#everServed.has(p))) {
+      this.#gaps.begin(since, 'the ACL refuses what it granted before');
+      this.observer?.lost(Date.now() - since);
+      this.#enter('refused');
+      return;
     }
     this.#gaps.end();
     this.observer?.listening();

@@ -40,6 +40,8 @@ export class NodeSetup {
   #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
+  /** What was needed and on at the last look. */
+  #had: NeededFlags | undefined;
   /** What the ACL leaves to choose, once it refused a first choice. */
   #family: ReadonlySet<ChannelKind> | undefined;
   #warned: string | undefined;
@@ -65,10 +67,13 @@ export class NodeSetup {
     }
     let needed = this.#needed();
     const found = await this.keeper.read();
+    // Where nothing else tells, only a test shows whether expiries are still heard.
+    if (!found) this.#tested = undefined;
     let flags = found && this.#withHidden(found);
     let refused = await this.#subscribe(session, this.#expected(flags, needed));
     needed = this.#needed();
-    const before = flags?.announcesExpiry ?? true;
+    // What was on at the last look, and is not any more.
+    const before = !flags || !this.#had || flags.missing(this.#had) === '';
     if (flags && this.#isWanting(flags, needed)) {
       flags = await this.#complete(session, flags, needed);
       refused = await this.#subscribe(
@@ -84,6 +89,7 @@ export class NodeSetup {
     const announced = isAnnounced(report, flags);
     const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
+    this.#had = flags?.missing(needed) === '' ? needed : undefined;
     this.#warn(report, announced, needed);
     return {
       ...this.#servedBy(session, refused),
@@ -268,11 +274,8 @@ export class NodeSetup {
   }
 }
 
-function isAnnounced(
+/** The flags are of now, the self-test may be older. */
+const isAnnounced = (
   report: SetupReport,
   flags: NotificationFlags | undefined,
-): boolean {
-  if (report.selfTest === 'passed') return true;
-  if (report.selfTest === 'failed') return false;
-  return flags?.announcesExpiry ?? true;
-}
+): boolean => report.selfTest !== 'failed' && (flags?.announcesExpiry ?? true);

@@ -98,9 +98,18 @@ export class SelfTest {
 
   async #expireKey(commands: CommandClient): Promise<void> {
     this.#heard = [];
-    // A list first: writing a string over it shows every class that may be hidden.
+    // With a deadline from the first moment on: should the rest be refused, nothing stays.
+    await commands.run((redis) => redis.set(this.#key, '1', 'PX', 60_000));
+    // A list in between: writing a string over it shows every class that may be hidden.
     await commands
-      .run((redis) => redis.rpush(this.#key, '1'))
+      .run((redis) =>
+        redis
+          .multi()
+          .del(this.#key)
+          .rpush(this.#key, '1')
+          .pexpire(this.#key, 60_000)
+          .exec(),
+      )
       .catch((error: unknown) => {
         if (!isReplyError(error)) throw error;
       });
