@@ -31,7 +31,6 @@ export class NodeDeadlines implements NodeObserver {
   readonly #watch: Watch;
   readonly #learner: Learner;
   #clockTimer: NodeJS.Timeout | undefined;
-  #listeningSince = -Infinity;
 
   constructor(
     commands: CommandClient,
@@ -64,8 +63,6 @@ export class NodeDeadlines implements NodeObserver {
   }
 
   listening(): void {
-    if (!this.#clockTimer && this.#clock.known)
-      this.#listeningSince = this.#clock.latest();
     this.#learner.resume();
     this.#watch.resume();
     this.#clockTimer ??= setInterval(() => {
@@ -91,8 +88,6 @@ export class NodeDeadlines implements NodeObserver {
     const now = this.#clock.now();
     // Due later than now: another client shortened it, and when it ran out is not known.
     if (at === undefined || !(at <= this.#clock.latest())) return undefined;
-    // Due while nobody listened, and not looked at since: it may have been renewed.
-    if (at < this.#listeningSince) return undefined;
     return {
       deadline: new Date(at),
       lateness: Math.max(0, Math.round(now - at)),

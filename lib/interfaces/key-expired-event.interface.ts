@@ -10,7 +10,7 @@ export interface KeyExpiredEvent {
   readonly captures: readonly string[];
   /** The number of the Redis database that held the key. */
   readonly database: number;
-  /** When the key's time to live ran out, by Redis's clock, where it is known. */
+  /** When the key's time to live ran out, by Redis's clock, where it is known; after a gap in listening, the last that was known. */
   readonly deadline?: Date;
   /** Milliseconds from the deadline to the detection, where it is known. */
   readonly lateness?: number;

@@ -213,8 +213,9 @@ export class NodeListener {
 
   #judge(result: SetupResult, since: number): void {
     if (!result.announced) {
-      this.#gaps.begin(since, 'the server does not announce expiries');
-      this.observer?.lost(Date.now() - since);
+      const from = Math.min(since, result.lastGood ?? since);
+      this.#gaps.begin(from, 'the server does not announce expiries');
+      this.observer?.lost(Date.now() - from);
       this.#enter('deaf');
       return;
     }

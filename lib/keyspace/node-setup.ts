@@ -26,6 +26,8 @@ export interface SetupResult {
   readonly announced: boolean;
   /** Epoch ms since when announcements may have been missed, if the flags were found missing. */
   readonly missedSince?: number;
+  /** Epoch ms of the newest look at which all was well, if there was one. */
+  readonly lastGood?: number;
 }
 
 /**
@@ -89,13 +91,14 @@ export class NodeSetup {
     const announced = isAnnounced(report, flags);
     const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
-    this.#had = flags?.missing(needed) === '' ? needed : undefined;
+    this.#had = flags?.missing(needed) === '' ? this.#inUse(needed) : undefined;
     this.#warn(report, announced, needed);
     return {
       ...this.#servedBy(session, refused),
       report,
       announced,
       ...(missedSince !== undefined && { missedSince }),
+      ...(this.#lastGood !== undefined && { lastGood: this.#lastGood }),
     };
   }
 
@@ -110,6 +113,14 @@ export class NodeSetup {
     const needed = this.registry.neededFlags();
     if (this.#family !== KEYEVENT) return needed;
     return { ...needed, letters: new Set([...needed.letters, 'E']) };
+  }
+
+  /** The same, and the family that is listened on by name. */
+  #inUse(needed: NeededFlags): NeededFlags {
+    const { kinds } = this.route;
+    if (kinds.size !== 1) return needed;
+    const family = kinds.has('keyspace') ? 'K' : 'E';
+    return { ...needed, letters: new Set([...needed.letters, family]) };
   }
 
   #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {
