@@ -7,12 +7,14 @@ import { Witness } from './witness.mjs';
 
 /** @typedef {import('node:child_process').ChildProcess} ChildProcess */
 
-const KILL_EVERY = 15_000;
+const KILL_EVERY = 12_000;
 const PAGE = 'presence:page';
 const worker = new URL('worker.mjs', import.meta.url);
 
 /** @type {Map<string, ChildProcess>} by name: #1, #2 and so on */
 const instances = new Map();
+/** @type {Set<string>} those that are up */
+const running = new Set();
 const witness = new Witness();
 let stopping = false;
 
@@ -24,10 +26,10 @@ export async function runInstances(count, redisUrl) {
   for (const signal of ['SIGINT', 'SIGTERM'])
     process.on(signal, () => void stop(0));
   const redis = await watch(redisUrl);
-  // The one that serves the page comes last: the group's first instance watches the deadlines, and
-  // that one shall be killed too.
+  // The one with the page comes last: a group's first instance watches the deadlines, and is to be
+  // killed too.
   const others = Array.from({ length: count - 1 }, (_, i) => `#${i + 2}`);
-  for (const name of others) await start(name);
+  await Promise.all(others.map(start));
   await start('#1');
   for (let i = 0; ; i++) {
     await sleep(KILL_EVERY);
@@ -46,10 +48,12 @@ async function start(name) {
   instances.set(name, child);
   child.once('exit', (code, signal) => {
     instances.delete(name);
+    running.delete(name);
     if (stopping || signal === 'SIGKILL') return;
     console.error(`${name} ended with ${signal ?? `code ${code}`}`);
     void stop(1);
   });
+  child.once('message', () => running.add(name));
   // Whichever comes first: what ends early ends everything.
   await Promise.race([once(child, 'message'), once(child, 'exit')]);
 }
@@ -93,8 +97,7 @@ async function watch(redisUrl) {
   }, 5_000);
   setInterval(() => {
     const { counts, handledBy } = witness;
-    const running = [...instances.keys()];
-    void tell(redis, 'tally', { counts, handledBy, running });
+    void tell(redis, 'tally', { counts, handledBy, running: [...running] });
   }, 500);
   return redis;
 }

@@ -8,7 +8,7 @@ import { RedisServer } from '../../test/support/redis/redis-server.mjs';
 const usage = `Usage: npm start -- [options]
   --redis URL   a running Redis    (default: REDIS_URL, else a private one that ends with the sample)
   --port PORT   where the page is  (default: PORT, else 3000; if it is taken, some free port)
-  --instances N so many processes that share the work, one of them killed every 15 s  (default: 1)
+  --instances N so many processes that share the work, one of them killed every 12 s  (default: 1)
   --help`;
 
 try {

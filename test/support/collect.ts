@@ -19,7 +19,7 @@ export class Collector<T> {
   }
 
   /** The next items, waited for. */
-  async next(count: number, timeout = 5_000): Promise<T[]> {
+  async next(count: number, timeout = 10_000): Promise<T[]> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {

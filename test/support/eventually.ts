@@ -3,7 +3,7 @@ import { vi } from 'vitest';
 /** Resolves as soon as the assertion holds; rejects with its last failure when it never does. */
 export function eventually<T>(
   assertion: () => T | Promise<T>,
-  { timeout = 5_000 } = {},
+  { timeout = 10_000 } = {},
 ): Promise<T> {
   return vi.waitFor(assertion, { timeout, interval: 5 });
 }

@@ -83,6 +83,7 @@ export class TestServer {
     await this.redis
       .pipeline()
       .flushall()
+      .config('SET', 'maxmemory', '0')
       .config('SET', 'notify-keyspace-events', '')
       .config('RESETSTAT')
       .exec();

@@ -48,7 +48,7 @@ export class DeviceSimulator implements BeforeApplicationShutdown {
     setMaxListeners(DEVICES.length, this.stopped.signal);
     DEVICES.forEach((id, i) => {
       // The first few fall silent at once, so that there is something to see.
-      const talksFor = i < 3 ? 0 : between(1_000, 25_000);
+      const talksFor = i < 3 ? 0 : between(1_000, 18_000);
       this.live(id, talksFor).catch(() => undefined);
     });
   }

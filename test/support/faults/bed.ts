@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
-import { type TestContext, expect, inject } from 'vitest';
+import { type TestContext, expect, inject, vi } from 'vitest';
 import { RedisServer } from '../redis/redis-server.mjs';
 import { ExpiryApp, type ExpiryAppOptions } from './expiry-app.js';
 import { TcpProxy } from './tcp-proxy.js';
@@ -91,6 +91,14 @@ export function bedOf({ onTestFinished, task }: TestContext): FaultBed {
     expect(bed.unhandled, `left unhandled in ${task.name}`).toEqual([]);
   });
   return bed;
+}
+
+/** Resolves as soon as the assertion holds; rejects with its last failure when it does not in time. */
+export function eventually<T>(
+  assertion: () => T | Promise<T>,
+  timeout = 10_000,
+): Promise<T> {
+  return vi.waitFor(assertion, { timeout, interval: 10 });
 }
 
 /** Keys that nothing will ever remove. */

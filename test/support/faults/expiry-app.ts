@@ -106,7 +106,7 @@ export class ExpiryApp {
       : closed;
   }
 
-  async reaches(state: ListenerState, timeout = 5_000): Promise<void> {
+  async reaches(state: ListenerState, timeout = 8_000): Promise<void> {
     await vi.waitFor(() => assert.equal(this.state, state, this.#summary()), {
       timeout,
       interval: 10,
@@ -114,7 +114,7 @@ export class ExpiryApp {
   }
 
   /** Resolves once a gap beyond those counted before was closed. */
-  async recovers(gapsBefore: number, timeout = 5_000): Promise<void> {
+  async recovers(gapsBefore: number, timeout = 8_000): Promise<void> {
     await vi.waitFor(
       () => {
         const { gaps, state, lastGap } = this.node;

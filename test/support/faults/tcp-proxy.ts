@@ -7,9 +7,14 @@ import {
   createServer,
 } from 'node:net';
 
+/** Ms between two portions of what is throttled. */
+const TICK = 50;
+
 /** One connection through the proxy. */
 class Link {
   silent = false;
+  #waiting: Buffer[] | undefined;
+  #timer: NodeJS.Timeout | undefined;
   /** The port from which the server sees it come; unset where it was silent from the start. */
   get upstreamPort(): number | undefined {
     return this.upstream?.localPort;
@@ -26,13 +31,15 @@ class Link {
       if (!this.silent) upstream?.write(bytes);
     });
     upstream?.on('data', (bytes) => {
-      if (!this.silent) client.write(bytes);
+      if (this.#waiting) this.#waiting.push(bytes);
+      else if (!this.silent) client.write(bytes);
     });
     client.on('error', () => undefined);
     upstream?.on('error', () => undefined);
     client.on('end', () => client.end());
     client.on('close', () => {
       onClientClosed();
+      clearInterval(this.#timer);
       if (!this.silent) upstream?.destroy();
     });
     upstream?.on('end', () => upstream.end());
@@ -41,7 +48,19 @@ class Link {
     });
   }
 
+  /** From here on what the server says reaches the client no faster. */
+  throttle(bytesPerSecond: number): void {
+    this.#waiting = [];
+    this.#timer = setInterval(() => {
+      const waiting = Buffer.concat(this.#waiting!);
+      const now = waiting.subarray(0, bytesPerSecond / (1_000 / TICK));
+      this.#waiting = [waiting.subarray(now.length)];
+      if (!this.silent) this.client.write(now);
+    }, TICK);
+  }
+
   destroy(): void {
+    clearInterval(this.#timer);
     this.client.destroy();
     this.upstream?.destroy();
   }
@@ -50,7 +69,7 @@ class Link {
 /**
  * Stands between a client and a server, and does to the network what a test asks for: passes
  * everything, falls silent (takes bytes both ways and hands on nothing, not even that a side
- * closed), refuses new connections, or cuts those that exist. Passes at first.
+ * closed), is slow, refuses new connections, or cuts those that exist. Passes at first.
  */
 export class TcpProxy {
   readonly #links = new Set<Link>();
@@ -97,6 +116,11 @@ export class TcpProxy {
   silenceOnly(upstreamPorts: readonly number[]): void {
     for (const link of this.#links)
       if (upstreamPorts.includes(link.upstreamPort ?? -1)) link.silent = true;
+  }
+
+  /** The connections that exist become slow, in what the server says. */
+  throttle(bytesPerSecond: number): void {
+    for (const link of this.#links) link.throttle(bytesPerSecond);
   }
 
   /** New connections are refused. Those that exist go on. */

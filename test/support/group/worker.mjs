@@ -64,7 +64,11 @@ Reflect.decorate(
   Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired'),
 );
 
-class Root {}
+class Root {
+  onApplicationShutdown() {
+    say('shutdown');
+  }
+}
 
 /** @param {string} level */
 const taker = (level) => (/** @type {unknown} */ text) =>

@@ -140,7 +140,7 @@ export class Worker {
       const handling = { ...said.handling!, ended: false };
       this.#began.set(said.run!, handling);
       this.history.handled(handling);
-    } else this.#began.get(said.run!)!.ended = true;
+    } else if (said.event === 'ended') this.#began.get(said.run!)!.ended = true;
   }
 }
 

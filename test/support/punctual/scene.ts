@@ -164,6 +164,16 @@ export class PunctualApp {
     return brief(this.audit(deadlines, early));
   }
 
+  /** As `check`, where a deadline may be unknown, and must not be wrong. */
+  checkKnown(
+    deadlines: ReadonlyMap<string, number>,
+    early = 2,
+  ): Record<keyof Audit, string> {
+    const audit = this.audit(deadlines, early);
+    const known = audit.wrongDeadline.filter(([, by]) => by !== undefined);
+    return brief({ ...audit, wrongDeadline: known });
+  }
+
   audit(deadlines: ReadonlyMap<string, number>, early = 2): Audit {
     const heard = groupByKey(this.events);
     return {

@@ -66,6 +66,11 @@ export class SampleApp {
     this.#child.kill(signal);
   }
 
+  /** Ctrl-C, as a terminal sends it: to every process of the group. */
+  interrupt(): void {
+    if (this.#child.pid) process.kill(-this.#child.pid, 'SIGINT');
+  }
+
   /** Resolves with the exit code, or with the signal that ended it. */
   async ended(): Promise<number | NodeJS.Signals | null> {
     await this.#ended;

@@ -6,12 +6,19 @@ export interface Tile {
   readonly status: string;
   /** In ms, of a device that is offline. */
   readonly lateness?: number;
+  /** Of several instances, the one that handled it. */
+  readonly handledBy?: string;
 }
+
+/** What the wall shows of several instances: how many expired, were handled, and so on. */
+export type Tally = Record<string, number>;
 
 /** The sample's page as someone sees it. */
 export interface Wall {
   /** Undefined while it does not show that device. */
   tile(id: string): Promise<Tile | undefined>;
+  /** Undefined while it shows none. */
+  tally(): Promise<Tally | undefined>;
   /** Whatever a page must not do: script errors, requests to other hosts. */
   readonly problems: readonly string[];
   close(): Promise<void>;
@@ -73,7 +80,15 @@ class BrowserWall implements Wall {
     return {
       status: /^(online|offline)\b/m.exec(text)?.[1] ?? text,
       lateness: lateness === undefined ? undefined : Number(lateness),
+      handledBy: / late · (#\d)/.exec(text)?.[1],
     };
+  }
+
+  async tally(): Promise<Tally | undefined> {
+    const text = await this.page.locator('#tally p').innerText();
+    if (text === '') return undefined;
+    const each = [...text.matchAll(/(\w+) (\d+)/g)];
+    return Object.fromEntries(each.map(([, what, n]) => [what, Number(n)]));
   }
 
   async close(): Promise<void> {
@@ -81,9 +96,14 @@ class BrowserWall implements Wall {
   }
 }
 
+type Device = Tile & { readonly id: string };
+/** The data of any event. */
+type Told = Device & { readonly devices?: Device[]; readonly counts?: Tally };
+
 class StreamWall implements Wall {
   readonly problems: string[] = [];
   readonly #tiles = new Map<string, Tile>();
+  #tally: Tally | undefined;
   readonly #leaving = new AbortController();
 
   static async open(url: string): Promise<StreamWall> {
@@ -104,6 +124,10 @@ class StreamWall implements Wall {
     return this.#tiles.get(id);
   }
 
+  async tally(): Promise<Tally | undefined> {
+    return this.#tally;
+  }
+
   async close(): Promise<void> {
     this.#leaving.abort();
   }
@@ -120,9 +144,11 @@ class StreamWall implements Wall {
   #take(event: string): void {
     const data = /^data: (.*)$/m.exec(event)?.[1];
     if (data === undefined) return;
-    const told = JSON.parse(data) as { devices?: Tile[] } | Tile;
-    const devices = 'devices' in told ? told.devices : [told];
-    for (const { id, status, lateness } of devices as (Tile & { id: string })[])
-      this.#tiles.set(id, { status, lateness });
+    const type = /^event: (.*)$/m.exec(event)?.[1];
+    const told = JSON.parse(data) as Told;
+    if (type === 'tally') this.#tally = told.counts;
+    if (type !== 'snapshot' && type !== 'device') return;
+    for (const { id, status, lateness, handledBy } of told.devices ?? [told])
+      this.#tiles.set(id, { status, lateness, handledBy });
   }
 }

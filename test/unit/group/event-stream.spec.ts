@@ -43,7 +43,7 @@ onEveryServer('EventStream', (server) => {
     return Number(counts.find(([name]) => name === consumer)?.[1] ?? 0);
   };
   const keysOf = (entries: readonly { event: StoredEvent }[]): string[] =>
-    entries.map(({ event }) => `${event.redisKey}`);
+    entries.map(({ event }) => event.redisKey.toString());
   /** Resolves when what a consumer has was not renewed for so long. */
   const idle = (ms: number, count: number) =>
     eventually(async () => {

@@ -56,6 +56,7 @@ async function judgeOn(server: TestServer) {
       return Promise.resolve();
     },
     wanted: () => state.wanted,
+    onLater: () => undefined,
   });
   const events = async (): Promise<StoredEvent[]> => {
     const entries = await server.redis.xrangeBuffer(KEYS.events, '-', '+');
@@ -340,6 +341,20 @@ describe('Judge', () => {
     expect(await events()).toHaveLength(1);
   });
 
+  it('fires once where Redis settled and the reply was lost: an announced key that the index does not know', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    judge.announce(K);
+    index.after = () => Promise.reject(new Error('the connection closed'));
+    await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
+    index.after = () => Promise.resolve();
+    expect(await events()).toHaveLength(1);
+
+    // As `Suspects` does with keys whose judging failed.
+    await judge.judgeKeys([K]);
+
+    expect(await events()).toHaveLength(1);
+  });
+
   it('does not lose an expiry that is announced while an earlier one of the same key is being settled', async () => {
     const { judge, index, events } = await judgeOn(server);
     const at = Date.now() - 10;
@@ -381,6 +396,59 @@ describe('Judge', () => {
     expect(await events()).toHaveLength(1);
   });
 
+  it.for([
+    ['its own look', true],
+    ['an announcement', false],
+  ] as const)(
+    'keeps the proof (%s) where a scan moved the entry between the look and the settling',
+    async ([, touch]) => {
+      // What a scan reads may differ by a millisecond, and `LT` takes the sooner one.
+      const { judge, index, events } = await judgeOn(server);
+      const at = touch ? await lapsed(server.redis, 'k') : Date.now() - 20;
+      await index.enrol([{ key: K, at }]);
+      if (!touch) judge.announce(K);
+      index.before = () => index.enrol([{ key: K, at: at - 1 }]);
+      await judge.judgeDue([{ key: K, at }]);
+      index.before = () => Promise.resolve();
+
+      const { due } = await index.peek(Date.now(), 10);
+      if (due.length > 0) await judge.judgeDue(due);
+
+      expect(await events()).toHaveLength(1);
+      expect(await index.size()).toBe(0);
+    },
+  );
+
+  it('keeps the proof where a key was enrolled between its announcement and the settling', async () => {
+    const { judge, index, events } = await judgeOn(server);
+    const at = Date.now() - 20;
+    judge.announce(K);
+    index.before = () => index.enrol([{ key: K, at }]);
+    await judge.judgeKeys([K]);
+    index.before = () => Promise.resolve();
+
+    const { due } = await index.peek(Date.now(), 10);
+    if (due.length > 0) await judge.judgeDue(due);
+
+    expect(await events()).toHaveLength(1);
+    expect(await index.size()).toBe(0);
+  });
+
+  it('fires once for a key that ran out in a gap and whose announcement is heard after the look', async () => {
+    // Redis got to it after the gap: it is announced, too, by the other connection.
+    const { judge, index, events, gaps, announcements } = await judgeOn(server);
+    const at = Date.now() - 1_000;
+    gaps.begin(at - 10);
+    gaps.end(at + 10);
+    await index.enrol([{ key: K, at }]);
+    announcements.push(K);
+    await judge.judgeDue([{ key: K, at }]);
+    for (const key of announcements.splice(0)) judge.announce(key);
+    await judge.judgeKeys([K]);
+
+    expect(await events()).toHaveLength(1);
+  });
+
   it('judges hundreds at once, each by its own evidence', async () => {
     const { judge, index, events, announcements } = await judgeOn(server);
     const { redis } = server;
@@ -401,7 +469,7 @@ describe('Judge', () => {
 
     await judge.judgeDue(due);
 
-    const fired = (await events()).map(({ redisKey }) => `${redisKey}`);
+    const fired = (await events()).map(({ redisKey }) => redisKey.toString());
     expect(fired).toHaveLength(200);
     expect(fired.every((key) => /^(touched|announced)/.test(key))).toBe(true);
     expect(await index.size()).toBe(100);

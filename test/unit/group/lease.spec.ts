@@ -67,6 +67,17 @@ describe('Lease', () => {
     expect(ttl).toBeLessThanOrEqual(2_000);
   });
 
+  it('leaves a note from its first moment on, so that whatever is enrolled under it is not lost with its holder', async () => {
+    const a = leaseOf(server, 'a');
+    const before = Date.now();
+    await a.lease.start();
+    // Killed now, before its first renewal, it would leave nothing else.
+    const note = await server.redis.get(KEYS.watched);
+
+    expect(Number(note)).toBeGreaterThanOrEqual(before - 1);
+    expect(Number(note)).toBeLessThanOrEqual(Date.now());
+  });
+
   it('is renewed as long as it is held, with the note of what was watched', async () => {
     const a = leaseOf(server, 'a');
     await a.lease.start();

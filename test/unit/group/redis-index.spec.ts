@@ -90,12 +90,12 @@ describe('RedisIndex', () => {
     let cursor = '0';
     do {
       const page = await index.page(cursor, 200);
-      for (const { key, at } of page.entries) seen.set(`${key}`, at);
+      for (const { key, at } of page.entries) seen.set(key.toString(), at);
       cursor = page.cursor;
     } while (cursor !== '0');
 
     expect([...seen].toSorted(([, a], [, b]) => a - b)).toEqual(
-      all.map(({ key, at }) => [`${key}`, at]),
+      all.map(({ key, at }) => [key.toString(), at]),
     );
     expect(await index.scores([all[7]!.key, Buffer.from('unknown')])).toEqual([
       7,

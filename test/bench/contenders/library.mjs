@@ -1,0 +1,45 @@
+/** This library: a Nest application with one handler and default options. */
+import 'reflect-metadata';
+import { performance } from 'node:perf_hooks';
+import { NestFactory } from '@nestjs/core';
+import {
+  OnKeyExpired,
+  RedisExpiryModule,
+  RedisExpirySubscriber,
+} from '../../../dist/index.js';
+import { numberOf, serve } from './child.mjs';
+
+serve(async ({ port }, handled) => {
+  class Handlers {
+    /** @param {import('../../../dist/index.js').KeyExpiredEvent} event */
+    onExpired({ key }) {
+      handled(numberOf(key));
+    }
+  }
+  OnKeyExpired('due:*')(
+    Handlers.prototype,
+    'onExpired',
+    Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired') ?? {},
+  );
+
+  const began = performance.now();
+  const app = await NestFactory.createApplicationContext(
+    {
+      // Whatever class: a module has to have one.
+      module: Handlers,
+      imports: [
+        RedisExpiryModule.forRoot({ connection: `redis://127.0.0.1:${port}` }),
+      ],
+      providers: [Handlers],
+    },
+    { logger: ['warn', 'error'] },
+  );
+  const subscriber = app.get(RedisExpirySubscriber, { strict: false });
+  await subscriber.ready();
+  const readyAfter = performance.now() - began;
+  return {
+    started: { readyAfter, status: subscriber.status() },
+    status: () => subscriber.status(),
+    stop: () => app.close(),
+  };
+});

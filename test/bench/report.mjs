@@ -1,0 +1,216 @@
+/** The figures as tables, and against what they should be. */
+import { median, round } from './stats.mjs';
+
+/** @typedef {import('./results.mjs').Results} Results */
+/** @typedef {import('./results.mjs').LatenessRun} LatenessRun */
+
+/** @type {Record<LatenessRun['contender'], string>} */
+export const labels = {
+  'by-hand': 'by hand',
+  bullmq: 'BullMQ',
+  library: 'nestjs-redis-expiry',
+};
+
+/** @param {number} n */
+const count = (n) => n.toLocaleString('en');
+
+/** @param {number | null | undefined} ms */
+export function duration(ms) {
+  if (ms === null || ms === undefined) return 'never';
+  if (ms < 1_000) return `${round(ms)} ms`;
+  return `${round(ms / 1_000, ms < 10_000 ? 1 : 0)} s`;
+}
+
+/** @param {number} mb */
+const megabytes = (mb) => `${round(mb, mb < 10 ? 1 : 0)} MB`;
+
+/**
+ * @param {string[]} head
+ * @param {string[][]} rows
+ */
+function table(head, rows) {
+  const line = (/** @type {string[]} */ cells) => `| ${cells.join(' | ')} |`;
+  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
+  return [head, rule, ...rows].map(line).join('\n');
+}
+
+/** @param {readonly LatenessRun[]} runs of one load */
+function latenessTable(runs) {
+  return table(
+    [
+      'Other keys',
+      '',
+      'Handled',
+      'p50',
+      'p99',
+      'Latest',
+      'CPU: Redis',
+      'CPU: Node',
+      'Node RSS (heap)',
+      'Redis memory',
+    ],
+    runs.map((run) => [
+      count(run.others),
+      run.contender === 'library'
+        ? `**${labels.library}**`
+        : labels[run.contender],
+      `${count(run.handled)} of ${count(run.expected)}${run.duplicates ? `, ${count(run.duplicates)} twice` : ''}`,
+      duration(run.p50),
+      duration(run.p99),
+      duration(run.max),
+      `${run.redisCpu} s`,
+      `${run.nodeCpu} s`,
+      `${megabytes(run.rss)} (${megabytes(run.heap)})`,
+      megabytes(run.redisMemory),
+    ]),
+  );
+}
+
+/**
+ * @param {readonly LatenessRun[]} runs
+ * @param {string} load
+ */
+function latenessSection(runs, load) {
+  const some = runs.filter((run) => run.load === load);
+  const [first] = some;
+  if (!first) return [];
+  const title = `${count(first.expected)} deadlines in ${first.over / 1_000} s`;
+  return [`### ${title}`, latenessTable(some)];
+}
+
+/** @typedef {{ what: string, result: string, target: string, met: boolean }} Target */
+
+/**
+ * @param {Results} results
+ * @returns {Target[]}
+ */
+export function targets(results) {
+  /** @type {Target[]} */
+  const list = [];
+  /** @param {string} what @param {string} result @param {string} target @param {boolean} met */
+  const add = (what, result, target, met) =>
+    list.push({ what, result, target, met });
+  const runs = results.lateness?.result ?? [];
+  for (const run of runs.filter(({ contender }) => contender === 'library')) {
+    const where = `${count(run.others)} others, ${run.load}`;
+    const { handled, expected, p50, p99 } = run;
+    const within = (
+      /** @type {number | null} */ ms,
+      /** @type {number} */ most,
+    ) => ms !== null && ms <= most;
+    add(
+      `${where}: handled`,
+      `${count(handled)}, ${run.duplicates} twice`,
+      `${count(expected)}, none twice`,
+      handled === expected && run.duplicates === 0,
+    );
+    if (run.load === 'spread') {
+      add(`${where}: p50`, duration(p50), '≤ 3 ms', within(p50, 3));
+      add(`${where}: p99`, duration(p99), '≤ 10 ms', within(p99, 10));
+      const bullmq = runs.find(
+        ({ contender, others, load }) =>
+          contender === 'bullmq' && others === run.others && load === run.load,
+      );
+      if (bullmq?.p99 && p99) {
+        const ratio = bullmq.p99 / p99;
+        add(
+          `${where}: BullMQ's p99 to the library's`,
+          `${round(ratio, 1)} times`,
+          '≥ 10 times',
+          ratio >= 10,
+        );
+      }
+    } else add(`${where}: p99`, duration(p99), '≤ 50 ms', within(p99, 50));
+  }
+  for (const { pace, ratio, alone, tracked, ttl, ...beat } of results.heartbeat
+    ?.result ?? []) {
+    const how =
+      pace === 'flood'
+        ? 'as fast as it goes'
+        : `${count(beat.perSecond ?? 0)} a second over ${count(beat.keys)} keys`;
+    add(
+      `Redis CPU per \`SET k v EX ${ttl}\`, ${how}: tracked to not`,
+      `${round(ratio, 2)} (${round(median(tracked), 2)} to ${round(median(alone), 2)} µs)`,
+      pace === 'flood' ? '≤ 1.25' : '',
+      ratio <= 1.25,
+    );
+  }
+  if (results.enrol) {
+    const { keys, scanMedian, pingDuring, pingWithout, ...enrol } =
+      results.enrol.result;
+    add(
+      `Learning ${count(keys)} deadlines at start`,
+      `${round(scanMedian / 1_000, 1)} s, ${enrol.redisCpu} s of Redis CPU`,
+      '≤ 5 s',
+      scanMedian <= 5_000,
+    );
+    add(
+      "p99 of another client's PING meanwhile",
+      `${pingDuring.p99} ms (without: ${pingWithout.p99} ms)`,
+      '≤ 5 ms',
+      pingDuring.p99 <= 5,
+    );
+    add(
+      'Node memory per tracked key',
+      `${enrol.bytesPerKey} bytes (RSS ${round(enrol.rss)} MB for ${count(keys)})`,
+      '',
+      true,
+    );
+  }
+  if (results.idle) {
+    const { keys, nodeCpuShare, commandsPerSecond } = results.idle.result;
+    add(
+      `Node CPU with ${count(keys)} deadlines an hour away`,
+      `${round(nodeCpuShare * 100, 2)} % of a core`,
+      '< 1 %',
+      nodeCpuShare < 0.01,
+    );
+    add(
+      'Commands at Redis meanwhile',
+      `${round(commandsPerSecond, 1)} a second`,
+      '< 5 a second',
+      commandsPerSecond < 5,
+    );
+  }
+  return list;
+}
+
+/** @param {Results} results */
+function environments(results) {
+  const texts = Object.entries(results).map(([name, part]) => {
+    const { environment: e, date } = part;
+    return [
+      name,
+      `${e.cpu}, ${e.cores} cores, ${e.memory}; Node ${e.node}, Redis ${e.redis}, Nest ${e.nest}, ioredis ${e.ioredis}, BullMQ ${e.bullmq}; ${date.slice(0, 10)}`,
+    ];
+  });
+  const different = new Set(texts.map(([, text]) => text));
+  return different.size === 1
+    ? [...different]
+    : texts.map(([name, text]) => `- ${name}: ${text}`);
+}
+
+/** @param {Results} results */
+export function markdown(results) {
+  const runs = results.lateness?.result ?? [];
+  const others = targets(results).filter(({ what }) => !/others, /.test(what));
+  return [
+    ...latenessSection(runs, 'spread'),
+    ...latenessSection(runs, 'rush'),
+    ...(runs.length > 0
+      ? [
+          '"Other keys" have hours to live and belong to nobody here. Percentiles are of all that was due: "never" is not within a minute of the last deadline. CPU time is that of the whole run, the writing of the keys or jobs included at Redis.',
+        ]
+      : []),
+    ...(others.length > 0
+      ? [
+          '### What it costs',
+          table(
+            ['', 'Measured', 'Meant to be'],
+            others.map(({ what, result, target }) => [what, result, target]),
+          ),
+        ]
+      : []),
+    environments(results).join('\n'),
+  ].join('\n\n');
+}

@@ -1,0 +1,227 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  describe,
+  expect,
+  inject,
+  it,
+  vi,
+} from 'vitest';
+import { RedisServer } from '../../support/redis/redis-server.mjs';
+import {
+  SampleApp,
+  copyProject,
+  removeProject,
+} from '../../support/sample/sample-app.js';
+import { type Wall, openWall } from '../../support/sample/wall.js';
+
+const patience = { timeout: 25_000, interval: 50 };
+const buildTime = 120_000;
+const ownRedis = /private to this run: redis:\/\/127.0.0.1:(\d+)/;
+const pageUrl = /Open (http:\S+:(\d+))/;
+let project: string;
+let app: SampleApp;
+/** Starts beside the first one, as soon as that has built: both take their time. */
+let several: SampleApp;
+
+beforeAll(async () => {
+  project = await copyProject();
+  const env = { REDIS_SERVER: inject('redisServerPath'), PORT: '0' };
+  app = new SampleApp(['npm', 'start'], project, env);
+  await app.prints(ownRedis, buildTime);
+  const script = 'sample/device-presence/start.mjs';
+  several = new SampleApp(['node', script, '--instances', '3'], project, env);
+}, buildTime);
+
+afterAll(async () => {
+  await Promise.all([app?.kill(), several?.kill()]);
+  await removeProject(project);
+});
+
+/** Every outage that the sample has named so far. */
+const outages = (): { id: string; lateness: number }[] =>
+  [...app.output.matchAll(/(\S+) went offline \(lateness (\d+) ms\)/g)].map(
+    ([, id = '', lateness]) => ({ id, lateness: Number(lateness) }),
+  );
+
+async function isListening(port: string): Promise<boolean> {
+  const socket = connect(Number(port), 'localhost');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+describe('npm start', () => {
+  let port: string;
+  let redisPort: string;
+  let wall: Wall;
+
+  beforeAll(async () => {
+    [redisPort = ''] = await app.prints(ownRedis);
+    const [url = '', urlPort = ''] = await app.prints(pageUrl);
+    port = urlPort;
+    wall = await openWall(url);
+  });
+
+  afterAll(async () => {
+    await wall?.close();
+    await app.kill();
+  });
+
+  it('names devices that go offline within seconds', async () => {
+    await vi.waitFor(() => expect(outages().length).toBeGreaterThan(0), {
+      timeout: 8_000,
+    });
+
+    expect(app.output.match(/http:/g)).toHaveLength(1);
+  });
+
+  it('shows on the page who is offline, and how late that was noticed', async () => {
+    await vi.waitFor(async () => {
+      const { id, lateness } = outages().at(-1)!;
+      expect(await wall.tile(id)).toEqual({ status: 'offline', lateness });
+    }, patience);
+  });
+
+  it('turns a tile grey as its device goes offline', async () => {
+    const before = outages().length;
+    await vi.waitFor(
+      () => expect(outages().length).toBeGreaterThan(before),
+      patience,
+    );
+
+    await vi.waitFor(async () => {
+      const { id, lateness } = outages().at(-1)!;
+      expect(await wall.tile(id)).toEqual({ status: 'offline', lateness });
+    }, patience);
+  });
+
+  it('turns a tile green again as its device comes back', async () => {
+    const [first] = outages();
+    await app.prints(new RegExp(`${first!.id} is back online`), 20_000);
+
+    await vi.waitFor(async () => {
+      expect(await wall.tile(first!.id)).toMatchObject({ status: 'online' });
+    }, patience);
+    expect(wall.problems).toEqual([]);
+  });
+
+  it('leaves nothing behind on SIGINT', async () => {
+    expect(await isListening(port)).toBe(true);
+    expect(await isListening(redisPort)).toBe(true);
+    app.signal('SIGINT');
+
+    expect(await app.ended()).toBe(0);
+    expect(await isListening(port)).toBe(false);
+    expect(await isListening(redisPort)).toBe(false);
+  }, 5_000);
+});
+
+describe('npm start -- --instances 3', () => {
+  const names = ['#1', '#2', '#3'];
+
+  /** Every expiry that was handled, by whom and how late. */
+  const handled = (): { by: string; id: string; lateness: number }[] =>
+    [
+      ...several.output.matchAll(
+        /^\[(#\d)\].* (\S+) went offline \(lateness (\d+) ms/gm,
+      ),
+    ].map(([, by = '', id = '', lateness]) => ({
+      by,
+      id,
+      lateness: Number(lateness),
+    }));
+
+  it('shares the work: nothing is lost or done twice though one is killed', async () => {
+    await several.prints(/^#2 was killed\n[^]*^#2 was replaced$/m, 40_000);
+    const tally = /^expired (?:[2-9]\d|\d{3,}), handled (\d+), lost 0, .*/m;
+    const [count] = await several.prints(tally, 40_000);
+
+    expect(new Set(handled().map(({ by }) => by))).toEqual(new Set(names));
+    expect(Number(count)).toBeGreaterThanOrEqual(20);
+    expect(several.output).not.toMatch(/lost [1-9]/);
+  }, 60_000);
+
+  it('shows on the page who handled what, and the tally', async () => {
+    const [url = ''] = await several.prints(pageUrl);
+    const wall = await openWall(url);
+    try {
+      await vi.waitFor(async () => {
+        const { id, by, lateness } = handled().at(-1)!;
+        const tile = { status: 'offline', lateness, handledBy: by };
+        expect(await wall.tile(id)).toEqual(tile);
+        const { expired = 0, handled: done, lost } = (await wall.tally())!;
+        expect({ done, lost }).toEqual({ done: expired, lost: 0 });
+        expect(expired).toBeGreaterThanOrEqual(20);
+      }, patience);
+      expect(wall.problems).toEqual([]);
+    } finally {
+      await wall.close();
+    }
+  });
+
+  it('ends every process on Ctrl-C', async () => {
+    const [redisPort = ''] = await several.prints(ownRedis);
+    const [, port = ''] = await several.prints(pageUrl);
+    const pids = several.output.matchAll(/^\[#\d\] (\d+) /gm);
+    several.interrupt();
+
+    expect(await several.ended()).toBe(0);
+    expect(await isListening(port)).toBe(false);
+    expect(await isListening(redisPort)).toBe(false);
+    const alive = [...pids].filter(([, pid]) => isRunning(Number(pid)));
+    expect(alive).toEqual([]);
+  }, 10_000);
+});
+
+describe('start.mjs', () => {
+  const start = (env: NodeJS.ProcessEnv, ...args: string[]): SampleApp => {
+    const command = ['node', 'sample/device-presence/start.mjs', ...args];
+    return (app = new SampleApp(command, project, env));
+  };
+
+  afterEach(() => app.kill());
+
+  it('uses the Redis and the port it is given, and ends on SIGTERM', async () => {
+    const redis = await RedisServer.start({ path: inject('redisServerPath') });
+    const neighbour = createServer().listen(0);
+    const { port } = neighbour.address() as AddressInfo;
+    try {
+      start({ REDIS_URL: redis.url }, '--port', `${port}`);
+      await app.prints(RegExp(`Port ${port} is taken`));
+      await app.prints(/(\S+) went offline/);
+      expect(app.output).not.toContain('private to this run');
+      app.signal('SIGTERM');
+
+      expect(await app.ended()).toBe(0);
+      expect(redis.running).toBe(true);
+    } finally {
+      neighbour.close();
+      await redis.stop();
+    }
+  });
+
+  it('says what helps when there is no Redis to be had', async () => {
+    start({ REDIS_SERVER: '/nonexistent' });
+
+    expect(await app.ended()).toBe(1);
+    expect(app.output).toContain('/nonexistent does not exist');
+    expect(app.output).toContain('REDIS_URL=redis://HOST:PORT');
+  });
+});
