@@ -25,7 +25,7 @@ export interface Patterns {
 }
 
 /** Share of the time in which a page of a scan may be under way: while keys wait for it, and when it only reconciles. */
-const EAGER = 0.6;
+const EAGER = 0.75;
 const CALM = 0.1;
 /** Ms before a scan that failed, or that has to make up for an overflow, is made anew. */
 const AGAIN = 1_000;

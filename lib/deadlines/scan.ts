@@ -31,12 +31,15 @@ export async function scanDeadlines(
   const at = new Date();
   const started = performance.now();
   let keys = 0;
+  /** Ms of rest that are due: what is done meanwhile counts, and what was slept too long. */
+  let debt = 0;
   for (const pattern of patterns) {
     let cursor = '0';
     do {
       const asked = performance.now();
       const page = await reader.scan(cursor, pattern, count);
-      const rest = (performance.now() - asked) * (1 / share - 1);
+      const answered = performance.now();
+      debt += (answered - asked) * (1 / share - 1);
       if (abort.aborted) return undefined;
       const entries = page.entries.filter(({ key }) => wanted(key));
       if (entries.length > 0) {
@@ -44,7 +47,9 @@ export async function scanDeadlines(
         await index.enrol(entries);
         onEnrolled(entries.reduce((a, { at }) => Math.min(a, at), Infinity));
       }
-      await pause(rest, abort);
+      const owed = debt - (performance.now() - answered);
+      if (owed >= 1) await pause(owed, abort);
+      debt = Math.max(-2, debt - (performance.now() - answered));
       if (abort.aborted) return undefined;
       cursor = page.cursor;
     } while (cursor !== '0');
