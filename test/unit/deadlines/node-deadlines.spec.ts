@@ -28,8 +28,13 @@ class SlowRedis {
   callBuffer = (): Promise<[Buffer, number]> =>
     this.#answer([Buffer.from('0'), Date.now()]);
 
-  time = (): Promise<[string, string]> =>
-    this.#answer([String(Math.floor(Date.now() / 1_000)), '0']);
+  time = (): Promise<[string, string]> => {
+    const now = Date.now();
+    return this.#answer([
+      String(Math.floor(now / 1_000)),
+      String((now % 1_000) * 1_000),
+    ]);
+  };
 
   async #answer<T>(answer: T): Promise<T> {
     await delay(WAY_BACK);
