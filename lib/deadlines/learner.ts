@@ -51,6 +51,8 @@ export class Learner {
   #timer: NodeJS.Timeout | undefined;
   #everScanned = false;
   #nextScanAt = 0;
+  /** A scan that makes up for an overflow is on its way. */
+  #soon = false;
   #warned = false;
   #closed = false;
 
@@ -87,6 +89,7 @@ export class Learner {
     this.#abort = undefined;
     this.#enrolment.pause();
     this.#scanned.clear();
+    this.#soon = false;
     clearTimeout(this.#timer);
   }
 
@@ -156,7 +159,9 @@ export class Learner {
 
   #scanIn(ms: number, share: number, abort: AbortSignal): void {
     clearTimeout(this.#timer);
+    this.#soon = false;
     this.#timer = setTimeout(() => {
+      this.#soon = false;
       this.#scanned.clear();
       this.#nextScanAt = performance.now() + this.options.scanInterval;
       void this.#scan(share, abort);
@@ -165,9 +170,12 @@ export class Learner {
 
   /** Keys were left out: a scan has to find them, but not before the rush is over. */
   #scanAnewSoon(): void {
-    if (this.#abort && !this.#scanning)
+    // A rush that goes on does not put it off.
+    if (this.#soon) return;
+    if (this.#abort && !this.#scanning) {
       this.#scanIn(AGAIN, EAGER, this.#abort.signal);
-    else this.#scanned.clear();
+      this.#soon = true;
+    } else this.#scanned.clear();
   }
 
   async #scanMissing(share: number, abort: AbortSignal): Promise<void> {

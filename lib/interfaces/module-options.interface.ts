@@ -47,7 +47,7 @@ export interface RedisExpiryModuleOptions {
   /**
    * Events that may wait for their handler in this instance: a whole number from 1 on. When keys
    * expire faster than handlers run, whatever comes beyond it is dropped: logged, and counted in
-   * `status().counters.dropped`. One waiting event takes about 300 bytes.
+   * `status().counters.dropped`. One waiting event takes about 500 bytes.
    * @default 500_000
    */
   queueLimit?: number;

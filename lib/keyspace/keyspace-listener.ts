@@ -70,8 +70,12 @@ export class KeyspaceListener {
   /** As `listening`, and every node's observer is ready. */
   async ready(): Promise<void> {
     await this.listening();
-    for (const { observer } of this.#listeners.values())
-      await observer?.ready();
+    for (const listener of this.#listeners.values()) {
+      // A server that announces nothing is not looked at: there is nothing to wait for.
+      const done = listener.observer?.ready().then(() => true) ?? true;
+      while (listener.status.state !== 'deaf')
+        if (await Promise.race([done, listener.changed()])) break;
+    }
     if (this.#closed)
       throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
