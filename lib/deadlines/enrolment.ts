@@ -1,4 +1,5 @@
 import { Fifo } from '../handlers/fifo.js';
+import { isForbidden } from '../keyspace/redis-node.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { TtlReader } from './ttl-reader.js';
 
@@ -97,7 +98,8 @@ export class Enrolment {
       }
     } catch (error) {
       this.options.onError(error);
-      if (this.#running) this.options.onOverflow();
+      // What the ACL forbids here it forbids a scan too.
+      if (this.#running && !isForbidden(error)) this.options.onOverflow();
     } finally {
       this.#busy = false;
     }
