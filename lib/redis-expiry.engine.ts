@@ -167,14 +167,10 @@ export class RedisExpiryEngine {
 
   #newGroup(name: string): { group: ConsumerGroup; startup: Startup } {
     const { target, punctual } = this.options;
-    if (!punctual || target.isCluster) {
+    if (!punctual) {
       throw new RedisExpiryError(
         'GROUP_REFUSED',
-        `Group "${name}" cannot work ${
-          punctual
-            ? 'on a Cluster yet: use broadcast there'
-            : 'with punctual: false: its events come from watching deadlines'
-        }.`,
+        `Group "${name}" cannot work with punctual: false: its events come from watching deadlines.`,
       );
     }
     const group = new ConsumerGroup(

@@ -9,8 +9,19 @@ export interface CommandClientOptions {
   /** Ms within which a connection must be usable. */
   readonly connectTimeout: number;
   readonly retryDelay: (attempt: number) => number;
+  /**
+   * For a client that goes where some keys of a Cluster live, wherever `open` finds that to be: is
+   * told that they seem to live elsewhere, or cannot be reached. What the server refused for that
+   * reason is done again.
+   */
+  readonly onElsewhere?: () => void;
   readonly log: Log;
 }
+
+/** The server did nothing: the keys live elsewhere, are on their way, or their slot is served by nobody. */
+const ELSEWHERE = /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|READONLY)/;
+/** Ms before it is tried again. */
+const AGAIN = 50;
 
 /**
  * The connection for ordinary commands to one server. Connects at the first command.
@@ -33,8 +44,28 @@ export class CommandClient {
 
   constructor(private readonly options: CommandClientOptions) {}
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Whether there is a connection that works, as far as is known. */
+  get connected(): boolean {
+    return this.#client?.status === 'ready';
+  }
+
   /** Runs commands. Rejects with their error, or with `CLOSED`. */
   async run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await this.#run(work);
+      } catch (error) {
+        if (!this.options.onElsewhere || !isElsewhere(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+      }
+    }
+  }
+
+  async #run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     if (this.#closed) throw closedError();
     const client = (this.#client ??= this.#connect());
     let abort!: (error: Error) => void;
@@ -44,8 +75,12 @@ export class CommandClient {
       return await Promise.race([work(client), aborted]);
     } catch (error) {
       // A primary that became a replica keeps its connections: a new one finds the new primary.
-      if (error instanceof Error && /^READONLY/.test(error.message))
-        this.#replace(client, error);
+      if (error instanceof Error && /^(READONLY|MOVED)/.test(error.message)) {
+        const { onElsewhere } = this.options;
+        onElsewhere?.();
+        if (onElsewhere || /^READONLY/.test(error.message))
+          this.#replace(client, error);
+      }
       throw error;
     } finally {
       this.#underWay.delete(abort);
@@ -61,7 +96,7 @@ export class CommandClient {
       throw new Error('there is no connection');
     this.#now++;
     try {
-      return await this.run(work);
+      return await this.#run(work);
     } finally {
       this.#now--;
     }
@@ -72,6 +107,19 @@ export class CommandClient {
     const client = this.#client;
     if (client?.status === 'reconnecting')
       client.connect().catch(() => undefined);
+  }
+
+  /** Connects anew, and at once: `open` leads elsewhere now. Commands under way reject. */
+  reopen(why: string): void {
+    if (this.#closed || !this.#client) return;
+    this.options.log.debug(`Command connection is replaced: ${why}`);
+    this.#drop(new Error(why));
+    this.#client = this.#connect();
+  }
+
+  /** Does without a connection until the next command, unless one is under way. */
+  release(): void {
+    if (this.#underWay.size === 0) this.#drop(new Error('it was released'));
   }
 
   /** Closes the connection; commands under way reject. */
@@ -105,9 +153,10 @@ export class CommandClient {
       // ioredis would send it again: only a client that is dropped does not.
       if (this.#now > 0) this.#replace(client, new Error('it closed'));
     });
-    client.on('end', () =>
-      this.#replace(client, new Error('the connection ended')),
-    );
+    client.on('end', () => {
+      this.options.onElsewhere?.();
+      this.#replace(client, new Error('the connection ended'));
+    });
     client.connect().catch(() => undefined);
     return client;
   }
@@ -144,6 +193,11 @@ export class CommandClient {
     for (const abort of this.#underWay) abort(why);
   }
 }
+
+const isElsewhere = (error: unknown): boolean =>
+  error instanceof Error &&
+  error.name === 'ReplyError' &&
+  ELSEWHERE.test(error.message);
 
 const closedError = (): RedisExpiryError =>
   new RedisExpiryError('CLOSED', 'The connection was closed.');

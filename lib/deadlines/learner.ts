@@ -29,6 +29,8 @@ const EAGER = 0.75;
 const CALM = 0.1;
 /** Ms before a scan that failed, or that has to make up for an overflow, is made anew. */
 const AGAIN = 1_000;
+/** The same where keys came from another server while it scanned: more of them may be on their way. */
+const RESCAN = 5_000;
 
 /**
  * Learns the deadlines of one node's keys: those that exist, by scans, and those that come, by what
@@ -53,6 +55,8 @@ export class Learner {
   #nextScanAt = 0;
   /** A scan that makes up for an overflow is on its way. */
   #soon = false;
+  /** A scan is wanted once the one that is under way has ended. */
+  #again = false;
   #warned = false;
   #closed = false;
 
@@ -97,6 +101,12 @@ export class Learner {
     this.pause();
     this.#closed = true;
     this.#changed.fire();
+  }
+
+  /** It serves keys that it did not: a scan has to find them. */
+  rescan(): void {
+    this.#again = true;
+    if (this.#abort && !this.#scanning) this.#scanAnewSoon();
   }
 
   /** A key was created. */
@@ -153,6 +163,12 @@ export class Learner {
     }
     this.#everScanned = true;
     this.#changed.fire();
+    if (this.#again) {
+      this.#again = false;
+      this.#scanIn(RESCAN, EAGER, abort);
+      this.#soon = true;
+      return;
+    }
     // What was scanned in between for a new pattern does not put the next full scan off.
     this.#scanIn(this.#nextScanAt - performance.now(), CALM, abort);
   }
@@ -173,6 +189,7 @@ export class Learner {
     // A rush that goes on does not put it off.
     if (this.#soon) return;
     if (this.#abort && !this.#scanning) {
+      this.#again = false;
       this.#scanIn(AGAIN, EAGER, this.#abort.signal);
       this.#soon = true;
     } else this.#scanned.clear();

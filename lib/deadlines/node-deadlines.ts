@@ -4,6 +4,7 @@ import type {
   ExpiryTiming,
   NodeObserver,
 } from '../keyspace/node-observer.js';
+import { Signal } from '../keyspace/signal.js';
 import type { Log } from '../log.js';
 import type { DeadlineEntry, Verdict } from './deadline-index.js';
 import { Learner, type Patterns, type PunctualOptions } from './learner.js';
@@ -30,6 +31,8 @@ export class NodeDeadlines implements NodeObserver {
   readonly #reader: TtlReader;
   readonly #watch: Watch;
   readonly #learner: Learner;
+  readonly #changed = new Signal();
+  #silent = false;
   #clockTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -39,7 +42,11 @@ export class NodeDeadlines implements NodeObserver {
     options: PunctualOptions,
     log: Log,
   ) {
-    this.#reader = new TtlReader(commands, this.#clock, isCluster);
+    this.#reader = new TtlReader(
+      commands,
+      this.#clock,
+      isCluster ? {} : undefined,
+    );
     this.#learner = new Learner(
       this.#index,
       this.#reader,
@@ -63,6 +70,7 @@ export class NodeDeadlines implements NodeObserver {
   }
 
   listening(): void {
+    this.#silent = false;
     this.#learner.resume();
     this.#watch.resume();
     this.#clockTimer ??= setInterval(() => {
@@ -77,10 +85,21 @@ export class NodeDeadlines implements NodeObserver {
     this.#clockTimer = undefined;
   }
 
+  /** Nothing is announced: there is nothing to bring forward, and nobody is to wait for it. */
+  silent(): void {
+    this.lost();
+    this.#silent = true;
+    this.#changed.fire();
+  }
+
+  gained(): void {
+    this.#learner.rescan();
+  }
+
   hint(event: string, redisKey: Buffer): void {
     this.#gone.take(redisKey);
-    if (event === 'new') this.#learner.created(redisKey);
-    else this.#learner.renewed(redisKey);
+    if (event === 'expire') this.#learner.renewed(redisKey);
+    else this.#learner.created(redisKey);
   }
 
   expired(redisKey: Buffer): ExpiryTiming | undefined {
@@ -94,8 +113,10 @@ export class NodeDeadlines implements NodeObserver {
     };
   }
 
-  ready(): Promise<void> {
-    return this.#learner.ready();
+  async ready(): Promise<void> {
+    const learnt = this.#learner.ready().then(() => true);
+    while (!this.#silent)
+      if (await Promise.race([learnt, this.#changed.next()])) return;
   }
 
   close(): void {

@@ -1,6 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
-import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
+import {
+  isElsewhere,
+  isForbidden,
+  isReplyError,
+} from '../keyspace/redis-node.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 import { READ_PROVEN } from './scripts/read-proven.lua.js';
@@ -11,6 +15,20 @@ export interface Ttls {
   readonly now: number;
   readonly ttls: readonly number[];
 }
+
+/** How the reader of one node's keys works where keys may live on other nodes. */
+export interface ClusterReading {
+  /** The clock by which times are told, where that is not the node's own. */
+  readonly reference?: RedisClock;
+  /** Does some work where an answer says that a key lives; without it, such a key counts as gone. */
+  readonly follow?: <T>(
+    answer: Error,
+    work: (redis: Redis) => Promise<T>,
+  ) => Promise<T>;
+}
+
+/** Nodes that a key is followed to in one look. */
+const MOST_HOPS = 3;
 
 /** One page of a scan. */
 export interface ScanPage {
@@ -30,19 +48,24 @@ export class TtlReader {
   constructor(
     private readonly commands: CommandClient,
     private readonly clock: RedisClock,
-    private readonly isCluster: boolean,
+    /** For a node of a Cluster. */
+    private readonly cluster?: ClusterReading,
   ) {}
 
   /**
    * The times to live of some keys, some hundreds at most; by a script, -3 for a key that this very
    * look removed.
    */
-  read(keys: readonly Buffer[]): Promise<Ttls> {
-    return this.#script(
-      (redis) => this.#runBatches(redis, keys),
-      ({ now }) => now,
+  async read(keys: readonly Buffer[]): Promise<Ttls> {
+    const { now, ttls } = await this.#script(
+      (redis) => this.#runBatch(redis, keys),
+      (reply) => reply.now,
       () => this.#pipeline(keys),
     );
+    return {
+      now: this.#translate(now),
+      ttls: await this.#followAll(keys, ttls),
+    };
   }
 
   /**
@@ -51,35 +74,70 @@ export class TtlReader {
    */
   async readProven(keys: readonly Buffer[]): Promise<Ttls> {
     const sent = this.clock.mark();
-    const reply = await this.commands.runNow((redis) =>
-      this.#runBatches(redis, keys),
+    const { now, ttls } = await this.commands.runNow((redis) =>
+      this.#runBatch(redis, keys),
     );
-    this.clock.read(reply.now, sent);
-    return reply;
-  }
-
-  /** The keys of a batch may have different slots, those of a script may not. */
-  async #runBatches(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
-    const batches = this.isCluster ? keys.map((key) => [key]) : [keys];
-    const replies = await Promise.all(
-      batches.map((batch) =>
-        runBatch(redis, READ_PROVEN, batch).catch((error: unknown): Ttls => {
-          if (!isElsewhere(error)) throw error;
-          return { now: Infinity, ttls: batch.map(() => -2) };
-        }),
-      ),
-    );
-    const now = Math.min(...replies.map((reply) => reply.now));
+    this.clock.read(now, sent);
     return {
-      now: Number.isFinite(now) ? now : Math.floor(this.clock.now()),
-      ttls: replies.flatMap((reply) => reply.ttls),
+      now: this.#translate(now),
+      ttls: await this.#followAll(keys, ttls),
     };
   }
 
+  /** One script; the keys of a Cluster's node differ in their slots, and are not declared. */
+  async #runBatch(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
+    const declared = this.cluster ? 0 : keys.length;
+    const reply = await redis.eval(READ_PROVEN, declared, ...keys);
+    const [now, ...ttls] = reply as [number, ...number[]];
+    return { now, ttls };
+  }
+
+  /** Looks at keys that this node does not serve where they live, or takes them for gone. */
+  async #followAll(
+    keys: readonly Buffer[],
+    ttls: readonly number[],
+  ): Promise<readonly number[]> {
+    if (!ttls.includes(-4)) return ttls;
+    return Promise.all(
+      ttls.map(async (ttl, i) => (ttl === -4 ? this.#follow(keys[i]!) : ttl)),
+    );
+  }
+
+  async #follow(key: Buffer): Promise<number> {
+    const { follow } = this.cluster!;
+    if (!follow) return -2;
+    const look = async (redis: Redis): Promise<number> => {
+      const reply = await redis.eval(READ_PROVEN, 1, key);
+      return (reply as [number, number])[1];
+    };
+    let answer: Error | undefined;
+    for (let hops = 0; ; hops++) {
+      try {
+        return answer
+          ? await follow(answer, look)
+          : await this.commands.runNow(look);
+      } catch (error) {
+        if (!isElsewhere(error) || hops >= MOST_HOPS) throw error;
+        answer = error;
+      }
+    }
+  }
+
+  /** A time by the node's clock, by the clock that is referred to. */
+  #translate(now: number): number {
+    const reference = this.cluster?.reference;
+    if (!reference?.known || !this.clock.known) return now;
+    return Math.floor(now + reference.now() - this.clock.now());
+  }
+
   /** Some of the keys that match a pattern and have a deadline. */
-  scan(cursor: string, pattern: string, count: number): Promise<ScanPage> {
+  async scan(
+    cursor: string,
+    pattern: string,
+    count: number,
+  ): Promise<ScanPage> {
     let now = 0;
-    return this.#script(
+    const page = await this.#script(
       async (redis) => {
         const reply = (await redis.callBuffer(
           'EVAL',
@@ -100,13 +158,18 @@ export class TtlReader {
       () => now,
       () => this.#scanPlain(cursor, pattern, count),
     );
+    const ahead = this.#translate(now) - now;
+    if (ahead === 0 || now === 0) return page;
+    const entries = page.entries.map(({ key, at }) => ({
+      key,
+      at: at + ahead,
+    }));
+    return { ...page, entries };
   }
 
   /** Sets the clock. */
-  async readTime(): Promise<void> {
-    const sent = this.clock.mark();
-    const time = await this.commands.runNow((redis) => timeOf(redis));
-    this.clock.read(time ?? this.clock.local(sent), sent);
+  readTime(): Promise<void> {
+    return readTime(this.commands, this.clock);
   }
 
   async #script<T>(
@@ -163,18 +226,14 @@ export class TtlReader {
   }
 }
 
-/** The key lives on another node by now, where another look will find it. */
-const isElsewhere = (error: unknown): boolean =>
-  isReplyError(error) && /^(MOVED|ASK)/.test(error.message);
-
-async function runBatch(
-  redis: Redis,
-  script: string,
-  keys: readonly Buffer[],
-): Promise<Ttls> {
-  const reply = await redis.eval(script, keys.length, ...keys);
-  const [now, ...ttls] = reply as [number, ...number[]];
-  return { now, ttls };
+/** Sets a clock by the time of a server. */
+export async function readTime(
+  commands: CommandClient,
+  clock: RedisClock,
+): Promise<void> {
+  const sent = clock.mark();
+  const time = await commands.runNow((redis) => timeOf(redis));
+  clock.read(time ?? clock.local(sent), sent);
 }
 
 /** Redis's time in epoch ms; undefined where the ACL forbids to ask. */

@@ -13,7 +13,7 @@ const FORBIDDEN = 10_000;
 
 export interface WatchOptions {
   readonly index: Pick<DeadlineIndex, 'peek'>;
-  readonly clock: RedisClock;
+  readonly clock: Pick<RedisClock, 'known' | 'now'>;
   /** Sets the clock. */
   readonly readTime: () => Promise<void>;
   /** Looks at keys that are due, and settles what it finds. */

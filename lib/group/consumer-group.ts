@@ -7,6 +7,7 @@ import type { Dispatcher } from '../handlers/dispatcher.js';
 import type { ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
 import type { LatenessWindow } from '../handlers/lateness-window.js';
 import type { NodeStatus } from '../keyspace/node-status.js';
+import { slotOf } from '../keyspace/hash-slot.js';
 import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
 import type { Interest } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
@@ -68,15 +69,15 @@ export class ConsumerGroup {
 
   constructor(
     private readonly group: string,
-    options: GroupOptions,
+    private readonly options: GroupOptions,
     private readonly shared: SharedParts,
   ) {
     const { topology, dispatcher, counters, log } = shared;
     const { target, ownPrefix, leaseDuration, retry } = options;
     const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
     const keys = groupKeys(ownPrefix, group);
-    this.#commands = topology.openCommands();
-    this.#reader = topology.openCommands();
+    this.#commands = topology.openCommands(keys.index);
+    this.#reader = topology.openCommands(keys.index);
     const index = new RedisIndex(this.#commands, keys);
     const stream = new EventStream(
       this.#commands,
@@ -207,6 +208,7 @@ export class ConsumerGroup {
   async #start(): Promise<void> {
     const { topology, log } = this.shared;
     await topology.start();
+    this.#checkKeys();
     try {
       await checkServer(this.#commands, this.group, log);
       await this.#tell(async () => {
@@ -234,6 +236,18 @@ export class ConsumerGroup {
       );
     }
     await this.#whileLeading(() => this.#watcher.listening());
+  }
+
+  /** Scripts that use several keys need them on one node. */
+  #checkKeys(): void {
+    const { target, ownPrefix } = this.options;
+    const names = Object.values(groupKeys(ownPrefix, this.group));
+    if (!target.isCluster || new Set(names.map(slotOf)).size === 1) return;
+    throw new RedisExpiryError(
+      'GROUP_REFUSED',
+      `Group "${this.group}" cannot work on a Cluster: its keys, as ${names[0]}, would live on different nodes. ` +
+        'Let neither keyPrefix, namespace nor group hold braces',
+    );
   }
 
   /** Notes patterns; where some are new and another instance watches, waits until that one must know. */

@@ -30,6 +30,15 @@ export class GapBook {
     if (this.#closed.length > MOST) this.#closed.shift();
   }
 
+  /** Keys come that somebody else watched: the times in which nobody listened to them come along. */
+  inherit(from: GapBook): void {
+    for (const span of from.#closed) {
+      this.#settledBefore = Math.min(this.#settledBefore, span.from);
+      this.#closed.push(span);
+    }
+    this.#closed.sort((a, b) => a.to - b.to);
+  }
+
   /** Every deadline before then is settled: what is enrolled with an earlier one comes late, and proves nothing. */
   settle(before: number): void {
     this.#settledBefore = Math.max(before, this.#settledBefore);

@@ -15,6 +15,10 @@ export interface JudgeOptions {
   readonly reader: Pick<TtlReader, 'readProven'>;
   readonly gaps: GapBook;
   readonly counters: ExpiryCounters;
+  /** Whether the server announces nothing, as far as can be known. */
+  readonly isSilent: () => boolean;
+  /** Where it is silent: whether a deletion of a key with this deadline would have been found out before. */
+  readonly previewed: (at: number) => boolean;
   /** Resolves once all that Redis announced before now has been heard; rejects if that cannot be known. */
   readonly barrier: () => Promise<void>;
   /** Whether anybody still asks for the key. */
@@ -60,12 +64,18 @@ export class Judge {
 
   /** Redis announced an expiry. Whether it says something new, and the key is to be looked at. */
   announce(key: Buffer): boolean {
+    if (this.expects(key)) return false;
+    const text = key.toString('latin1');
+    this.#announced.set(text, (this.#announced.get(text) ?? 0) + 1);
+    return true;
+  }
+
+  /** Whether a look caused an announcement of the key that was still to come; it came now. */
+  expects(key: Buffer): boolean {
     const text = key.toString('latin1');
     const since = this.#expected.get(text);
     this.#expected.delete(text);
-    if (since !== undefined && performance.now() - since < MEMORY) return false;
-    this.#announced.set(text, (this.#announced.get(text) ?? 0) + 1);
-    return true;
+    return since !== undefined && performance.now() - since < MEMORY;
   }
 
   /** Nothing more is heard: announcements that were expected will not come. */
@@ -112,7 +122,8 @@ export class Judge {
     if (generation !== this.#generation) throw new Error('listening was lost');
     this.#noteRemoved(keys, ttls);
     if (suspects.some((suspect, i) => this.#unproven(suspect, ttls[i]!)))
-      await this.options.barrier();
+      await this.#awaitAnnounced();
+    if (generation !== this.#generation) throw new Error('listening was lost');
     const verdicts = suspects.map((suspect, i) =>
       this.#verdictOn(suspect, ttls[i]!, now, before[i]!),
     );
@@ -124,7 +135,7 @@ export class Judge {
       if (fire && seen !== undefined)
         this.#unanswered.set(key.toString('latin1'), seen);
       else if (fire) this.#appending.add(key.toString('latin1'));
-    const news = verdicts.filter(isNews);
+    const news = verdicts.filter((verdict) => isNews(verdict, now));
     const answers = await index.settle(news, now);
     this.#appending.clear();
     const refused = new Set(news.filter((_, i) => !answers[i]));
@@ -139,6 +150,14 @@ export class Judge {
     this.options.onLater(
       verdicts.reduce((a, { at }) => Math.min(a, at ?? Infinity), Infinity),
     );
+  }
+
+  /** Where the server announces nothing as it seems, it may do so all the same. */
+  async #awaitAnnounced(): Promise<void> {
+    const { barrier, isSilent } = this.options;
+    await barrier().catch((error: unknown) => {
+      if (!isSilent()) throw error;
+    });
   }
 
   /** The same for keys that no score tells of: Redis noted the request. */
@@ -202,11 +221,17 @@ export class Judge {
     return {
       ...gone,
       fire: {
-        source: inGap ? 'recovery' : 'notification',
+        source: inGap && !this.#isTimely(seen) ? 'recovery' : 'notification',
         // Gone before the index expected it: another client shortened it, or it was not known.
         deadline: due ? seen : undefined,
       },
     };
+  }
+
+  /** Though nobody listened, it was looked after: it was there a moment before its deadline. */
+  #isTimely(seen: number): boolean {
+    const { isSilent, previewed } = this.options;
+    return isSilent() && previewed(seen);
   }
 
   /** Each key that the look removed is announced once; unless that was heard already, it is no news. */
@@ -225,5 +250,10 @@ export class Judge {
   }
 }
 
-const isNews = ({ seen, at, fire }: Verdict): boolean =>
-  seen !== undefined || at !== undefined || fire !== undefined;
+/** A key that lives no shorter than is known needs no new score before it is due. */
+const isNews = (verdict: Verdict, now: number): boolean => {
+  const { seen, at, fire } = verdict;
+  if (fire) return true;
+  if (seen === undefined || at === undefined) return seen !== at;
+  return at < seen || seen <= now;
+};

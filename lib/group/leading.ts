@@ -1,23 +1,20 @@
 import type { ConnectionTarget } from '../connection/connection-option.js';
-import { Learner, type PunctualOptions } from '../deadlines/learner.js';
+import type { DeadlineEntry } from '../deadlines/deadline-index.js';
+import type { PunctualOptions } from '../deadlines/learner.js';
 import { RedisClock } from '../deadlines/redis-clock.js';
-import { TtlReader } from '../deadlines/ttl-reader.js';
 import { Watch } from '../deadlines/watch.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import { KeyspaceListener } from '../keyspace/keyspace-listener.js';
-import type {
-  DeadlineStatus,
-  NodeObserver,
-} from '../keyspace/node-observer.js';
 import type { ListenerOptions } from '../keyspace/node-status.js';
+import type { RedisNode } from '../keyspace/redis-node.js';
 import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
-import { GapBook } from './gap-book.js';
-import { Judge } from './judge.js';
+import { DueEntries } from './due-entries.js';
+import { Preview } from './preview.js';
 import type { RedisIndex } from './redis-index.js';
-import { Suspects } from './suspects.js';
+import { WatchedNode, type WatchedNodeParts } from './watched-node.js';
 
 export interface WatcherOptions extends ListenerOptions {
   readonly target: ConnectionTarget;
@@ -25,87 +22,89 @@ export interface WatcherOptions extends ListenerOptions {
   readonly punctual: PunctualOptions;
 }
 
-/** Ms between two readings of Redis's clock while nothing else brings one. */
-const CLOCK_INTERVAL = 15_000;
-/** Entries that an audit looks at in one step. */
-const AUDIT_PAGE = 500;
 /**
- * One time of holding the lease: listens to every node, learns deadlines, looks when keys are due.
- *
- * States: deaf (at first) ⇄ hearing → closed. Deaf, it looks at nothing, and a gap is open.
+ * One time of holding the lease: listens to every node, and has each key looked at when it is due,
+ * by the node that serves it. A node that is not listened to holds up its own keys and no others.
  */
-export class Leading implements NodeObserver {
+export class Leading {
   readonly listener: KeyspaceListener;
-  readonly #gaps = new GapBook();
+  readonly #nodes = new Map<string, WatchedNode>();
   readonly #clock = new RedisClock();
-  readonly #judge: Judge;
-  readonly #suspects: Suspects;
+  readonly #due: DueEntries;
   readonly #watch: Watch;
-  readonly #learner: Learner;
-  readonly #reader: TtlReader;
-  #tracked = 0;
-  /** While deaf: from when on nothing is known. */
-  #lostUntil: number | undefined;
-  #auditDue = false;
-  #clockTimer: NodeJS.Timeout | undefined;
-  #hearing = false;
-  #closed = false;
+  readonly #preview: Preview;
+  readonly #parts: WatchedNodeParts;
 
   constructor(
-    topology: Topology,
+    private readonly topology: Topology,
     registry: SubscriptionRegistry,
-    private readonly index: RedisIndex,
+    index: RedisIndex,
     options: WatcherOptions,
     counters: ExpiryCounters,
     private readonly watched: number | undefined,
     private readonly log: Log,
   ) {
-    const { target } = options;
-    // Nobody listened since then; a group that is new knows no key whose expiry it could have missed.
-    if (watched !== undefined) this.#gaps.begin(watched);
-    const node = topology.nodes[0]!;
-    this.#reader = new TtlReader(node.commands, this.#clock, target.isCluster);
+    const clock = this.#clock;
+    const readTime = (): Promise<void> => index.readTime(clock);
+    const onError = (error: unknown): void => this.#report(error);
+    this.#due = new DueEntries(index, {
+      nodeOf: (key) => this.#nodeOf(key),
+      alone: !options.target.isCluster,
+      onReturn: () => this.#watch.nudge(0),
+      onError,
+    });
+    this.#watch = new Watch({
+      index: this.#due,
+      clock,
+      readTime,
+      look: (due) => this.#due.judge(due),
+      onIdle: (before) => {
+        for (const node of this.#nodes.values())
+          if (node.watched) node.gaps.settle(before);
+      },
+      onError,
+    });
+    this.#preview = new Preview({
+      index,
+      clock,
+      readTime,
+      look: (entries) => this.#lookAhead(entries),
+      onError,
+    });
+    this.#parts = {
+      index,
+      clock,
+      registry,
+      punctual: options.punctual,
+      counters,
+      cluster: options.target.isCluster
+        ? {
+            reference: clock,
+            follow: (answer, work) => topology.follow(answer, work),
+          }
+        : undefined,
+      barrier: ({ address }) => this.listener.barrier(address),
+      serves: (node, key) => topology.nodeOf(key)?.address === node.address,
+      settledBefore: () => this.#watch.settledBefore ?? watched,
+      predecessors: (addresses) =>
+        [...addresses].flatMap((address) => this.#nodes.get(address) ?? []),
+      isExpected: (node, key) => this.#isExpected(node, key),
+      previewed: (at) => this.#preview.covers(at),
+      onLater: (soonest) => {
+        this.#due.brought(soonest);
+        this.#watch.nudge(soonest);
+        this.#preview.nudge(soonest);
+      },
+      onChange: () => this.#onChange(),
+      log,
+    };
     this.listener = new KeyspaceListener(
       topology,
       registry,
       options,
       log,
-      () => this,
+      (node, since) => this.#observe(node, since),
     );
-    this.#judge = new Judge({
-      index,
-      reader: this.#reader,
-      gaps: this.#gaps,
-      counters,
-      barrier: () => this.listener.barrier(),
-      wanted: (key) => registry.matches(key),
-      onLater: (soonest) => this.#watch.nudge(soonest),
-    });
-    this.#suspects = new Suspects(
-      (keys) => this.#judge.judgeKeys(keys),
-      (error) => this.#learner.report(error),
-    );
-    this.#watch = new Watch({
-      index,
-      clock: this.#clock,
-      readTime: () => this.#reader.readTime(),
-      look: (due) => this.#judge.judgeDue(due),
-      onIdle: (before) => this.#gaps.settle(before),
-      onError: (error) => this.#learner.report(error),
-    });
-    this.#learner = new Learner(
-      index,
-      this.#reader,
-      registry,
-      options.punctual,
-      (soonest) => this.#watch.nudge(soonest),
-      log,
-    );
-  }
-
-  get status(): DeadlineStatus {
-    const { lastScan } = this.#learner;
-    return { tracked: this.#tracked, ...(lastScan && { lastScan }) };
   }
 
   start(): void {
@@ -116,88 +115,75 @@ export class Leading implements NodeObserver {
 
   /** Epoch ms by Redis's clock before which every deadline is settled. */
   watchedUntil(): number | undefined {
-    if (!this.#hearing && this.#lostUntil !== undefined) return this.#lostUntil;
-    return this.#watch.settledBefore ?? this.watched;
-  }
-
-  listening(): void {
-    if (this.#closed) return;
-    this.#learner.resume();
-    if (this.#hearing) return;
-    this.#hearing = true;
-    this.#suspects.resume();
-    this.#clockTimer ??= setInterval(
-      () => void this.#reader.readTime().catch(() => undefined),
-      CLOCK_INTERVAL,
-    ).unref();
-    void this.#begin();
-  }
-
-  lost(ago = 0): void {
-    if (!this.#hearing) return;
-    this.#hearing = false;
-    const now = this.#clock.known ? this.#clock.now() : Date.now();
-    const until = Math.min(this.watchedUntil() ?? now, now - ago);
-    this.#lostUntil = until;
-    this.#watch.pause();
-    this.#learner.pause();
-    this.#suspects.pause();
-    this.#judge.forget();
-    this.#gaps.begin(until);
-  }
-
-  hint(event: string, redisKey: Buffer): void {
-    if (event === 'new') this.#learner.created(redisKey);
-    else if (event === 'expire') this.#learner.renewed(redisKey);
-    else this.#suspects.changed(redisKey);
-  }
-
-  expired(redisKey: Buffer): undefined {
-    if (this.#hearing && this.#judge.announce(redisKey))
-      this.#suspects.expired(redisKey);
-  }
-
-  ready(): Promise<void> {
-    return this.#learner.ready();
+    let until = this.#watch.settledBefore ?? this.watched;
+    for (const { closed, lostUntil } of this.#nodes.values())
+      if (!closed && lostUntil !== undefined)
+        until = Math.min(until ?? lostUntil, lostUntil);
+    const held = this.#due.heldUp;
+    return until === undefined ? until : Math.min(until, held ?? until);
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.lost();
-    clearInterval(this.#clockTimer);
-    this.#learner.close();
     this.listener.close();
+    for (const node of this.#nodes.values()) node.close();
+    this.#watch.pause();
+    this.#preview.pause();
   }
 
-  /** From now on all is heard: what fell due in the gap is looked into, and what was deleted in it found. */
-  async #begin(): Promise<void> {
-    try {
-      await this.#reader.readTime();
-      if (!this.#hearing) return;
-      this.#auditDue ||= this.#gaps.isOpen;
-      this.#gaps.end(Math.ceil(this.#clock.now()));
-      this.#watch.resume();
-      this.#tracked = await this.index.size();
-      if (this.#auditDue) await this.#audit();
-    } catch (error) {
-      this.log.debug(`Resuming the watch failed: ${reasonOf(error)}`);
-      // The connection for commands is gone: tried again as long as the listener is there.
-      if (this.#hearing)
-        setTimeout(() => this.#hearing && void this.#begin(), 100).unref();
+  /** `since`: it was found late, and served keys unheard from then on, in epoch ms. */
+  #observe(node: RedisNode, since: number | undefined): WatchedNode {
+    const { settledBefore } = this.#parts;
+    const watched =
+      since === undefined
+        ? this.watched
+        : Math.min(
+            this.#clock.known
+              ? this.#clock.now() - (Date.now() - since)
+              : since,
+            settledBefore() ?? Infinity,
+          );
+    const watchedNode = new WatchedNode(node, this.#parts, watched);
+    this.#nodes.set(node.address, watchedNode);
+    return watchedNode;
+  }
+
+  #nodeOf(key: Buffer): WatchedNode | undefined {
+    const node = this.topology.nodeOf(key);
+    return node && this.#nodes.get(node.address);
+  }
+
+  #isExpected(node: WatchedNode, key: Buffer): boolean {
+    if (this.#nodes.size === 1) return false;
+    for (const other of this.#nodes.values())
+      if (other !== node && other.expects(key)) return true;
+    return false;
+  }
+
+  /** Some node is watched or silent that was not, or the other way round. */
+  #onChange(): void {
+    const watched = [...this.#nodes.values()].filter((node) => node.watched);
+    if (watched.some((node) => node.isSilent)) this.#preview.resume();
+    else this.#preview.pause();
+    if (watched.length === 0) {
+      this.#watch.pause();
+      return;
     }
+    this.#due.restart();
+    this.#watch.resume();
+    this.#watch.nudge(0);
   }
 
-  /** Keys that were deleted in the gap must not count as expired in a later one. */
-  async #audit(): Promise<void> {
-    let cursor = '0';
-    do {
-      const page = await this.index.page(cursor, AUDIT_PAGE);
-      const ahead = page.entries.filter(({ at }) => at > this.#clock.now());
-      if (ahead.length > 0) await this.#judge.judgeDue(ahead);
-      cursor = page.cursor;
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    } while (cursor !== '0' && this.#hearing);
-    if (this.#hearing) this.#auditDue = false;
+  async #lookAhead(entries: readonly DeadlineEntry[]): Promise<void> {
+    const silent = (key: Buffer): boolean => {
+      const node = this.#nodeOf(key);
+      return node?.watched === true && node.isSilent;
+    };
+    await this.#due.judge(entries.filter(({ key }) => silent(key)));
+  }
+
+  #report(error: unknown): void {
+    // Each node says once what its operator has to mend.
+    const [node] = this.#nodes.values();
+    node?.report(error);
   }
 }

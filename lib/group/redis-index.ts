@@ -5,6 +5,8 @@ import type {
   DeadlineIndex,
   Verdict,
 } from '../deadlines/deadline-index.js';
+import type { RedisClock } from '../deadlines/redis-clock.js';
+import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
 import { SETTLE } from './scripts/settle.lua.js';
 
@@ -50,6 +52,27 @@ export class RedisIndex implements DeadlineIndex {
       ]),
     );
     return { due, next: next[0]?.at };
+  }
+
+  /** The entries from one moment on and before another, the oldest first, `limit` at most. */
+  range(from: number, to: number, limit: number): Promise<DeadlineEntry[]> {
+    const start = from === -Infinity ? '-inf' : from;
+    return this.commands.run((redis) =>
+      range(redis, this.keys.index, start, `(${to}`, limit),
+    );
+  }
+
+  /** When the first entry is due that is not before a moment. */
+  async next(from: number): Promise<number | undefined> {
+    const [first] = await this.commands.run((redis) =>
+      range(redis, this.keys.index, from, '+inf', 1),
+    );
+    return first?.at;
+  }
+
+  /** Sets a clock by the server that holds the index. */
+  readTime(clock: RedisClock): Promise<void> {
+    return readTime(this.commands, clock);
   }
 
   /** Some of the entries, from a cursor on (`'0'` at first) to the next one (`'0'` at the end); one may come twice. */

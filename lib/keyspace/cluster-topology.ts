@@ -1,145 +1,266 @@
+import { randomUUID } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
-import { ownClientOptions } from '../connection/client-options.js';
 import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
-import { RedisExpiryError } from '../errors/redis-expiry.error.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
+import { ClusterScout } from './cluster-scout.js';
+import { ClusterSeeds } from './cluster-seeds.js';
+import {
+  type ClusterView,
+  NO_VIEW,
+  mapped,
+  movesBetween,
+} from './cluster-view.js';
+import { slotOf } from './hash-slot.js';
 import { KeyCheck } from './key-check.js';
-import type { RedisNode } from './redis-node.js';
+import { type RedisNode, isElsewhere } from './redis-node.js';
 import { Signal } from './signal.js';
-import type { Topology } from './topology.js';
+import type { Moves, Topology } from './topology.js';
 
-/** Ms between two looks at who the primaries are, besides those that the client's own events prompt. */
-const LOOK = 30_000;
+/** Ms for which a primary that left is still listened to: keys that it kept expire there. */
+const GRACE = 60_000;
+/** Names that are tried until one lives on a node. */
+const TRIES = 200_000;
 
-/** Every primary of a Cluster: each announces the expiries of its own slots and no others. */
+/** A connection that goes where one slot is served. */
+interface Follower {
+  readonly slot: number;
+  readonly client: CommandClient;
+  /** Where it is, or was last. */
+  at: string | undefined;
+}
+
+/**
+ * Every primary of a Cluster: each announces the expiries of its own slots and no others.
+ *
+ * States: new → `start` → following → `close`.
+ *
+ * Guarantees: a change that the Cluster knows of is seen within about a second, and sooner in doubt;
+ * a primary that left is kept for a while, unless it is a replica now or cannot be reached.
+ */
 export class ClusterTopology implements Topology {
   readonly keys: KeyCheck;
-  readonly #cluster: Cluster;
+  readonly #seeds: ClusterSeeds;
+  readonly #scout: ClusterScout;
   readonly #nodes = new Map<string, RedisNode>();
-  readonly #callbacks = new Set<() => void>();
+  /** Nodes that left, and when. */
+  readonly #left = new Map<string, number>();
+  #replicas = new Map<string, RedisNode>();
+  readonly #followers = new Set<Follower>();
+  readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #found = new Signal();
-  #started: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #view = NO_VIEW;
+  /** When the view was asked for, in epoch ms. */
+  #viewedAt: number | undefined;
+  #started = false;
   #closed = false;
 
   constructor(
     private readonly target: ConnectionTarget,
-    private readonly name: string,
+    name: string,
     private readonly log: Log,
   ) {
-    this.#cluster = this.#duplicate();
-    this.#cluster.on('error', (error: Error) =>
-      log.debug(`Cluster: ${error.message}`),
-    );
-    this.keys = new KeyCheck(async (keys) => {
-      if (this.#closed)
-        throw new RedisExpiryError('CLOSED', 'The connection was closed.');
-      const replies = await Promise.all(
-        keys.map((key) => this.#cluster.exists(key)),
-      );
-      return new Set(replies.flatMap((exists, i) => (exists ? [i] : [])));
-    }, log);
+    this.#seeds = new ClusterSeeds(target, name);
+    this.#scout = new ClusterScout({
+      target,
+      seeds: this.#seeds,
+      witnesses: () => this.nodes,
+      connect: (address) => this.#connect(address),
+      onView: (view, askedAt) => this.#take(view, askedAt),
+      log,
+    });
+    this.keys = new KeyCheck((keys) => this.#alive(keys), log);
   }
 
   get nodes(): readonly RedisNode[] {
     return [...this.#nodes.values()];
   }
 
-  start(): Promise<void> {
-    this.#started ??= this.#start();
-    return this.#started;
+  get replicas(): readonly RedisNode[] {
+    return [...this.#replicas.values()];
   }
 
-  onChange(callback: () => void): () => void {
+  get lastError(): string | undefined {
+    return this.#seeds.lastError;
+  }
+
+  nodeOf(redisKey: Buffer): RedisNode | undefined {
+    const owner = this.#view.owners[slotOf(redisKey)];
+    return owner === undefined ? undefined : this.#nodes.get(owner);
+  }
+
+  async follow<T>(
+    answer: Error,
+    work: (redis: Redis) => Promise<T>,
+  ): Promise<T> {
+    const [kind, , endpoint = ''] = answer.message.split(' ');
+    const { natMap } = (this.target.template as Cluster).options;
+    const node = this.#nodes.get(mapped(endpoint, natMap));
+    if (!node || kind === 'MOVED') this.doubt();
+    if (!node) throw answer;
+    return node.commands.runNow((redis) => {
+      // Sent in one go with what follows: the permission is for one command.
+      if (kind === 'ASK') redis.asking().catch(() => undefined);
+      return work(redis);
+    });
+  }
+
+  async start(): Promise<void> {
+    if (!this.#started) {
+      this.#started = true;
+      this.#scout.run().catch((error: unknown) => {
+        this.log.error(`Following the Cluster failed: ${reasonOf(error)}`);
+      });
+    }
+    while (this.#nodes.size === 0 && !this.#closed) await this.#found.next();
+  }
+
+  onChange(callback: (moves: Moves) => void): () => void {
     this.#callbacks.add(callback);
     return () => this.#callbacks.delete(callback);
   }
 
-  async #start(): Promise<void> {
-    const look = (): void => {
-      if (!this.#look()) return;
-      this.#found.fire();
-      for (const callback of this.#callbacks) callback();
-    };
-    this.#cluster.on('+node', look).on('-node', look).on('ready', look);
-    this.#timer = setInterval(look, LOOK).unref();
-    // A Cluster that cannot be reached is tried again for ever; whoever starts has a deadline.
-    this.#cluster.connect().catch(() => undefined);
-    while (this.#nodes.size === 0 && !this.#closed) await this.#found.next();
+  doubt(): void {
+    this.#scout.doubt();
   }
 
-  openCommands(): CommandClient {
-    const { retryDelay, connectTimeout } = this.target;
+  openCommands(key: string): CommandClient {
+    const { connectTimeout, retryDelay } = this.target;
+    const slot = slotOf(key);
+    const follower: Follower = {
+      slot,
+      at: undefined,
+      client: new CommandClient({
+        open: () => {
+          follower.at = this.#view.owners[slot] ?? this.nodes[0]?.address;
+          return this.#seeds.open(follower.at ?? '', null);
+        },
+        onElsewhere: () => this.doubt(),
+        connectTimeout,
+        retryDelay,
+        log: this.log,
+      }),
+    };
+    this.#followers.add(follower);
+    return follower.client;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#found.fire();
+    this.#scout.close();
+    this.#seeds.close();
+    for (const { client } of this.#followers) client.close();
+    for (const { commands } of [...this.nodes, ...this.replicas])
+      commands.close();
+  }
+
+  #take(view: ClusterView, askedAt: number): void {
+    const moves = movesBetween(this.#view, view);
+    this.#view = view;
+    const changed = this.#takePrimaries(view);
+    const prepared = this.#takeReplicas(view.replicas);
+    this.#viewedAt = askedAt;
+    this.#redirect(view);
+    this.#found.fire();
+    if (changed || prepared || moves.size > 0)
+      for (const callback of this.#callbacks) callback(moves);
+  }
+
+  #takePrimaries({ primaries, replicas }: ClusterView): boolean {
+    let changed = false;
+    for (const address of primaries) {
+      this.#left.delete(address);
+      if (this.#nodes.has(address)) continue;
+      const since = this.#viewedAt;
+      const node = this.#toNode(address);
+      this.#nodes.set(address, since === undefined ? node : { ...node, since });
+      changed = true;
+    }
+    const now = performance.now();
+    for (const [address, { commands }] of this.#nodes) {
+      if (primaries.has(address)) continue;
+      const since = this.#left.get(address) ?? now;
+      this.#left.set(address, since);
+      const useful = !replicas.has(address) && commands.connected;
+      if (useful && now - since < GRACE) continue;
+      commands.close();
+      this.#nodes.delete(address);
+      this.#left.delete(address);
+      changed = true;
+    }
+    return changed;
+  }
+
+  /** Whether there are new ones. */
+  #takeReplicas(addresses: ReadonlySet<string>): boolean {
+    const before = this.#replicas;
+    this.#replicas = new Map(
+      [...addresses].map((a) => [a, before.get(a) ?? this.#toNode(a)]),
+    );
+    for (const [address, { commands }] of before)
+      if (!addresses.has(address)) commands.close();
+    return [...addresses].some((address) => !before.has(address));
+  }
+
+  /** Sends connections to where their keys live now. */
+  #redirect({ owners }: ClusterView): void {
+    for (const follower of this.#followers) {
+      const { client, at, slot } = follower;
+      if (client.closed) this.#followers.delete(follower);
+      else if (
+        at !== undefined &&
+        owners[slot] !== undefined &&
+        at !== owners[slot]
+      )
+        client.reopen('its keys live elsewhere now');
+    }
+  }
+
+  #toNode(address: string): RedisNode {
+    return {
+      address,
+      commands: this.#connect(address),
+      openListener: () => this.#seeds.open(address, null),
+      keyWith: (prefix) => this.#keyOn(address, prefix),
+    };
+  }
+
+  #keyOn(address: string, prefix: string): string | undefined {
+    const { owners } = this.#view;
+    if (!owners.includes(address)) return undefined;
+    const name = `${prefix}${randomUUID()}:`;
+    for (let i = 0; i < TRIES; i++)
+      if (owners[slotOf(name + i)] === address) return name + i;
+    return undefined;
+  }
+
+  #connect(address: string): CommandClient {
+    const { connectTimeout, retryDelay } = this.target;
     return new CommandClient({
-      // It has a client's commands, states and events, which is all that is used of it.
-      open: () => this.#duplicate() as unknown as Redis,
+      open: () => this.#seeds.open(address, retryDelay),
       connectTimeout,
       retryDelay,
       log: this.log,
     });
   }
 
-  close(): void {
-    this.#closed = true;
-    this.#found.fire();
-    clearInterval(this.#timer);
-    this.#cluster.removeAllListeners();
-    this.#cluster.on('error', () => undefined);
-    this.#cluster.disconnect();
-    for (const node of this.#nodes.values()) node.commands.close();
+  /** Asks for each key where it lives. */
+  async #alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
+    const exist = await Promise.all(keys.map((key) => this.#exists(key)));
+    return new Set(exist.flatMap((exists, i) => (exists ? [i] : [])));
   }
 
-  #duplicate(): Cluster {
-    const template = this.target.template as Cluster;
-    const own = ownClientOptions(this.name);
-    return template.duplicate([], {
-      ...template.options,
-      keyPrefix: '',
-      lazyConnect: true,
-      scaleReads: 'master',
-      enableAutoPipelining: false,
-      clusterRetryStrategy: this.target.retryDelay,
-      redisOptions: { ...template.options.redisOptions, ...own },
-    });
-  }
-
-  /** Makes the nodes those that are primaries now; whether that changed anything. */
-  #look(): boolean {
-    const primaries = new Map(
-      this.#cluster
-        .nodes('master')
-        .map((node) => [`${node.options.host}:${node.options.port}`, node]),
-    );
-    // Between two connections the client knows of nobody, which says nothing about the Cluster.
-    if (this.#closed || primaries.size === 0) return false;
-    let changed = false;
-    for (const [address, node] of this.#nodes) {
-      if (primaries.has(address)) continue;
-      node.commands.close();
-      this.#nodes.delete(address);
-      changed = true;
+  async #exists(key: Buffer): Promise<number> {
+    const ask = (redis: Redis): Promise<number> => redis.exists(key);
+    try {
+      const node = this.nodeOf(key) ?? this.nodes[0];
+      if (!node) throw new Error('no node of the Cluster is known');
+      return await node.commands.run(ask);
+    } catch (error) {
+      if (!isElsewhere(error)) throw error;
+      return this.follow(error, ask);
     }
-    for (const [address, client] of primaries) {
-      if (this.#nodes.has(address)) continue;
-      this.#nodes.set(address, this.#toNode(address, client));
-      changed = true;
-    }
-    return changed;
-  }
-
-  #toNode(address: string, client: Redis): RedisNode {
-    const { retryDelay, connectTimeout } = this.target;
-    const own = ownClientOptions(this.name);
-    return {
-      address,
-      commands: new CommandClient({
-        open: () => client.duplicate({ ...own, retryStrategy: retryDelay }),
-        connectTimeout,
-        retryDelay,
-        log: this.log,
-      }),
-      openListener: () => client.duplicate({ ...own, retryStrategy: null }),
-    };
   }
 }

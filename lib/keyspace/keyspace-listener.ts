@@ -4,12 +4,13 @@ import { NodeListener } from './node-listener.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import type { RedisNode } from './redis-node.js';
+import { ReplicaPreparation } from './replica-preparation.js';
 import { Signal } from './signal.js';
 import type {
   Interest,
   SubscriptionRegistry,
 } from './subscription-registry.js';
-import type { Topology } from './topology.js';
+import type { Moves, Topology } from './topology.js';
 
 /** What the server says to a login or a database that no later try will make right. */
 const HOPELESS =
@@ -26,6 +27,7 @@ const HOPELESS =
 export class KeyspaceListener {
   readonly #listeners = new Map<string, NodeListener>();
   readonly #changed = new Signal();
+  readonly #preparation: ReplicaPreparation;
   #unfollow: (() => void) | undefined;
   #closed = false;
 
@@ -34,8 +36,19 @@ export class KeyspaceListener {
     private readonly registry: SubscriptionRegistry,
     private readonly options: ListenerOptions,
     private readonly log: Log,
-    private readonly observe?: (node: RedisNode) => NodeObserver,
-  ) {}
+    /** `since`: the node was found late, and may have served keys unheard since then, in epoch ms. */
+    private readonly observe?: (
+      node: RedisNode,
+      since: number | undefined,
+    ) => NodeObserver,
+  ) {
+    this.#preparation = new ReplicaPreparation(
+      topology,
+      registry,
+      options.notifications,
+      log,
+    );
+  }
 
   get nodes(): NodeStatus[] {
     return [...this.#listeners.values()].map((listener) => listener.status);
@@ -43,6 +56,8 @@ export class KeyspaceListener {
 
   /** What keeps nodes from being listened to, in words. */
   get reasons(): string[] {
+    const { lastError } = this.topology;
+    if (this.#listeners.size === 0 && lastError) return [lastError];
     return this.nodes
       .filter(({ state }) => state !== 'listening' && state !== 'deaf')
       .map((node) => `${node.address}: ${node.lastError ?? node.state}`);
@@ -50,9 +65,10 @@ export class KeyspaceListener {
 
   /** Begins to listen. Resolves when the nodes are known; `listening` tells when they are listened to. */
   async start(): Promise<void> {
-    this.#unfollow = this.topology.onChange(() => this.#follow());
+    this.#unfollow = this.topology.onChange((moves) => this.#follow(moves));
     await this.topology.start();
     this.#follow();
+    this.#preparation.start();
   }
 
   /**
@@ -70,12 +86,8 @@ export class KeyspaceListener {
   /** As `listening`, and every node's observer is ready. */
   async ready(): Promise<void> {
     await this.listening();
-    for (const listener of this.#listeners.values()) {
-      // A server that announces nothing is not looked at: there is nothing to wait for.
-      const done = listener.observer?.ready().then(() => true) ?? true;
-      while (listener.status.state !== 'deaf')
-        if (await Promise.race([done, listener.changed()])) break;
-    }
+    for (const listener of this.#listeners.values())
+      await listener.observer?.ready();
     if (this.#closed)
       throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
@@ -117,20 +129,23 @@ export class KeyspaceListener {
     await this.refresh();
   }
 
-  /** Resolves once all that any node announced before now has been heard. Rejects when it cannot be known. */
-  async barrier(): Promise<void> {
-    await Promise.all([...this.#listeners.values()].map((l) => l.barrier()));
+  /** Resolves once all that a node announced before now has been heard. Rejects when it cannot be known. */
+  async barrier(address: string): Promise<void> {
+    const listener = this.#listeners.get(address);
+    if (!listener) throw new Error(`${address} is not listened to`);
+    await listener.barrier();
   }
 
   close(): void {
     this.#closed = true;
     this.#unfollow?.();
+    this.#preparation.close();
     this.#changed.fire();
     for (const listener of this.#listeners.values()) listener.close();
   }
 
-  /** Makes the listeners those of the topology's nodes. */
-  #follow(): void {
+  /** Makes the listeners those of the topology's nodes, and tells those that serve more than before. */
+  #follow(moves?: Moves): void {
     if (this.#closed) return;
     const nodes = new Map(this.topology.nodes.map((n) => [n.address, n]));
     for (const [address, listener] of this.#listeners) {
@@ -141,16 +156,23 @@ export class KeyspaceListener {
     for (const [address, node] of nodes) {
       if (this.#listeners.has(address)) continue;
       const { registry, options, log } = this;
+      // One that was there before this began to listen was not missed by it.
+      const since = moves && node.since;
       const listener = new NodeListener(
         node,
         registry,
         options,
         log,
-        this.observe?.(node),
+        this.observe?.(node, since),
+        since,
+        () => this.topology.doubt(),
       );
       this.#listeners.set(address, listener);
       listener.start();
     }
+    for (const [to, from] of moves ?? [])
+      this.#listeners.get(to)?.observer?.gained?.(from);
+    this.#preparation.now();
     this.#changed.fire();
   }
 

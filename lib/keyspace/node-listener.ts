@@ -52,8 +52,14 @@ export class NodeListener {
     private readonly options: ListenerOptions,
     log: Log,
     readonly observer?: NodeObserver,
+    /** It may have served keys unheard since then, in epoch ms. */
+    since?: number,
+    /** Listening was lost: somebody may know of another server. */
+    private readonly onLost: () => void = () => undefined,
   ) {
     this.#gaps = new GapLog(node.address, log);
+    if (since !== undefined)
+      this.#gaps.begin(since, 'it was not known to be a primary');
     const keeper = new FlagKeeper(
       options.notifications,
       node.commands,
@@ -215,7 +221,10 @@ export class NodeListener {
     if (!result.announced) {
       const from = Math.min(since, result.lastGood ?? since);
       this.#gaps.begin(from, 'the server does not announce expiries');
-      this.observer?.lost(Date.now() - from);
+      const ago = Date.now() - from;
+      // What a replica tells of its keys is not what is true of them.
+      if (result.report.role === 'replica') this.observer?.lost(ago);
+      else this.observer?.silent(ago);
       this.#enter('deaf');
       return;
     }
@@ -231,7 +240,7 @@ export class NodeListener {
       return;
     }
     this.#gaps.end();
-    this.observer?.listening();
+    this.observer?.listening(result.proven);
     this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
   }
 
@@ -243,6 +252,7 @@ export class NodeListener {
     this.#lastError = reason;
     if (proof !== undefined) this.#gaps.begin(proof, reason);
     this.#enter('connecting');
+    this.onLost();
   }
 
   #enter(state: ListenerState): void {

@@ -29,10 +29,20 @@ export interface DeadlineStatus {
  * socket's callback or between two states: it must be quick, and must not throw.
  */
 export interface NodeObserver {
-  /** The node is listened to: everything from here on is heard. Called again when subscriptions change. */
-  listening(): void;
+  /**
+   * The node is listened to: everything from here on is heard. Called again when subscriptions
+   * change. `proven`: that it announces expiries is known, and not merely assumed.
+   */
+  listening(proven: boolean): void;
   /** The node is not listened to any more, and it is so many ms ago that it certainly was. */
   lost(ago: number): void;
+  /**
+   * The node is listened to, but announces nothing, as far as can be known; so many ms ago it
+   * certainly did, or it never has.
+   */
+  silent(ago: number): void;
+  /** It serves more keys than before, which other nodes, by their addresses, served. */
+  gained?(from: ReadonlySet<string>): void;
   /** Something happened to a key that matches some pattern: one of the events that the registry is to listen for. */
   hint(event: string, redisKey: Buffer): void;
   /** An expiry was heard; what is known of its time. */

@@ -24,6 +24,8 @@ export interface SetupResult {
   readonly report: SetupReport;
   /** Whether the server announces expiries, as far as can be known. */
   readonly announced: boolean;
+  /** That it does is known, and not merely assumed for want of permissions. */
+  readonly proven: boolean;
   /** Epoch ms since when announcements may have been missed, if the flags were found missing. */
   readonly missedSince?: number;
   /** Epoch ms of the newest look at which all was well, if there was one. */
@@ -97,6 +99,9 @@ export class NodeSetup {
       ...this.#servedBy(session, refused),
       report,
       announced,
+      proven:
+        announced &&
+        (flags?.announcesExpiry === true || report.selfTest === 'passed'),
       ...(missedSince !== undefined && { missedSince }),
       ...(this.#lastGood !== undefined && { lastGood: this.#lastGood }),
     };
@@ -216,11 +221,7 @@ export class NodeSetup {
   /** What the newest self-test showed; runs one if there is none. */
   async #test(session: ListenerSession): Promise<SelfTestResult> {
     const keep = this.registry.channels(this.route.kinds).keys();
-    this.#tested ??= await this.#selfTest.run(
-      session,
-      keep,
-      this.node.commands,
-    );
+    this.#tested ??= await this.#selfTest.run(session, keep, this.node);
     return this.#tested;
   }
 

@@ -7,8 +7,12 @@ export interface RedisNode {
   readonly address: string;
   /** For ordinary commands to this very server. */
   readonly commands: CommandClient;
+  /** Epoch ms since when it may have served keys and was not listened to; undefined for a node that was there from the start. */
+  readonly since?: number;
   /** Makes a client for listening: not connected yet, and it never connects a second time. */
   openListener(): Redis;
+  /** A key that begins like this and lives on this very node, another one each time; undefined if none does. */
+  keyWith(prefix: string): string | undefined;
 }
 
 /** An error that the server answered with, as opposed to a connection that failed. */
@@ -19,3 +23,7 @@ export const isReplyError = (error: unknown): error is Error =>
 export const isForbidden = (error: unknown): boolean =>
   isReplyError(error) &&
   /^NOPERM|ACL failure in script|user executing the script/.test(error.message);
+
+/** The key lives on another node by now, or is on its way there. */
+export const isElsewhere = (error: unknown): error is Error =>
+  isReplyError(error) && /^(MOVED|ASK) /.test(error.message);

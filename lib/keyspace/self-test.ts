@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { CommandClient } from '../connection/command-client.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { escapeGlob } from '../handlers/redis-glob.js';
@@ -9,7 +8,7 @@ import {
 } from './channels.js';
 import type { ListenerSession } from './listener-session.js';
 import { HIDDEN_CLASSES } from './notification-flags.js';
-import { isReplyError } from './redis-node.js';
+import { type RedisNode, isReplyError } from './redis-node.js';
 
 /** What a self-test found out. */
 export interface SelfTestResult {
@@ -54,15 +53,15 @@ export class SelfTest {
   async run(
     session: ListenerSession,
     keep: Iterable<string>,
-    commands: CommandClient,
+    node: RedisNode,
   ): Promise<SelfTestResult> {
-    await this.#chooseKey(commands);
+    if (!this.#chooseKey(node)) return unavailable('it serves no keys');
     const wanted = [...keep];
     const refused = await session.sync([...wanted, ...this.#channels.keys()]);
     try {
       if ([...this.#channels.keys()].every((c) => refused.has(c)))
         return unavailable([...refused.values()][0]);
-      await this.#expireKey(commands);
+      await this.#expireKey(node.commands);
       // Redis announced it before it answered; what it announced to us comes before this answer.
       await session.ping();
       return this.#result();
@@ -74,26 +73,18 @@ export class SelfTest {
     }
   }
 
-  /** A key that lives on this very node: in a Cluster some keys do not. */
-  async #chooseKey(commands: CommandClient): Promise<void> {
-    for (let elsewhere = true; elsewhere;) {
-      this.#key = `${this.ownPrefix}self-test:${randomUUID()}`;
-      elsewhere = await commands
-        .run((redis) => redis.exists(this.#key))
-        .then(
-          () => false,
-          (error: unknown) => {
-            if (!isReplyError(error)) throw error;
-            return /^(MOVED|ASK)/.test(error.message);
-          },
-        );
-    }
+  /** A key that lives on this very node: in a Cluster some keys do not, and on some nodes none. */
+  #chooseKey(node: RedisNode): boolean {
+    const key = node.keyWith(`${this.ownPrefix}self-test:`);
+    if (key === undefined) return false;
+    this.#key = key;
     this.#channels = new Map<string, ChannelKind>([
-      [keyspaceChannel(this.database, escapeGlob(this.#key)), 'keyspace'],
+      [keyspaceChannel(this.database, escapeGlob(key)), 'keyspace'],
       ...EVENTS.map(
         (event) => [keyeventChannel(this.database, event), 'keyevent'] as const,
       ),
     ]);
+    return true;
   }
 
   async #expireKey(commands: CommandClient): Promise<void> {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
 import { CommandClient } from '../connection/command-client.js';
@@ -10,6 +11,8 @@ import type { Topology } from './topology.js';
 /** One server, named by its address or found by Sentinels, who name the primary at every connection. */
 export class StandaloneTopology implements Topology {
   readonly nodes: readonly RedisNode[];
+  readonly replicas: readonly RedisNode[] = [];
+  readonly lastError = undefined;
   readonly keys: KeyCheck;
   readonly #commands: CommandClient;
   readonly #open: () => CommandClient;
@@ -37,9 +40,18 @@ export class StandaloneTopology implements Topology {
             ...ownClientOptions(name),
             retryStrategy: null,
           }),
+        keyWith: (prefix) => prefix + randomUUID(),
       },
     ];
     this.keys = new KeyCheck((keys) => aliveKeys(this.#commands, keys), log);
+  }
+
+  nodeOf(): RedisNode {
+    return this.nodes[0]!;
+  }
+
+  follow(answer: Error): Promise<never> {
+    return Promise.reject(answer);
   }
 
   start(): Promise<void> {
@@ -48,6 +60,10 @@ export class StandaloneTopology implements Topology {
 
   onChange(): () => void {
     return () => undefined;
+  }
+
+  doubt(): void {
+    // There is only this one; who the primary is, Sentinels say at every connection.
   }
 
   openCommands(): CommandClient {

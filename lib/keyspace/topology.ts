@@ -1,19 +1,33 @@
+import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
 import type { AliveCheck } from '../handlers/dispatcher.js';
 import type { RedisNode } from './redis-node.js';
+
+/** Whose slots became whose, by address: to → from. */
+export type Moves = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Which servers announce expiries, now and as that changes. */
 export interface Topology {
   /** The nodes as they are known now. */
   readonly nodes: readonly RedisNode[];
+  /** Servers that may become nodes. */
+  readonly replicas: readonly RedisNode[];
   /** Asks whether keys exist, wherever they live. */
   readonly keys: AliveCheck;
+  /** Why no node is known, while none is. */
+  readonly lastError: string | undefined;
+  /** The node that serves a key, as far as is known. */
+  nodeOf(redisKey: Buffer): RedisNode | undefined;
+  /** Does some work at the node that an answer names (`MOVED`, `ASK`). Rejects with the answer if it names none that is known. */
+  follow<T>(answer: Error, work: (redis: Redis) => Promise<T>): Promise<T>;
   /** Finds the nodes. Resolves when they are known; may be called more than once. */
   start(): Promise<void>;
-  /** Calls back whenever the nodes changed, until the function that it returns is called. */
-  onChange(callback: () => void): () => void;
-  /** Makes a connection for commands on the module's own keys of a group; whoever asked closes it. */
-  openCommands(): CommandClient;
+  /** Calls back whenever the nodes or what they serve changed, until the function that it returns is called. */
+  onChange(callback: (moves: Moves) => void): () => void;
+  /** Something speaks for a change: looks soon. */
+  doubt(): void;
+  /** Makes a connection for commands on one key, or keys that live beside it, wherever they live now; whoever asked closes it. */
+  openCommands(key: string): CommandClient;
   /** Closes every connection that is not a listener's. */
   close(): void;
 }

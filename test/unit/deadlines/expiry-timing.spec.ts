@@ -25,6 +25,10 @@ class FakeObserver implements NodeObserver {
     return { deadline: new Date(lateness * 1_000), lateness };
   }
 
+  silent(): void {
+    this.told.push('silent');
+  }
+
   hint(event: string, key: Buffer): void {
     this.told.push(`${event} ${key.toString()}`);
   }

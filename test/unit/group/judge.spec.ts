@@ -46,9 +46,11 @@ async function judgeOn(server: TestServer) {
   const state = { barriers: 0, barrierFails: false, wanted: true };
   const judge = new Judge({
     index,
-    reader: new TtlReader(commands, new RedisClock(), false),
+    reader: new TtlReader(commands, new RedisClock()),
     gaps,
     counters,
+    isSilent: () => false,
+    previewed: () => false,
     barrier: () => {
       state.barriers++;
       if (state.barrierFails) return Promise.reject(new Error('not heard'));

@@ -1,0 +1,127 @@
+import type { DeadlineEntry } from '../deadlines/deadline-index.js';
+import { EntryCursor } from './entry-cursor.js';
+import type { RedisIndex } from './redis-index.js';
+import type { WatchedNode } from './watched-node.js';
+
+/** Ms within which a node must have looked at its keys, before the others go on without it. */
+const PATIENCE = 500;
+/** Ms for which a node is left alone whose look failed. */
+const AGAIN = 100;
+
+export interface DueEntriesOptions {
+  /** The node that serves a key; undefined where none does. */
+  readonly nodeOf: (key: Buffer) => WatchedNode | undefined;
+  /** There is one node only: nobody waits for it but its own keys. */
+  readonly alone: boolean;
+  /** A node that was passed over may be looked at again. */
+  readonly onReturn: () => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * The entries of a group's index that are due, each judged by the node that serves its key. Entries
+ * of nodes that are not watched, or do not answer, stay where they are and hold up no others.
+ */
+export class DueEntries {
+  readonly #cursor: EntryCursor;
+  /** Nodes that do not answer, and the oldest deadline that waits for it. */
+  readonly #stuck = new Map<WatchedNode, number>();
+  /** The newest look passed entries over. */
+  #passing = false;
+
+  constructor(
+    private readonly index: RedisIndex,
+    private readonly options: DueEntriesOptions,
+  ) {
+    this.#cursor = new EntryCursor(index);
+  }
+
+  /** The oldest deadline that waits for a node that does not answer. */
+  get heldUp(): number | undefined {
+    return this.#stuck.size > 0 ? Math.min(...this.#stuck.values()) : undefined;
+  }
+
+  /** Entries that were passed over may be looked at now. */
+  restart(): void {
+    this.#passing = false;
+    this.#cursor.restart();
+  }
+
+  /** There is an entry due at `at`, which may be behind the cursor. */
+  brought(at: number): void {
+    if (at <= this.#cursor.from) this.#cursor.restart();
+  }
+
+  /** As `DeadlineIndex.peek`, of entries that can be looked at. */
+  async peek(
+    now: number,
+    limit: number,
+  ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
+    if (!this.#passing) {
+      const page = await this.index.peek(now, limit);
+      if (page.due.every(({ key }) => this.#canLook(key))) return page;
+      this.#passing = true;
+      this.#cursor.restart();
+    }
+    for (;;) {
+      const entries = await this.#cursor.page(now, limit);
+      const due = entries.filter(({ key }) => this.#canLook(key));
+      this.#cursor.pass(entries);
+      if (due.length > 0) return { due, next: undefined };
+      if (entries.length < limit)
+        return { due, next: await this.index.next(now) };
+    }
+  }
+
+  /** Has each node look at its own. Rejects only where there is one node, and it fails. */
+  async judge(entries: readonly DeadlineEntry[]): Promise<void> {
+    const parts = new Map<WatchedNode, DeadlineEntry[]>();
+    for (const entry of entries) {
+      const node = this.options.nodeOf(entry.key);
+      if (!node) continue;
+      const part = parts.get(node);
+      if (part) part.push(entry);
+      else parts.set(node, [entry]);
+    }
+    const { alone } = this.options;
+    await Promise.all(
+      [...parts].map(([node, part]) =>
+        alone ? node.judge(part) : this.#judgePatiently(node, part),
+      ),
+    );
+  }
+
+  #canLook(key: Buffer): boolean {
+    const node = this.options.nodeOf(key);
+    return node !== undefined && node.watched && !this.#stuck.has(node);
+  }
+
+  /** Goes on without the node if it does not answer, and comes back to it when it did. */
+  async #judgePatiently(
+    node: WatchedNode,
+    entries: readonly DeadlineEntry[],
+  ): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const leave = (): void => {
+      this.#stuck.set(node, entries[0]!.at);
+    };
+    const back = (): void => {
+      if (!this.#stuck.delete(node)) return;
+      this.restart();
+      this.options.onReturn();
+    };
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        leave();
+        resolve();
+      }, PATIENCE);
+    });
+    const work = node.judge(entries).then(back, (error: unknown) => {
+      this.options.onError(error);
+      leave();
+      setTimeout(back, AGAIN).unref();
+    });
+    await Promise.race([work, late]);
+    clearTimeout(timer);
+  }
+}

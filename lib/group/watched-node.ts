@@ -1,0 +1,280 @@
+import type { DeadlineEntry } from '../deadlines/deadline-index.js';
+import { Learner, type PunctualOptions } from '../deadlines/learner.js';
+import { RedisClock } from '../deadlines/redis-clock.js';
+import { type ClusterReading, TtlReader } from '../deadlines/ttl-reader.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { ExpiryCounters } from '../handlers/counters.js';
+import type {
+  DeadlineStatus,
+  NodeObserver,
+} from '../keyspace/node-observer.js';
+import type { RedisNode } from '../keyspace/redis-node.js';
+import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
+import type { Log } from '../log.js';
+import { GapBook } from './gap-book.js';
+import { Judge } from './judge.js';
+import type { RedisIndex } from './redis-index.js';
+import { Suspects } from './suspects.js';
+
+/** What the nodes of one time of leading have in common. */
+export interface WatchedNodeParts {
+  readonly index: RedisIndex;
+  /** The clock by which the index tells deadlines. */
+  readonly clock: RedisClock;
+  readonly registry: SubscriptionRegistry;
+  readonly punctual: PunctualOptions;
+  readonly counters: ExpiryCounters;
+  /** Set in a Cluster. */
+  readonly cluster: ClusterReading | undefined;
+  /** Resolves once all that the node announced before now has been heard. */
+  readonly barrier: (node: RedisNode) => Promise<void>;
+  /** Whether the node serves a key, as far as is known. */
+  readonly serves: (node: RedisNode, key: Buffer) => boolean;
+  /** Every deadline before this moment, by the index's clock, is settled where a node is watched. */
+  readonly settledBefore: () => number | undefined;
+  /** The keys of other nodes, by their addresses, are this node's now. */
+  readonly predecessors: (addresses: ReadonlySet<string>) => WatchedNode[];
+  /** Whether an announcement is none of news, as another node's look caused it. */
+  readonly isExpected: (node: WatchedNode, key: Buffer) => boolean;
+  /** Whether a deletion of a key with this deadline would have been found out before. */
+  readonly previewed: (at: number) => boolean;
+  /** There is something to look at then. */
+  readonly onLater: (soonest: number) => void;
+  /** Whether it can be looked at, or how, changed. */
+  readonly onChange: () => void;
+  readonly log: Log;
+}
+
+/** Ms between two readings of Redis's clock while nothing else brings one. */
+const CLOCK_INTERVAL = 15_000;
+/** Entries that an audit looks at in one step. */
+const AUDIT_PAGE = 500;
+
+/**
+ * One node of a group that this instance watches: learns its keys' deadlines, and judges them when
+ * they are due.
+ *
+ * States: lost (at first) ⇄ hearing, or silent where the server announces nothing; → closed. Lost,
+ * it looks at nothing, and a gap is open. Silent, it looks, and the gap stays open: a key that is
+ * gone at its deadline counts as expired, unless it was found gone before.
+ */
+export class WatchedNode implements NodeObserver {
+  readonly gaps = new GapBook();
+  readonly #judge: Judge;
+  readonly #suspects: Suspects;
+  readonly #learner: Learner;
+  readonly #reader: TtlReader;
+  #state: 'lost' | 'hearing' | 'silent' | 'closed' = 'lost';
+  /** While it is not watched: from when on nothing is known. */
+  #lostUntil: number | undefined;
+  /** It is listened to, and the time is known. */
+  #begun = false;
+  #auditDue = false;
+  #tracked = 0;
+  #clockTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly node: RedisNode,
+    private readonly parts: WatchedNodeParts,
+    /** Nobody watched since then; undefined for a new group, which knows no key that it could have missed. */
+    watched: number | undefined,
+  ) {
+    const { index, clock, registry, counters, cluster, log } = parts;
+    const { commands } = node;
+    this.#reader = cluster
+      ? new TtlReader(commands, new RedisClock(), cluster)
+      : new TtlReader(commands, clock);
+    this.#judge = new Judge({
+      index,
+      reader: this.#reader,
+      gaps: this.gaps,
+      counters,
+      isSilent: () => this.isSilent,
+      previewed: parts.previewed,
+      barrier: () => parts.barrier(node),
+      wanted: (key) => registry.matches(key),
+      onLater: parts.onLater,
+    });
+    this.#suspects = new Suspects(
+      (keys) => this.#judge.judgeKeys(keys),
+      (error) => this.report(error),
+    );
+    this.#learner = new Learner(
+      index,
+      this.#reader,
+      registry,
+      parts.punctual,
+      parts.onLater,
+      log,
+    );
+    if (watched !== undefined) this.#miss(watched);
+  }
+
+  get status(): DeadlineStatus {
+    const { lastScan } = this.#learner;
+    return { tracked: this.#tracked, ...(lastScan && { lastScan }) };
+  }
+
+  /** Whether its keys can be looked at. */
+  get watched(): boolean {
+    return this.#begun && this.#isListening;
+  }
+
+  get isSilent(): boolean {
+    return this.#state === 'silent';
+  }
+
+  get closed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** Epoch ms by the index's clock from which on nothing is known; undefined while it is watched. */
+  get lostUntil(): number | undefined {
+    return this.watched ? undefined : this.#lostUntil;
+  }
+
+  get #isListening(): boolean {
+    return this.#state === 'hearing' || this.#state === 'silent';
+  }
+
+  listening(proven: boolean): void {
+    this.#listen(proven ? 'hearing' : 'silent', 0);
+  }
+
+  silent(ago: number): void {
+    this.#listen('silent', ago);
+  }
+
+  lost(ago: number): void {
+    if (!this.#isListening) return;
+    this.#state = 'lost';
+    this.#suspend(ago);
+  }
+
+  gained(from: ReadonlySet<string>): void {
+    this.#learner.rescan();
+    for (const other of this.parts.predecessors(from)) {
+      this.gaps.inherit(other.gaps);
+      if (other.lostUntil === undefined) continue;
+      this.#miss(other.lostUntil);
+      if (this.watched && !this.isSilent)
+        this.gaps.end(Math.ceil(this.parts.clock.now()));
+    }
+  }
+
+  hint(event: string, redisKey: Buffer): void {
+    if (event === 'new' || event === 'changed') this.#learner.created(redisKey);
+    else if (event === 'expire') this.#learner.renewed(redisKey);
+    else this.#suspects.changed(redisKey);
+  }
+
+  expired(redisKey: Buffer): undefined {
+    if (!this.#isListening || this.parts.isExpected(this, redisKey)) return;
+    if (this.#judge.announce(redisKey)) this.#suspects.expired(redisKey);
+  }
+
+  /** Whether the announcement of an expiry is still to come that a look of this node caused; asked once for each. */
+  expects(redisKey: Buffer): boolean {
+    return this.#judge.expects(redisKey);
+  }
+
+  /** Looks at keys of this node that are due, or about to be. */
+  judge(entries: readonly DeadlineEntry[]): Promise<void> {
+    return this.#judge.judgeDue(entries);
+  }
+
+  ready(): Promise<void> {
+    return this.#learner.ready();
+  }
+
+  /** Logs why looking at keys failed. */
+  report(error: unknown): void {
+    this.#learner.report(error);
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.lost(0);
+    this.#state = 'closed';
+    this.#learner.close();
+  }
+
+  #listen(state: 'hearing' | 'silent', ago: number): void {
+    if (this.closed) return;
+    if (this.#state === 'hearing' && state === 'silent') this.#suspend(ago);
+    this.#learner.resume();
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#suspects.resume();
+    this.#clockTimer ??= setInterval(
+      () => void this.#readTime().catch(() => undefined),
+      CLOCK_INTERVAL,
+    ).unref();
+    void this.#begin(state);
+  }
+
+  #suspend(ago: number): void {
+    const { clock, settledBefore } = this.parts;
+    const now = clock.known ? clock.now() : Date.now();
+    this.#begun = false;
+    clearInterval(this.#clockTimer);
+    this.#clockTimer = undefined;
+    this.#learner.pause();
+    this.#suspects.pause();
+    this.#judge.forget();
+    this.#lostUntil = undefined;
+    this.#miss(Math.min(settledBefore() ?? now, now - ago));
+    this.parts.onChange();
+  }
+
+  /** From then on nothing is known. */
+  #miss(since: number): void {
+    this.#lostUntil = Math.min(this.#lostUntil ?? since, since);
+    this.gaps.begin(since);
+  }
+
+  async #readTime(): Promise<void> {
+    const { index, clock, cluster } = this.parts;
+    await index.readTime(clock);
+    if (cluster) await this.#reader.readTime();
+  }
+
+  /** What fell due in a gap is looked into from now on, and what was deleted in it found. */
+  async #begin(state: 'hearing' | 'silent'): Promise<void> {
+    const { clock, index, log, onChange } = this.parts;
+    try {
+      await this.#readTime();
+      if (this.#state !== state) return;
+      this.#auditDue ||= this.gaps.isOpen;
+      if (state === 'hearing') this.gaps.end(Math.ceil(clock.now()));
+      else this.gaps.begin(Math.floor(clock.now()));
+      this.#begun = true;
+      onChange();
+      this.#tracked = await index.size();
+      if (this.#auditDue && state === 'hearing') await this.#audit();
+    } catch (error) {
+      log.debug(`Resuming the watch failed: ${reasonOf(error)}`);
+      // The connection for commands is gone: tried again as long as the listener is there.
+      if (this.#state === state)
+        setTimeout(() => {
+          if (this.#state === state) void this.#begin(state);
+        }, 100).unref();
+    }
+  }
+
+  /** Keys that were deleted in the gap must not count as expired in a later one. */
+  async #audit(): Promise<void> {
+    const { index, clock, serves } = this.parts;
+    let cursor = '0';
+    do {
+      const page = await index.page(cursor, AUDIT_PAGE);
+      const ahead = page.entries.filter(
+        ({ key, at }) => at > clock.now() && serves(this.node, key),
+      );
+      if (ahead.length > 0) await this.#judge.judgeDue(ahead);
+      cursor = page.cursor;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    } while (cursor !== '0' && this.#state === 'hearing');
+    if (this.#state === 'hearing') this.#auditDue = false;
+  }
+}

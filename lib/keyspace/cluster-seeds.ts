@@ -1,0 +1,83 @@
+import type { Cluster, Redis } from 'ioredis';
+import { ownClientOptions } from '../connection/client-options.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import { hostAndPort } from './cluster-view.js';
+
+/**
+ * Finds nodes of a Cluster the way the user's client does, by its start-up nodes (SRV records, DNS
+ * and NAT included), and makes clients for any of its nodes with the user's options.
+ */
+export class ClusterSeeds {
+  /** Addresses of the nodes that were found. */
+  addresses: readonly string[] = [];
+  /** Why the newest search failed. */
+  lastError: string | undefined;
+  /** Clients that hold the options; never connected by the module. */
+  readonly #templates = new Map<string, Redis>();
+  #searching: Cluster | undefined;
+
+  constructor(
+    private readonly target: ConnectionTarget,
+    private readonly name: string,
+  ) {}
+
+  /** Whether nodes were found. */
+  async find(): Promise<boolean> {
+    const template = this.target.template as Cluster;
+    const cluster = template.duplicate([], {
+      ...template.options,
+      keyPrefix: '',
+      lazyConnect: true,
+      // Half a Cluster is enough to find the rest.
+      enableReadyCheck: false,
+      enableAutoPipelining: false,
+      clusterRetryStrategy: null,
+      slotsRefreshInterval: 0,
+      redisOptions: {
+        ...template.options.redisOptions,
+        ...ownClientOptions(this.name),
+      },
+    });
+    this.#searching = cluster;
+    cluster.on('error', (error: Error & { lastNodeError?: Error }) => {
+      this.lastError = (error.lastNodeError ?? error).message;
+    });
+    try {
+      await cluster.connect();
+      const nodes = cluster.nodes('all');
+      for (const node of nodes) this.#templates.set(addressOf(node), node);
+      this.addresses = nodes.map(addressOf);
+      this.lastError = undefined;
+      return nodes.length > 0;
+    } catch (error) {
+      this.lastError ??= (error as Error).message;
+      return false;
+    } finally {
+      this.#searching = undefined;
+      cluster.disconnect();
+    }
+  }
+
+  /** Makes a client for a node, found or heard of. It is not connected yet. */
+  open(
+    address: string,
+    retryStrategy: ((attempt: number) => number) | null,
+  ): Redis {
+    const [any] = this.#templates.values();
+    const template = this.#templates.get(address) ?? any;
+    if (!template) throw new Error('no node of the Cluster is known yet');
+    return template.duplicate({
+      ...ownClientOptions(this.name),
+      ...hostAndPort(address),
+      retryStrategy,
+    });
+  }
+
+  /** Ends a search that is under way. */
+  close(): void {
+    this.#searching?.disconnect();
+  }
+}
+
+const addressOf = ({ options }: Redis): string =>
+  `${options.host}:${options.port}`;

@@ -1,0 +1,92 @@
+import type { NatMap } from 'ioredis';
+import { SLOTS } from './hash-slot.js';
+
+/** Who is who in a Cluster, as one of its nodes told. Addresses are `host:port`, as this process reaches them. */
+export interface ClusterView {
+  /** The primary that serves each slot; undefined where none does. */
+  readonly owners: readonly (string | undefined)[];
+  /** Primaries that are well, those without slots included: keys may be on their way to them. */
+  readonly primaries: ReadonlySet<string>;
+  readonly replicas: ReadonlySet<string>;
+}
+
+/** What `CLUSTER SLOTS` answers for each range: from, to, and the nodes that serve it, the primary first. */
+export type SlotRange = [
+  from: number,
+  to: number,
+  ...nodes: [host: string | null, port: number, id?: string, ...unknown[]][],
+];
+
+export const NO_VIEW: ClusterView = {
+  owners: [],
+  primaries: new Set(),
+  replicas: new Set(),
+};
+
+/**
+ * Reads a node's answers to `CLUSTER SLOTS`, which names nodes as clients are to reach them, and to
+ * `CLUSTER NODES`, which knows those without slots too; that may be empty where it is forbidden.
+ *
+ * @param asked the host that was asked: a node that does not know its own address is there
+ */
+export function readView(
+  ranges: readonly SlotRange[],
+  nodes: string,
+  asked: string,
+  natMap: NatMap | undefined,
+): ClusterView {
+  const owners: (string | undefined)[] = Array.from({ length: SLOTS });
+  const primaries = new Set<string>();
+  const replicas = new Set<string>();
+  const known = new Set<string>();
+  const addressOf = (host: string | null, port: number): string =>
+    mapped(`${host || asked}:${port}`, natMap);
+  for (const [from, to, ...serving] of ranges) {
+    serving.forEach(([host, port, id], i) => {
+      const address = addressOf(host, port);
+      if (id !== undefined) known.add(id);
+      (i === 0 ? primaries : replicas).add(address);
+      if (i === 0) owners.fill(address, from, to + 1);
+    });
+  }
+  for (const line of nodes.split('\n')) {
+    const [id, endpoint, flags] = line.split(' ');
+    if (!id || !endpoint || !flags || known.has(id)) continue;
+    const at = /^(.*):(\d+)@/.exec(endpoint);
+    // A failing primary without slots was replaced; a node in handshake does not belong to it yet.
+    if (!at || /fail|handshake|noaddr/.test(flags)) continue;
+    const address = addressOf(at[1]!, Number(at[2]));
+    if (/master/.test(flags)) primaries.add(address);
+    else if (/slave/.test(flags)) replicas.add(address);
+  }
+  return { owners, primaries, replicas };
+}
+
+/** Whose slots became whose, by address: to → from. Slots that nobody served before say nothing. */
+export function movesBetween(
+  before: ClusterView,
+  after: ClusterView,
+): Map<string, Set<string>> {
+  const moves = new Map<string, Set<string>>();
+  after.owners.forEach((to, slot) => {
+    const from = before.owners[slot];
+    if (to === undefined || from === undefined || from === to) return;
+    moves.set(to, (moves.get(to) ?? new Set()).add(from));
+  });
+  return moves;
+}
+
+/** The address under which this process reaches what a node calls `host:port`. */
+export function mapped(address: string, natMap: NatMap | undefined): string {
+  const to = typeof natMap === 'function' ? natMap(address) : natMap?.[address];
+  return to ? `${to.host}:${to.port}` : address;
+}
+
+/** An address, taken apart; the host may be an IPv6 address. */
+export function hostAndPort(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(':');
+  return {
+    host: address.slice(0, colon),
+    port: Number(address.slice(colon + 1)),
+  };
+}
