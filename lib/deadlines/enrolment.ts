@@ -78,6 +78,13 @@ export class Enrolment {
     this.#await(key.toString('latin1'), SECOND_LOOKS.length);
   }
 
+  /** A key was written or removed: whatever gives it a deadline later will be told too. */
+  changed(key: Buffer): void {
+    if (!this.#running) return;
+    if (this.#waiting.size >= MOST_WAITING) this.options.onOverflow();
+    else this.#await(key.toString('latin1'), SECOND_LOOKS.length);
+  }
+
   #await(key: string, looks: number): void {
     this.#waiting.set(key, looks);
     if (this.#scheduled || this.#busy) return;

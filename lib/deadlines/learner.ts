@@ -119,6 +119,11 @@ export class Learner {
     this.#enrolment.renewed(redisKey);
   }
 
+  /** A key was written or removed, in whatever way. */
+  changed(redisKey: Buffer): void {
+    this.#enrolment.changed(redisKey);
+  }
+
   /** Resolves when a first scan is done, or could not be made for want of permission. */
   async ready(): Promise<void> {
     while (!this.#closed && !(this.#abort && this.#everScanned))

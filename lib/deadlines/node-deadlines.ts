@@ -98,8 +98,12 @@ export class NodeDeadlines implements NodeObserver {
 
   hint(event: string, redisKey: Buffer): void {
     this.#gone.take(redisKey);
-    if (event === 'expire') this.#learner.renewed(redisKey);
-    else this.#learner.created(redisKey);
+    if (event === 'new') this.#learner.created(redisKey);
+    else this.#learner.renewed(redisKey);
+  }
+
+  changed(redisKey: Buffer): void {
+    this.#learner.changed(redisKey);
   }
 
   expired(redisKey: Buffer): ExpiryTiming | undefined {

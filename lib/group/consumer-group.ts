@@ -146,9 +146,11 @@ export class ConsumerGroup {
     };
     this.#handlers.set(handler, interest);
     this.#watcher.registry.add(interest);
+    // A start that begins after this tells of all patterns.
+    const started = this.#started;
     await this.#watcher.refresh();
-    // Before the start there is nothing to tell: it tells of all.
-    if (!this.#started) return;
+    if (!started) return;
+    await started.catch(() => undefined);
     // What goes wrong here goes wrong at the start, which says so, or is tried again soon.
     await this.#tell(() => this.#patterns.note()).catch(() => undefined);
   }

@@ -5,7 +5,7 @@ import { EntryCursor } from './entry-cursor.js';
 import type { RedisIndex } from './redis-index.js';
 
 /** Ms before its deadline at which a key is looked at. */
-const LEAD = 20;
+const LEAD = 100;
 
 export interface PreviewOptions {
   readonly index: Pick<RedisIndex, 'range' | 'next'>;

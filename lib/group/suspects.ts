@@ -39,9 +39,11 @@ export class Suspects {
     if (this.#running) this.#await(key);
   }
 
-  /** It was deleted, renamed, evicted or the like. */
-  changed(key: Buffer): void {
-    if (this.#running && this.#waiting.size < MOST_CHANGED) this.#await(key);
+  /** It was deleted, renamed, evicted or the like. Whether it is looked at. */
+  changed(key: Buffer): boolean {
+    if (!this.#running || this.#waiting.size >= MOST_CHANGED) return false;
+    this.#await(key);
+    return true;
   }
 
   #await(key: Buffer): void {

@@ -163,9 +163,15 @@ export class WatchedNode implements NodeObserver {
   }
 
   hint(event: string, redisKey: Buffer): void {
-    if (event === 'new' || event === 'changed') this.#learner.created(redisKey);
+    if (event === 'new') this.#learner.created(redisKey);
     else if (event === 'expire') this.#learner.renewed(redisKey);
     else this.#suspects.changed(redisKey);
+  }
+
+  changed(redisKey: Buffer): void {
+    // Nothing else tells that it was deleted.
+    if (this.isSilent && this.#suspects.changed(redisKey)) return;
+    this.#learner.changed(redisKey);
   }
 
   expired(redisKey: Buffer): undefined {

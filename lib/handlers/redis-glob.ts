@@ -7,15 +7,17 @@
  * capture. A match costs O(pattern × key) at worst: after a mismatch only the last `*` grows.
  */
 export class RedisGlob {
-  /** The pattern has no special character: it matches one key. */
-  readonly literal: boolean;
+  /** The bytes with which every key begins that matches. */
+  readonly prefix: Buffer;
   readonly #tokens: readonly Token[];
   readonly #trivial: Buffer | undefined;
 
   constructor(readonly pattern: string) {
     this.#tokens = compile(Buffer.from(pattern));
-    this.literal = !/[*?[\\]/.test(pattern);
-    this.#trivial = literalPrefix(this.#tokens);
+    this.prefix = literalPrefix(this.#tokens);
+    this.#trivial = isTrivial(this.#tokens, this.prefix)
+      ? this.prefix
+      : undefined;
   }
 
   /** Whether the key matches. */
@@ -96,14 +98,16 @@ function compileClass(
   return { accepts, last: Math.min(i, pattern.length - 1) };
 }
 
-/** The bytes before a `*` that is the pattern's only special: the common shape, matched by a compare. */
-function literalPrefix(tokens: readonly Token[]): Buffer | undefined {
-  const bytes = tokens.slice(0, -1);
-  const plain = bytes.every((t) => typeof t === 'number' && t >= 0);
-  return tokens.at(-1) === STAR && plain
-    ? Buffer.from(bytes as number[])
-    : undefined;
+/** The bytes before the first special. */
+function literalPrefix(tokens: readonly Token[]): Buffer {
+  const end = tokens.findIndex((t) => typeof t !== 'number' || t < 0);
+  const bytes = end < 0 ? tokens : tokens.slice(0, end);
+  return Buffer.from(bytes as number[]);
 }
+
+/** A `*` at the end is the pattern's only special: the common shape, matched by a compare. */
+const isTrivial = (tokens: readonly Token[], prefix: Buffer): boolean =>
+  tokens.length === prefix.length + 1 && tokens.at(-1) === STAR;
 
 function accepts(token: Token, byte: number): boolean {
   if (typeof token === 'number') return token === byte || token === ANY;

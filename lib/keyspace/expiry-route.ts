@@ -51,6 +51,12 @@ export class ExpiryRoute {
       this.#takeKeyevent(event, message);
   }
 
+  /** Takes keys that changed in some way, where they are tracked. */
+  takeChanged(keys: readonly Buffer[]): void {
+    for (const key of keys)
+      if (this.registry.matches(key)) this.observer?.changed(key);
+  }
+
   #takeKeyspace(subscribed: string, channel: Buffer, message: Buffer): void {
     const key = this.registry.keyOf(subscribed, channel);
     if (!key) return;

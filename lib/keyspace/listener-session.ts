@@ -3,6 +3,7 @@ import { disconnect } from '../connection/command-client.js';
 import { Watchdog } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { isLiteralChannel } from './channels.js';
+import { INVALIDATIONS, KeyTracker } from './key-tracker.js';
 import { isForbidden, isReplyError } from './redis-node.js';
 
 /** Is given each message with the channel or pattern that was subscribed to. Must be quick, and must not throw. */
@@ -11,6 +12,9 @@ export type OnMessage = (
   channel: Buffer,
   message: Buffer,
 ) => void;
+
+/** Is told that keys changed, where they are tracked. As quick as `OnMessage`. */
+export type OnChanged = (keys: readonly Buffer[]) => void;
 
 /**
  * One life of a listening connection: it connects once, subscribes, and is over when the connection
@@ -30,10 +34,16 @@ export class ListenerSession {
   #end!: (reason: string) => void;
   #lastError = 'the connection closed';
   #handshakeError: string | undefined;
+  /** The connection's number at the server; undefined where it does not tell. */
+  #id: number | undefined;
+  #tracker: KeyTracker | undefined;
+  #tracked = '';
+  #refusesTracking = false;
 
   constructor(
     private readonly client: Redis,
     onMessage: OnMessage,
+    onChanged: OnChanged,
   ) {
     this.lost = new Promise((resolve) => (this.#end = resolve));
     client.on('error', (error: Error) => {
@@ -48,9 +58,12 @@ export class ListenerSession {
         onMessage(pattern, channel, message);
       },
     );
-    client.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+    client.on('messageBuffer', (channel: Buffer, message: unknown) => {
       this.#watchdog?.heard();
-      onMessage(channel.toString(), channel, message);
+      const name = channel.toString();
+      if (name !== INVALIDATIONS) onMessage(name, channel, message as Buffer);
+      // None at all after a flush.
+      else if (Array.isArray(message)) onChanged(message as Buffer[]);
     });
   }
 
@@ -69,6 +82,10 @@ export class ListenerSession {
     }
     // A database that does not exist, say: ioredis goes on without it.
     if (this.#handshakeError) throw new Error(this.#handshakeError);
+    // Not to be asked any more once it is subscribed.
+    this.#id = await this.#orLost(this.client.client('ID')).catch(
+      () => undefined,
+    );
     this.connected = true;
     this.#watchdog = new Watchdog({
       ping: () => this.client.ping(),
@@ -94,6 +111,43 @@ export class ListenerSession {
     return refused;
   }
 
+  /**
+   * Has the server tell of changes of keys with these prefixes; with none, of no changes. Resolves
+   * with whether it does; rejects when a connection is lost.
+   *
+   * @param open makes one more client for the same server
+   */
+  async track(
+    prefixes: readonly Buffer[],
+    open: () => Redis,
+  ): Promise<boolean> {
+    const wanted = prefixes.map((prefix) => prefix.toString('hex')).join(',');
+    const before = this.#tracker;
+    if (prefixes.length === 0) {
+      this.#tracker = undefined;
+      before?.close();
+      return false;
+    }
+    if (before && wanted === this.#tracked) return true;
+    if (this.#id === undefined || this.#refusesTracking) return false;
+    try {
+      const onLost = (reason: string): void => {
+        if (this.#tracker === tracker) this.close(reason);
+      };
+      const tracker = await this.#orLost(
+        KeyTracker.open(open(), this.#id, prefixes, onLost),
+      );
+      this.#tracker = tracker;
+      this.#tracked = wanted;
+      before?.close();
+      return true;
+    } catch (error) {
+      if (!isReplyError(error)) throw error;
+      this.#refusesTracking = true;
+      return false;
+    }
+  }
+
   /** Resolves once all that Redis had sent before it answered has been heard. */
   async ping(): Promise<void> {
     await this.#orLost(this.client.ping());
@@ -107,6 +161,8 @@ export class ListenerSession {
 
   #over(reason: string): void {
     this.#watchdog?.stop();
+    this.#tracker?.close();
+    this.#tracker = undefined;
     this.#end(reason);
   }
 

@@ -174,6 +174,7 @@ export class NodeListener {
       this.node.openListener(),
       (subscribed, channel, message) =>
         route.take(subscribed, channel, message),
+      (keys) => route.takeChanged(keys),
     );
     this.#queue = Promise.resolve();
     return this.#session;

@@ -45,6 +45,8 @@ export interface NodeObserver {
   gained?(from: ReadonlySet<string>): void;
   /** Something happened to a key that matches some pattern: one of the events that the registry is to listen for. */
   hint(event: string, redisKey: Buffer): void;
+  /** A key that matches some pattern was written or removed, by whatever; only where keys are tracked. */
+  changed(redisKey: Buffer): void;
   /** An expiry was heard; what is known of its time. */
   expired(redisKey: Buffer): ExpiryTiming | undefined;
   /** What there is to tell in `status()`. */

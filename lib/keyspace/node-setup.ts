@@ -1,26 +1,18 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
-import {
-  KEYEVENT,
-  alternative,
-  chooseChannels,
-  chooseHeard,
-} from './channel-choice.js';
-import type { ChannelKind } from './channels.js';
+import { chooseHeard } from './channel-choice.js';
+import { ChannelKeeper, type Served } from './channel-keeper.js';
 import { ExpiryRoute } from './expiry-route.js';
 import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
 import type { ListenerSession } from './listener-session.js';
 import type { NeededFlags, NotificationFlags } from './notification-flags.js';
-import type { ListenerOptions, SetupReport } from './node-status.js';
+import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import { type RedisNode, isReplyError } from './redis-node.js';
 import { SelfTest, type SelfTestResult } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
-export interface SetupResult {
-  /** Patterns that are listened for, and those that the ACL refuses, as users wrote them. */
-  readonly served: ReadonlySet<string>;
-  readonly refused: ReadonlyMap<string, string>;
+export interface SetupResult extends Served {
   readonly report: SetupReport;
   /** Whether the server announces expiries, as far as can be known. */
   readonly announced: boolean;
@@ -40,15 +32,15 @@ export interface SetupResult {
  */
 export class NodeSetup {
   readonly route: ExpiryRoute;
+  readonly #channels: ChannelKeeper;
   readonly #selfTest: SelfTest;
   #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
   /** What was needed and on at the last look. */
   #had: NeededFlags | undefined;
-  /** What the ACL leaves to choose, once it refused a first choice. */
-  #family: ReadonlySet<ChannelKind> | undefined;
   #warned: string | undefined;
+  #learning: Learning | undefined;
 
   constructor(
     private readonly node: RedisNode,
@@ -60,6 +52,11 @@ export class NodeSetup {
   ) {
     this.#selfTest = new SelfTest(options.database, options.ownPrefix);
     this.route = new ExpiryRoute(registry, this.#selfTest, observer);
+    this.#channels = new ChannelKeeper(
+      registry,
+      this.route,
+      options.notifications === 'ensure',
+    );
   }
 
   /** `test`: look anew whether expiries are heard. Rejects when a connection is lost. */
@@ -67,36 +64,41 @@ export class NodeSetup {
     const lookedAt = Date.now();
     if (test) {
       this.#tested = undefined;
-      this.#family = undefined;
+      this.#channels.restart();
     }
-    let needed = this.#needed();
+    let needed = this.#channels.needed();
     const found = await this.keeper.read();
     // Where nothing else tells, only a test shows whether expiries are still heard.
     if (!found) this.#tested = undefined;
     let flags = found && this.#withHidden(found);
-    let refused = await this.#subscribe(session, this.#expected(flags, needed));
-    needed = this.#needed();
+    let refused = await this.#channels.subscribe(
+      session,
+      this.#channels.expected(flags, needed),
+    );
+    needed = this.#channels.needed();
     // What was on at the last look, and is not any more.
     const before = !flags || !this.#had || flags.missing(this.#had) === '';
     if (flags && this.#isWanting(flags, needed)) {
       flags = await this.#complete(session, flags, needed);
-      refused = await this.#subscribe(
+      refused = await this.#channels.subscribe(
         session,
-        this.#expected(flags, needed),
+        this.#channels.expected(flags, needed),
         flags,
       );
     }
     if (this.options.notifications !== 'off')
       refused = await this.#prove(session, flags, refused);
 
-    const report = this.#reportOn(flags, needed);
+    const learning = await this.#learn(session, flags);
+    const report = this.#reportOn(flags, needed, learning);
     const announced = isAnnounced(report, flags);
     const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
-    this.#had = flags?.missing(needed) === '' ? this.#inUse(needed) : undefined;
+    this.#had =
+      flags?.missing(needed) === '' ? this.#channels.inUse(needed) : undefined;
     this.#warn(report, announced, needed);
     return {
-      ...this.#servedBy(session, refused),
+      ...this.#channels.servedBy(session, refused),
       report,
       announced,
       proven:
@@ -111,21 +113,6 @@ export class NodeSetup {
   async isSilenced(): Promise<boolean> {
     const flags = await this.keeper.read();
     return flags !== undefined && !flags.announcesExpiry;
-  }
-
-  /** What is needed; where the ACL refuses keyspace channels, channels of the other family. */
-  #needed(): NeededFlags {
-    const needed = this.registry.neededFlags();
-    if (this.#family !== KEYEVENT) return needed;
-    return { ...needed, letters: new Set([...needed.letters, 'E']) };
-  }
-
-  /** The same, and the family that is listened on by name. */
-  #inUse(needed: NeededFlags): NeededFlags {
-    const { kinds } = this.route;
-    if (kinds.size !== 1) return needed;
-    const family = kinds.has('keyspace') ? 'K' : 'E';
-    return { ...needed, letters: new Set([...needed.letters, family]) };
   }
 
   #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {
@@ -160,46 +147,6 @@ export class NodeSetup {
     return completed;
   }
 
-  /** What the flags will be once they were completed. */
-  #expected(
-    flags: NotificationFlags | undefined,
-    needed: NeededFlags,
-  ): ReadonlySet<ChannelKind> {
-    if (!flags || this.options.notifications !== 'ensure')
-      return this.#family ?? chooseChannels(flags);
-    const complete = flags.plus(flags.missing(needed));
-    return this.#family ?? chooseChannels(complete);
-  }
-
-  /** Subscribes on the channels of some families; on the other one where the ACL refuses the first. */
-  async #subscribe(
-    session: ListenerSession,
-    kinds: ReadonlySet<ChannelKind>,
-    flags?: NotificationFlags,
-  ): Promise<ReadonlyMap<string, string>> {
-    const refused = await this.#listenOn(session, kinds);
-    if (this.#servedBy(session, refused).refused.size === 0) return refused;
-    // The other family, where it is on or can be switched on; tried once, until listening begins anew.
-    const canSwitch = this.options.notifications === 'ensure';
-    const other = alternative(kinds, canSwitch ? undefined : flags);
-    if (!other || this.#family) return refused;
-    const second = await this.#listenOn(session, other);
-    const served = this.#servedBy(session, second).refused.size === 0;
-    this.#family = served ? other : kinds;
-    return served ? second : this.#listenOn(session, kinds);
-  }
-
-  async #listenOn(
-    session: ListenerSession,
-    kinds: ReadonlySet<ChannelKind>,
-  ): Promise<ReadonlyMap<string, string>> {
-    // While the choice changes it listens on both, so that nothing falls between.
-    this.route.kinds = new Set([...this.route.kinds, ...kinds]);
-    await session.sync(this.registry.channels(this.route.kinds).keys());
-    this.route.kinds = kinds;
-    return session.sync(this.registry.channels(kinds).keys());
-  }
-
   /** Runs the self-test if it is due, and where nothing else tells which channels work, goes by it. */
   async #prove(
     session: ListenerSession,
@@ -215,7 +162,28 @@ export class NodeSetup {
     }
     this.#role = role;
     if (flags || heardOn.size === 0) return refused;
-    return this.#subscribe(session, chooseHeard(heardOn));
+    return this.#channels.subscribe(session, chooseHeard(heardOn));
+  }
+
+  /** By what new keys are learnt of: where the server announces none, it is asked to track them. */
+  async #learn(
+    session: ListenerSession,
+    flags: NotificationFlags | undefined,
+  ): Promise<Learning | undefined> {
+    const { notifications } = this.options;
+    if (!this.registry.wantsHints || notifications === 'off') return undefined;
+    const { events } = this.#tested ?? {};
+    const announced =
+      flags?.has('n') || events?.has('new')
+        ? 'new'
+        : flags?.has('g') || events?.has('expire')
+          ? 'expire'
+          : undefined;
+    const tracked = await session.track(
+      announced ? [] : this.registry.keyPrefixes(),
+      () => this.node.openListener(),
+    );
+    return announced ?? (tracked ? 'tracking' : 'scan');
   }
 
   /** What the newest self-test showed; runs one if there is none. */
@@ -243,8 +211,10 @@ export class NodeSetup {
   #reportOn(
     flags: NotificationFlags | undefined,
     needed: NeededFlags,
+    learning: Learning | undefined,
   ): SetupReport {
     return {
+      ...(learning && { learning }),
       role: this.#role,
       selfTest:
         this.options.notifications === 'off'
@@ -252,21 +222,6 @@ export class NodeSetup {
           : (this.#tested?.outcome ?? 'unavailable'),
       ...(flags && { flags: flags.text, missingFlags: flags.missing(needed) }),
     };
-  }
-
-  #servedBy(
-    session: ListenerSession,
-    refusals: ReadonlyMap<string, string>,
-  ): Pick<SetupResult, 'served' | 'refused'> {
-    const served = new Set<string>();
-    const refused = new Map<string, string>();
-    for (const [channel, texts] of this.registry.channels(this.route.kinds))
-      for (const text of texts)
-        if (session.acknowledged.has(channel)) served.add(text);
-        else if (refusals.has(channel))
-          refused.set(text, refusals.get(channel)!);
-    for (const text of served) refused.delete(text);
-    return { served, refused };
   }
 
   /** Says once what an operator must mend, and again only after it was well in between. */
@@ -283,6 +238,22 @@ export class NodeSetup {
     if (text !== undefined && text !== this.#warned)
       this.log.warn(`${this.node.address} ${text}`);
     this.#warned = text;
+    this.#warnOfLearning(report, needed);
+  }
+
+  /** Says once that new keys are learnt of in a way that is worse than it could be. */
+  #warnOfLearning({ learning }: SetupReport, needed: NeededFlags): void {
+    if (learning === this.#learning) return;
+    this.#learning = learning;
+    if (learning === 'tracking')
+      this.log.log(
+        `${this.node.address} announces no new keys: they are learnt of by client tracking`,
+      );
+    else if (learning === 'scan')
+      this.log.warn(
+        `${this.node.address} announces no new keys and does not track them: they are learnt of by scans alone ` +
+          `(punctual.scanInterval), and those that come and go between two scans not at all. ${flagsAdvice({ ...needed, letters: new Set([...needed.letters, 'n']) })}`,
+      );
   }
 }
 

@@ -3,6 +3,12 @@ import type { ListeningGap } from './gap.js';
 import type { DeadlineStatus } from './node-observer.js';
 import type { SelfTestResult } from './self-test.js';
 
+/**
+ * By what new keys are learnt of, the best first: `new` events (class `n`), `expire` events (class
+ * `g`), client tracking, or scans alone.
+ */
+export type Learning = 'new' | 'expire' | 'tracking' | 'scan';
+
 /** What is known of the server after a look at it. */
 export interface SetupReport {
   /** `unknown` where the server does not tell. */
@@ -13,6 +19,8 @@ export interface SetupReport {
   readonly missingFlags?: string;
   /** Whether an expiry of the module's own was heard. `off`: `notifications: 'off'`. */
   readonly selfTest: SelfTestResult['outcome'] | 'off';
+  /** By what new keys are learnt of; unset with `punctual: false`. */
+  readonly learning?: Learning;
 }
 
 /**

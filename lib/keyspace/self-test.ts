@@ -18,11 +18,13 @@ export interface SelfTestResult {
   readonly heardOn: ReadonlySet<ChannelKind>;
   /** Letters of classes that `CONFIG GET` may hide and that were heard. */
   readonly hiddenClasses: string;
+  /** The events of the test key that were heard. */
+  readonly events: ReadonlySet<string>;
   /** Why it is unavailable. */
   readonly reason?: string;
 }
 
-const EVENTS = ['expired', ...Object.keys(HIDDEN_CLASSES)];
+const EVENTS = ['expired', 'expire', ...Object.keys(HIDDEN_CLASSES)];
 
 /**
  * Proves that expiries are heard: a key of the module's own is written, let expire, touched so that
@@ -121,6 +123,7 @@ export class SelfTest {
       outcome: heardOn.size > 0 ? 'passed' : 'failed',
       heardOn,
       hiddenClasses: [...new Set(hidden)].join(''),
+      events: new Set(this.#heard.map(({ event }) => event)),
     };
   }
 }
@@ -132,5 +135,6 @@ const unavailable = (reason = 'not permitted'): SelfTestResult => ({
   outcome: 'unavailable',
   heardOn: new Set(),
   hiddenClasses: '',
+  events: new Set(),
   reason,
 });

@@ -115,6 +115,24 @@ export class SubscriptionRegistry {
     return [...this.#expiries.keys()].map((pattern) => prefix + pattern);
   }
 
+  /** What every key begins with that somebody asks for, `keyPrefix` included; none is another one's beginning. */
+  keyPrefixes(): Buffer[] {
+    const all = [...this.#expiries.values()]
+      .map(({ glob }) => Buffer.concat([this.#prefix, glob.prefix]))
+      .toSorted((a, b) => a.compare(b));
+    const prefixes: Buffer[] = [];
+    for (const prefix of all) {
+      const shorter = prefixes.at(-1);
+      if (!shorter || !startsWith(prefix, shorter)) prefixes.push(prefix);
+    }
+    return prefixes;
+  }
+
+  /** Whether there are events, besides expiries, that are listened for. */
+  get wantsHints(): boolean {
+    return this.#hints.size > 0;
+  }
+
   /** Whether somebody asks for the expiry of a key. */
   matches(redisKey: Buffer): boolean {
     if (this.#isOwn(redisKey) || !startsWith(redisKey, this.#prefix))

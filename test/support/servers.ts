@@ -179,9 +179,10 @@ export function useServer(options?: TestServerOptions): TestServer {
 export function onEveryServer(
   title: string,
   tests: (server: TestServer) => void,
+  options: TestServerOptions = {},
 ): void {
   describe.each(inject('redisServers'))(`${title} on $name`, ({ path }) => {
-    tests(useServer({ path }));
+    tests(useServer({ ...options, path }));
   });
 }
 

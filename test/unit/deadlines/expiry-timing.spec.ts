@@ -29,6 +29,10 @@ class FakeObserver implements NodeObserver {
     this.told.push('silent');
   }
 
+  changed(key: Buffer): void {
+    this.told.push(`changed ${key.toString()}`);
+  }
+
   hint(event: string, key: Buffer): void {
     this.told.push(`${event} ${key.toString()}`);
   }

@@ -127,12 +127,18 @@ describe('RedisGlob.captures', () => {
   });
 });
 
-describe('RedisGlob.literal', () => {
-  it('is true of patterns that name one key', () => {
-    expect(new RedisGlob('device:42').literal).toBe(true);
-    expect(new RedisGlob('a]-^').literal).toBe(true);
-    for (const pattern of ['*', 'a?', '[a]', 'a\\'])
-      expect(new RedisGlob(pattern).literal).toBe(false);
+describe('RedisGlob.prefix', () => {
+  it.each([
+    ['device:42', 'device:42'],
+    ['device:*', 'device:'],
+    ['de?ice:*', 'de'],
+    ['a[bc]d', 'a'],
+    ['a\\*b*', 'a*b'],
+    ['a\\', 'a\\'],
+    ['*', ''],
+    ['é*', 'é'],
+  ])('of %j is %j', (pattern, prefix) => {
+    expect(new RedisGlob(pattern).prefix.toString()).toBe(prefix);
   });
 });
 
