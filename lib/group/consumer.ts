@@ -93,6 +93,8 @@ export class Consumer {
 
   async #read(): Promise<void> {
     const { stream, context, log } = this.options;
+    /** The answer to a read was lost, and with it what Redis gave. */
+    let lost = false;
     while (!this.#stopped) {
       const free = Math.min(context.dispatcher.free, MOST - this.#held.size);
       if (free <= 0) {
@@ -100,13 +102,23 @@ export class Consumer {
         continue;
       }
       try {
+        if (lost) await this.#takeAgain();
+        lost = false;
         for (const entry of await stream.read(free)) this.#take(entry);
       } catch (error) {
         if (isClosed(error)) return;
+        lost = true;
         log.debug(`Reading events failed: ${reasonOf(error)}`);
         await new Promise((resolve) => setTimeout(resolve, AGAIN));
       }
     }
+  }
+
+  /** Takes what was given to this instance and never came; what it had is being ended, or was by now. */
+  async #takeAgain(): Promise<void> {
+    const had = new Set(this.#held.keys());
+    for (const entry of await this.options.stream.readAgain())
+      if (!had.has(entry.id)) this.#take(entry);
   }
 
   /** Other work than this group's may have left room too: looked at again after a moment. */

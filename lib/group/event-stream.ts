@@ -43,6 +43,9 @@ export interface Backlog {
 /** Ms that a read waits at Redis for events. */
 const BLOCK = 2_000;
 
+/** Entries that are read again in one step. */
+const PAGE = 1_000;
+
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
 
 /**
@@ -77,7 +80,7 @@ export class EventStream {
   /** Waits for new events, for some seconds at most. */
   async read(count: number): Promise<Entry[]> {
     try {
-      const reply = (await this.reader.run((redis) => {
+      const reply = (await this.reader.runNow((redis) => {
         redis.client('ID').then(
           (id) => (this.#readerId = id),
           () => undefined,
@@ -97,6 +100,35 @@ export class EventStream {
       // Flushed: begun anew.
       await this.create();
       return [];
+    }
+  }
+
+  /** What was delivered to this instance before and is not ended, the oldest first: an answer may have been lost. */
+  async readAgain(): Promise<Entry[]> {
+    const entries: Entry[] = [];
+    for (let after = '0'; ;) {
+      const page = await this.#readOwn(after);
+      for (const [id, fields] of page)
+        if (fields) entries.push(toEntry(id, fields, 2));
+      if (page.length < PAGE) return entries;
+      after = page.at(-1)![0].toString();
+    }
+  }
+
+  async #readOwn(after: string): Promise<RawEntry[]> {
+    try {
+      const reply = (await this.reader.runNow((redis) =>
+        redis.callBuffer(
+          'XREADGROUP',
+          ...['GROUP', this.group, this.consumer, 'COUNT', PAGE],
+          ...['STREAMS', this.keys.events, after],
+        ),
+      )) as [Buffer, RawEntry[]][] | null;
+      return reply?.[0]?.[1] ?? [];
+    } catch (error) {
+      // Flushed: the next read begins anew.
+      if (isReplyError(error) && /^NOGROUP/.test(error.message)) return [];
+      throw error;
     }
   }
 
