@@ -1,98 +1,149 @@
-import { once } from 'node:events';
-import { Cluster, type ClusterOptions } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, onTestFinished } from 'vitest';
-import { eventually } from './eventually.js';
-import { TestServer, type TestServerOptions } from './servers.js';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
+import {
+  type FailoverMode,
+  failover,
+  untilPromoted,
+} from './cluster/failing.js';
+import { type TestClusterOptions, meet, replicate } from './cluster/forming.js';
+import { ClusterLife } from './cluster/life.js';
+import { type MoveOptions, empty, moveSlots } from './cluster/moving.js';
+import { type SlotRange, slotOf, slotsOf } from './cluster/slots.js';
+import type { Promotion } from './promotion.js';
+import type { TestServer } from './servers.js';
 
-const SLOTS = 16_384;
+export { keyForSlot, keysForSlot, slotOf } from './cluster/slots.js';
 
-/** A real Cluster of primaries without replicas, each with its share of the slots. */
-export class TestCluster {
-  servers: TestServer[] = [];
-
-  constructor(private readonly size: number) {}
-
-  get nodes(): { host: string; port: number }[] {
-    return this.servers.map(({ host, port }) => ({ host, port }));
+/**
+ * A real Cluster, each primary with its share of the slots and with as many replicas as asked for.
+ * What changes it resolves when all live nodes agree that it is so.
+ */
+export class TestCluster extends ClusterLife {
+  primaryOf(keyOrSlot: string | Buffer | number): Promise<TestServer> {
+    const isSlot = typeof keyOrSlot === 'number';
+    return this.members.ownerOf(isSlot ? keyOrSlot : slotOf(keyOrSlot));
   }
 
-  async start(): Promise<void> {
-    this.servers = await Promise.all(
-      Array.from({ length: this.size }, () => startNode()),
-    );
-    await Promise.all(
-      this.servers.map(async ({ redis }, i) => {
-        const share = (n: number) => Math.ceil((n * SLOTS) / this.size);
-        await redis.cluster('SET-CONFIG-EPOCH', i + 1);
-        await redis.call(
-          'CLUSTER',
-          'ADDSLOTSRANGE',
-          share(i),
-          share(i + 1) - 1,
-        );
-      }),
-    );
-    const [first, ...others] = this.servers;
-    for (const { host, port } of others)
-      await first!.redis.cluster('MEET', host, port);
-    for (const { redis } of this.servers) {
-      await eventually(
-        async () => {
-          const info = String(await redis.cluster('INFO'));
-          const complete = [
-            'cluster_state:ok',
-            `cluster_known_nodes:${this.size}`,
-            `cluster_size:${this.size}`,
-          ];
-          if (!complete.every((line) => info.includes(line)))
-            throw new Error(`The Cluster is not complete: ${info}`);
-        },
-        { timeout: 30_000 },
-      );
+  /** A live replica of the primary. */
+  async replicaOf(primary: TestServer): Promise<TestServer> {
+    const [replica] = await this.replicasOf(primary);
+    if (!replica) throw new Error(`${primary.address} has no replica.`);
+    return replica;
+  }
+
+  /** Resolves when all live nodes agree and can serve, whatever happened to them. */
+  async settled(): Promise<void> {
+    await this.members.agree();
+  }
+
+  /** Resolves when the key's primary has replicated all that was written; with the number of replicas. */
+  async wait(key: string | Buffer | number): Promise<number> {
+    return this.replicate(await this.primaryOf(key));
+  }
+
+  /** SIGKILL. The others do not know it yet when it resolves, with the time of its end. */
+  async kill(server: TestServer): Promise<number> {
+    this.orphans.set(server, await this.replicasOf(server));
+    await server.kill();
+    return Date.now();
+  }
+
+  /** What was killed comes back, with an empty memory: as a replica where it has been replaced. */
+  async restart(server: TestServer): Promise<void> {
+    await server.restart();
+    this.orphans.delete(server);
+    await this.settled();
+  }
+
+  /**
+   * Resolves when a replica of the primary took over, which is dead or hangs, or soon will be:
+   * call it at once, for the time of the promotion is that at which it is seen.
+   */
+  async untilPromoted(primary: TestServer): Promise<Promotion> {
+    const replicas =
+      this.orphans.get(primary) ?? (await this.replicasOf(primary));
+    return untilPromoted(this.members, primary, replicas);
+  }
+
+  failover(replica: TestServer, mode?: FailoverMode): Promise<Promotion> {
+    return failover(this.members, replica, mode);
+  }
+
+  /** A new node, which has no slots yet. Takes 2 s: a new primary waits so long until it serves. */
+  async addPrimary(): Promise<TestServer> {
+    const server = await this.#addNode();
+    await this.settled();
+    return server;
+  }
+
+  async addReplica(of: TestServer): Promise<TestServer> {
+    const server = await this.#addNode();
+    await this.#follow(server, of);
+    return server;
+  }
+
+  /** As `redis-cli --cluster reshard` does it. Keys may expire and be written meanwhile. */
+  moveSlot(
+    slot: number,
+    to: TestServer,
+    options: MoveOptions = {},
+  ): Promise<void> {
+    return moveSlots(this.members, [slot], to, options);
+  }
+
+  /** Slots that belong to one primary. */
+  moveSlots(
+    range: SlotRange,
+    to: TestServer,
+    options: MoveOptions = {},
+  ): Promise<void> {
+    return moveSlots(this.members, slotsOf(range), to, options);
+  }
+
+  /** Its slots and its replicas go to others, who then forget it. */
+  async removePrimary(
+    server: TestServer,
+    { keepRunning = false } = {},
+  ): Promise<void> {
+    const others = (await this.primaries()).filter((each) => each !== server);
+    await empty(this.members, server, others);
+    for (const replica of await this.replicasOf(server))
+      await this.#follow(replica, others[0]!);
+    const id = this.members.idOf(server);
+    this.members.remove(server);
+    for (const { redis } of this.members.live()) {
+      await redis.cluster('FORGET', id).catch((error: Error) => {
+        // Newer servers pass it on.
+        if (!/Unknown node/i.test(error.message)) throw error;
+      });
     }
+    if (!keepRunning) await server.stop();
+    await this.settled();
   }
 
-  async stop(): Promise<void> {
-    await Promise.all(this.servers.map((server) => server.stop()));
+  async #addNode(): Promise<TestServer> {
+    const [known] = this.members.live();
+    const server = await this.startNode();
+    await meet(known!, server);
+    return server;
   }
 
-  async reset(): Promise<void> {
-    await Promise.all(this.servers.map((server) => server.reset()));
-  }
-
-  /** A client that is connected, and closed when the test is over. */
-  async connect(options: ClusterOptions = {}): Promise<Cluster> {
-    const { redisOptions } = options;
-    const client = new Cluster(this.nodes, {
-      ...options,
-      redisOptions: { ...redisOptions, connectionName: 'test' },
-    });
-    onTestFinished(() => client.disconnect());
-    await once(client, 'ready');
-    return client;
+  async #follow(replica: TestServer, primary: TestServer): Promise<void> {
+    await replicate(this.members, replica, primary);
+    const [id, primaryId] = [replica, primary].map((each) =>
+      this.members.idOf(each),
+    );
+    await this.members.agree((view) => view.get(id!)!.primaryId === primaryId);
   }
 }
 
 /** A Cluster for the tests of a file, as new before each of them. */
-export function useCluster(size: number): TestCluster {
-  const cluster = new TestCluster(size);
+export function useCluster(
+  size: number,
+  options?: TestClusterOptions,
+): TestCluster {
+  const cluster = new TestCluster(size, options);
   beforeAll(() => cluster.start());
   beforeEach(() => cluster.reset());
   afterAll(() => cluster.stop());
   return cluster;
-}
-
-/** The nodes' own port is by 10,000 above the clients': below what systems give to outgoing connections. */
-async function startNode(): Promise<TestServer> {
-  for (let attempt = 1; ; attempt++) {
-    const options: TestServerOptions = {
-      port: 20_000 + Math.floor(Math.random() * 2_700),
-      args: ['--cluster-enabled', 'yes', '--cluster-node-timeout', '3000'],
-    };
-    try {
-      return await new TestServer(options).start();
-    } catch (error) {
-      if (attempt === 20 || !/in use/i.test(String(error))) throw error;
-    }
-  }
 }

@@ -3,9 +3,9 @@ import { vi } from 'vitest';
 /** Resolves as soon as the assertion holds; rejects with its last failure when it never does. */
 export function eventually<T>(
   assertion: () => T | Promise<T>,
-  { timeout = 10_000 } = {},
+  { timeout = 10_000, interval = 5 } = {},
 ): Promise<T> {
-  return vi.waitFor(assertion, { timeout, interval: 5 });
+  return vi.waitFor(assertion, { timeout, interval });
 }
 
 export interface Deferred<T = void> {

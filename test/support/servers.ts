@@ -15,7 +15,7 @@ type ServerOptions = NonNullable<Parameters<typeof RedisServer.start>[0]>;
 
 export interface TestServerOptions extends ServerOptions {
   /** How the raw clients log in, where the server wants that. */
-  login?: Pick<RedisOptions, 'username' | 'password'>;
+  login?: Pick<RedisOptions, 'username' | 'password' | 'tls'>;
 }
 
 /** What CLIENT LIST says of a connection. */
@@ -54,6 +54,10 @@ export class TestServer {
     return this.process.unixSocket ?? `${this.host}:${this.port}`;
   }
 
+  get login(): NonNullable<TestServerOptions['login']> {
+    return this.options.login ?? {};
+  }
+
   get process(): RedisServer {
     return this.#server!;
   }
@@ -66,7 +70,12 @@ export class TestServer {
       ...options,
       args: ['--hz', '500', ...args],
     });
-    this.#redis = this.client(login);
+    // Soon back after a restart, and when a new primary closes the connections that it had.
+    const retrying = {
+      retryStrategy: (times: number) => Math.min(5 * times, 50),
+      maxRetriesPerRequest: 200,
+    };
+    this.#redis = this.client({ ...retrying, ...login });
     await once(this.#redis, 'ready');
     TestServer.running.add(this);
     return this;
@@ -78,18 +87,46 @@ export class TestServer {
     await this.#server?.stop();
   }
 
-  /** As after a start: no keys, no flags, no users but the default one. */
+  /** Crashes it. The directory and the port stay for `restart()`. */
+  async kill(): Promise<void> {
+    TestServer.running.delete(this);
+    await this.process.kill();
+  }
+
+  /** The same server again, with an empty memory. */
+  async restart(): Promise<void> {
+    await this.process.restart();
+    await this.redis.ping();
+    TestServer.running.add(this);
+  }
+
+  /** As after a start: no keys, and the flags and the users that it was started with. */
   async reset(): Promise<void> {
     await this.redis
       .pipeline()
       .flushall()
       .config('SET', 'maxmemory', '0')
-      .config('SET', 'notify-keyspace-events', '')
+      .config(
+        'SET',
+        'notify-keyspace-events',
+        this.#given('notify-keyspace-events'),
+      )
       .config('RESETSTAT')
       .exec();
+    if (this.#given('aclfile')) {
+      await this.redis.acl('LOAD');
+      return;
+    }
     const users = (await this.redis.acl('USERS')) as string[];
     for (const user of users)
       if (user !== 'default') await this.redis.acl('DELUSER', user);
+  }
+
+  /** What the server was given on its command line. */
+  #given(name: string): string {
+    const { args = [] } = this.options;
+    const at = args.lastIndexOf(`--${name}`);
+    return at < 0 ? '' : args[at + 1]!;
   }
 
   /** A client that begins to connect. */

@@ -34,19 +34,34 @@ export async function tlsPort(
 }
 
 async function makeCertificate(): Promise<{ cert: string; key: string }> {
+  const files = await certificateFiles();
+  try {
+    const [cert, key] = [files.cert, files.key].map((f) => readFile(f, 'utf8'));
+    return { cert: await cert!, key: await key! };
+  } finally {
+    await files.remove();
+  }
+}
+
+/** A certificate of its own making, and its key, for a server's own TLS. */
+export async function certificateFiles(): Promise<{
+  cert: string;
+  key: string;
+  remove: () => Promise<void>;
+}> {
   const dir = await mkdtemp(join(tmpdir(), 'nestjs-redis-expiry-tls-'));
   const [cert, key] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+  const remove = () => rm(dir, { recursive: true, force: true });
   try {
     await promisify(execFile)('openssl', [
       ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2'],
-      ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'],
+      ...['-subj', '/CN=localhost', '-addext'],
+      'subjectAltName=DNS:localhost,IP:127.0.0.1',
       ...['-keyout', key, '-out', cert],
     ]);
-    return {
-      cert: await readFile(cert, 'utf8'),
-      key: await readFile(key, 'utf8'),
-    };
-  } finally {
-    await rm(dir, { recursive: true, force: true });
+  } catch (error) {
+    await remove();
+    throw error;
   }
+  return { cert, key, remove };
 }
