@@ -39,6 +39,8 @@ export class Enrolment {
   #scheduled = false;
   #renewals = 0;
   #renewalsSince = 0;
+  /** In the second before, more keys were renewed than can be looked at. */
+  #flooded = false;
   readonly #timers = new Set<NodeJS.Timeout>();
   /** Keys that wait for their next look, by the looks they had: the first to come is the first to be looked at. */
   readonly #later = SECOND_LOOKS.map(
@@ -70,11 +72,14 @@ export class Enrolment {
   renewed(key: Buffer): void {
     if (!this.#running || this.#waiting.size >= MOST_WAITING) return;
     const now = Date.now();
-    if (Math.abs(now - this.#renewalsSince) >= 1_000) {
+    const elapsed = Math.abs(now - this.#renewalsSince);
+    if (elapsed >= 1_000) {
+      // To look at a few of many would cost much and find little.
+      this.#flooded = elapsed < 2_000 && this.#renewals > MOST_RENEWALS;
       this.#renewalsSince = now;
       this.#renewals = 0;
     }
-    if (++this.#renewals > MOST_RENEWALS) return;
+    if (++this.#renewals > MOST_RENEWALS || this.#flooded) return;
     this.#await(key.toString('latin1'), SECOND_LOOKS.length);
   }
 

@@ -24,10 +24,11 @@ export class EntryCursor {
   async page(to: number, limit: number): Promise<DeadlineEntry[]> {
     const most = limit + this.#passed.size;
     const entries = await this.index.range(this.#from, to, most);
-    return entries.filter(
+    const ahead = entries.filter(
       ({ key, at }) =>
         at > this.#from || !this.#passed.has(key.toString('latin1')),
     );
+    return ahead.slice(0, limit);
   }
 
   /** Leaves entries behind, which it gave, in their order. */

@@ -23,6 +23,8 @@ export interface JudgeOptions {
   readonly barrier: () => Promise<void>;
   /** Whether anybody still asks for the key. */
   readonly wanted: (key: Buffer) => boolean;
+  /** All that was announced of these keys, in latin1, was taken into account. */
+  readonly onSettled: (keys: string[]) => void;
   /** Keys are to be looked at again; the soonest of them then. */
   readonly onLater: (soonest: number) => void;
 }
@@ -139,6 +141,7 @@ export class Judge {
     const answers = await index.settle(news, now);
     this.#appending.clear();
     const refused = new Set(news.filter((_, i) => !answers[i]));
+    const done: string[] = [];
     keys.forEach((key, i) => {
       const text = key.toString('latin1');
       this.#unanswered.delete(text);
@@ -146,7 +149,9 @@ export class Judge {
       if (refused.has(verdicts[i]!)) return;
       this.#removed.delete(text);
       this.#forgetAnnounced(text, heard[i]!);
+      if (heard[i]! > 0 && !this.#announced.has(text)) done.push(text);
     });
+    this.options.onSettled(done);
     this.options.onLater(
       verdicts.reduce((a, { at }) => Math.min(a, at ?? Infinity), Infinity),
     );

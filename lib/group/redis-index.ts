@@ -10,7 +10,7 @@ import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
 import { SETTLE } from './scripts/settle.lua.js';
 
-/** Entries that one ZADD takes. */
+/** Entries that one command or script takes. */
 const CHUNK = 1_000;
 
 /**
@@ -86,25 +86,31 @@ export class RedisIndex implements DeadlineIndex {
     return { cursor: next.toString(), entries: toEntries(flat) };
   }
 
-  /** Rejects, changing nothing, if the lease is another's by now. */
+  /** Rejects, changing nothing more, if the lease is another's by now. */
   async settle(verdicts: readonly Verdict[], now = 0): Promise<boolean[]> {
-    if (verdicts.length === 0) return [];
+    const applied: boolean[] = [];
+    for (const batch of batches(verdicts))
+      applied.push(...(await this.#settle(batch, now)));
+    return applied;
+  }
+
+  async #settle(verdicts: readonly Verdict[], now: number): Promise<boolean[]> {
     const { index, events, lease, settled } = this.keys;
     // One name for this request, however often a connection that breaks has it sent.
     const request = `${this.token}#${++this.#requests}`;
     this.#request = request;
-    const args = verdicts.flatMap(({ key, seen, at, fire }) => [
-      key,
+    const seen = verdicts.flatMap(({ seen, at, fire }) => [
       seen ?? '',
       at ?? '',
       fire?.source ?? '',
       fire?.deadline ?? '',
     ]);
+    const keys = verdicts.map(({ key }) => key);
     const reply = await this.commands.run((redis) =>
       redis.eval(
         SETTLE,
         ...[4, index, events, lease, settled],
-        ...[this.token, request, now, ...args],
+        ...[this.token, request, now, keys.length, ...keys, ...seen],
       ),
     );
     return (reply as number[]).map((applied) => applied === 1);
@@ -129,6 +135,23 @@ export class RedisIndex implements DeadlineIndex {
   size(): Promise<number> {
     return this.commands.run((redis) => redis.zcard(this.keys.index));
   }
+}
+
+/** In the same order, each key once in a batch, and no more than a script takes. */
+function* batches(verdicts: readonly Verdict[]): Generator<Verdict[]> {
+  let batch: Verdict[] = [];
+  const keys = new Set<string>();
+  for (const verdict of verdicts) {
+    const key = verdict.key.toString('latin1');
+    if (keys.has(key) || batch.length === CHUNK) {
+      yield batch;
+      batch = [];
+      keys.clear();
+    }
+    keys.add(key);
+    batch.push(verdict);
+  }
+  if (batch.length > 0) yield batch;
 }
 
 async function range(

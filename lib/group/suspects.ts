@@ -46,6 +46,11 @@ export class Suspects {
     return true;
   }
 
+  /** Nothing is open about them any more. */
+  settled(keys: Iterable<string>): void {
+    for (const key of keys) this.#waiting.delete(key);
+  }
+
   #await(key: Buffer): void {
     this.#waiting.add(key.toString('latin1'));
     if (this.#busy) return;
@@ -57,8 +62,7 @@ export class Suspects {
     let batch: string[] = [];
     try {
       while (this.#running && this.#waiting.size > 0) {
-        batch = [...this.#waiting].slice(0, BATCH);
-        for (const key of batch) this.#waiting.delete(key);
+        batch = take(this.#waiting, BATCH);
         await this.judge(batch.map((key) => Buffer.from(key, 'latin1')));
       }
       this.#busy = false;
@@ -75,4 +79,14 @@ export class Suspects {
       }, AGAIN).unref();
     }
   }
+}
+
+function take(keys: Set<string>, count: number): string[] {
+  const taken: string[] = [];
+  for (const key of keys) {
+    if (taken.length === count) break;
+    taken.push(key);
+    keys.delete(key);
+  }
+  return taken;
 }

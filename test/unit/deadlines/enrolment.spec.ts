@@ -339,11 +339,16 @@ describe('Enrolment', () => {
       expect(first).toBeLessThan(25_000);
       expect(overflows).toBe(0);
 
-      // So many each second, and new keys all the same.
+      // None at all while it goes on, and so many again after a second of calm.
       await pass(1_000);
       for (let i = 0; i < 50_000; i++) renewed(`r${i}`);
       await pass(10);
+      expect(reader.keys).toHaveLength(first);
+      await pass(2_500);
+      for (let i = 0; i < 50_000; i++) renewed(`s${i}`);
+      await pass(10);
       expect(reader.keys).toHaveLength(2 * first);
+      // And new keys all the same.
       created('new');
       await pass(1);
       expect(reader.keys.at(-1)).toBe('new');

@@ -50,6 +50,7 @@ async function judgeOn(server: TestServer) {
     gaps,
     counters,
     isSilent: () => false,
+    onSettled: () => undefined,
     previewed: () => false,
     barrier: () => {
       state.barriers++;
