@@ -222,6 +222,7 @@ export class ClusterTopology implements Topology {
     return {
       address,
       commands: this.#connect(address),
+      noticedAfter: 0,
       openListener: () => this.#seeds.open(address, null),
       keyWith: (prefix) => this.#keyOn(address, prefix),
     };

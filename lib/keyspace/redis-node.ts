@@ -9,6 +9,8 @@ export interface RedisNode {
   readonly commands: CommandClient;
   /** Epoch ms since when it may have served keys and was not listened to; undefined for a node that was there from the start. */
   readonly since?: number;
+  /** Ms for which another server may have stood in its place before that was noticed. */
+  readonly noticedAfter: number;
   /** Makes a client for listening: not connected yet, and it never connects a second time. */
   openListener(): Redis;
   /** A key that begins like this and lives on this very node, another one each time; undefined if none does. */

@@ -6,40 +6,47 @@ import type { ConnectionTarget } from '../connection/connection-option.js';
 import type { Log } from '../log.js';
 import { KeyCheck } from './key-check.js';
 import type { RedisNode } from './redis-node.js';
+import { SentinelScout } from './sentinel-scout.js';
 import type { Topology } from './topology.js';
 
-/** One server, named by its address or found by Sentinels, who name the primary at every connection. */
+/** Ms by which a primary may be replaced before its Sentinels say so. */
+const SENTINELS_DELAY = 3_000;
+
+/**
+ * One server, named by its address or found by Sentinels. They name the primary at every connection;
+ * when they name another one, every connection is made anew.
+ */
 export class StandaloneTopology implements Topology {
   readonly nodes: readonly RedisNode[];
   readonly replicas: readonly RedisNode[] = [];
   readonly lastError = undefined;
   readonly keys: KeyCheck;
   readonly #commands: CommandClient;
-  readonly #open: () => CommandClient;
+  readonly #clients = new Set<CommandClient>();
+  readonly #listeners = new Set<Redis>();
+  readonly #scout: SentinelScout | undefined;
 
-  constructor(target: ConnectionTarget, name: string, log: Log) {
-    const template = target.template as Redis;
-    this.#open = () =>
-      new CommandClient({
-        open: () =>
-          template.duplicate({
-            ...ownClientOptions(name),
-            retryStrategy: target.retryDelay,
-          }),
-        connectTimeout: target.connectTimeout,
-        retryDelay: target.retryDelay,
+  constructor(
+    private readonly target: ConnectionTarget,
+    private readonly name: string,
+    private readonly log: Log,
+  ) {
+    const { options } = target.template as Redis;
+    this.#commands = this.openCommands();
+    const bySentinels =
+      options.sentinels !== undefined && options.sentinels !== null;
+    if (bySentinels)
+      this.#scout = new SentinelScout(
+        { ...options, connectionName: name },
+        () => this.#reconnect(),
         log,
-      });
-    this.#commands = this.#open();
+      );
     this.nodes = [
       {
-        address: addressOf(template),
+        address: addressOf(target.template as Redis),
         commands: this.#commands,
-        openListener: () =>
-          template.duplicate({
-            ...ownClientOptions(name),
-            retryStrategy: null,
-          }),
+        noticedAfter: bySentinels ? SENTINELS_DELAY : 0,
+        openListener: () => this.#openListener(),
         keyWith: (prefix) => prefix + randomUUID(),
       },
     ];
@@ -55,6 +62,7 @@ export class StandaloneTopology implements Topology {
   }
 
   start(): Promise<void> {
+    this.#scout?.start();
     return Promise.resolve();
   }
 
@@ -63,15 +71,47 @@ export class StandaloneTopology implements Topology {
   }
 
   doubt(): void {
-    // There is only this one; who the primary is, Sentinels say at every connection.
+    // There is only this one; who the primary is, Sentinels are asked anyhow.
   }
 
   openCommands(): CommandClient {
-    return this.#open();
+    const { connectTimeout, retryDelay } = this.target;
+    const client = new CommandClient({
+      open: () => this.#open(retryDelay),
+      connectTimeout,
+      retryDelay,
+      log: this.log,
+    });
+    this.#clients.add(client);
+    return client;
   }
 
   close(): void {
+    this.#scout?.close();
     this.#commands.close();
+  }
+
+  #open(retryStrategy: ((attempt: number) => number) | null): Redis {
+    const template = this.target.template as Redis;
+    return template.duplicate({
+      ...ownClientOptions(this.name),
+      retryStrategy,
+    });
+  }
+
+  #openListener(): Redis {
+    const client = this.#open(null);
+    this.#listeners.add(client);
+    client.once('close', () => this.#listeners.delete(client));
+    return client;
+  }
+
+  /** Whatever is connected is connected to the wrong server. */
+  #reconnect(): void {
+    for (const client of this.#clients)
+      if (client.closed) this.#clients.delete(client);
+      else client.reopen('another server is the primary now');
+    for (const listener of this.#listeners) listener.disconnect();
   }
 }
 
