@@ -116,6 +116,7 @@ export class ConsumerGroup {
         database: target.database,
         prefixLength: Buffer.byteLength(target.keyPrefix),
         handlers: { [Symbol.iterator]: () => this.#handlers.keys() },
+        wantedElsewhere: (key) => this.#patterns.wantedElsewhere(key),
       },
     });
   }
@@ -208,36 +209,47 @@ export class ConsumerGroup {
   }
 
   async #start(): Promise<void> {
-    const { topology, log } = this.shared;
-    await topology.start();
+    await this.shared.topology.start();
     this.#checkKeys();
     try {
-      await checkServer(this.#commands, this.group, log);
-      await this.#tell(async () => {
-        const news = await this.#patterns.note();
-        await this.#patterns.start();
-        await this.#consumer.start();
-        await this.#lease.start();
-        return news;
-      });
+      await this.#work();
     } catch (error) {
-      if (isReplyError(error) && /^(WRONGPASS|NOAUTH)/.test(error.message)) {
-        throw new RedisExpiryError(
-          'CONNECT_FAILED',
-          `Redis refuses the connection: ${reasonOf(error)}`,
-          { cause: error },
-        );
-      }
-      if (!isForbidden(error) && !/^READONLY/.test(reasonOf(error)))
-        throw error;
-      throw new RedisExpiryError(
-        'GROUP_REFUSED',
-        `Group "${this.group}" may not work on this server: ${reasonOf(error)}. ` +
-          'The README lists the permissions that a group needs.',
+      // Where they lead may be another server the next time.
+      this.#commands.release();
+      this.#reader.release();
+      throw this.#explained(error);
+    }
+    await this.#whileLeading(() => this.#watcher.listening());
+  }
+
+  async #work(): Promise<void> {
+    const { log } = this.shared;
+    await checkServer(this.#commands, this.group, log);
+    await this.#tell(async () => {
+      const news = await this.#patterns.note();
+      await this.#patterns.start();
+      await this.#consumer.start();
+      await this.#lease.start();
+      return news;
+    });
+  }
+
+  /** What the server says, in terms of what the user can do. */
+  #explained(error: unknown): unknown {
+    if (isReplyError(error) && /^(WRONGPASS|NOAUTH)/.test(error.message)) {
+      return new RedisExpiryError(
+        'CONNECT_FAILED',
+        `Redis refuses the connection: ${reasonOf(error)}`,
         { cause: error },
       );
     }
-    await this.#whileLeading(() => this.#watcher.listening());
+    if (!isForbidden(error) && !/^READONLY/.test(reasonOf(error))) return error;
+    return new RedisExpiryError(
+      'GROUP_REFUSED',
+      `Group "${this.group}" may not work on this server: ${reasonOf(error)}. ` +
+        'The README lists the permissions that a group needs.',
+      { cause: error },
+    );
   }
 
   /** Scripts that use several keys need them on one node. */

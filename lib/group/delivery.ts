@@ -2,7 +2,12 @@ import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Dispatcher, Outcome } from '../handlers/dispatcher.js';
 import type { Expiry, ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
 import type { Entry, Leftover } from './event-stream.js';
-import { eventId, toPayload } from './stored-event.js';
+import {
+  NOT_READABLE,
+  type StoredEvent,
+  eventId,
+  toPayload,
+} from './stored-event.js';
 
 /** What delivering takes; the same for every entry of a group. */
 export interface DeliveryContext {
@@ -12,12 +17,17 @@ export interface DeliveryContext {
   readonly prefixLength: number;
   readonly retry: RetryPolicy;
   readonly handlers: Iterable<ExpiryHandler>;
+  /** Whether another instance of the group has a handler for the key. */
+  readonly wantedElsewhere: (key: Buffer) => boolean;
   readonly dispatcher: Dispatcher;
 }
 
+/** Ms before what this instance has no handler for is offered again, to whoever takes it. */
+const PASSING_ON = 50;
+
 /** How one handler's part of an entry ended. */
 interface Part {
-  readonly handler: ExpiryHandler | undefined;
+  readonly handler: ExpiryHandler;
   readonly outcome: Outcome;
   readonly error?: unknown;
 }
@@ -59,16 +69,26 @@ export async function deliver(
   const parts = await Promise.all(
     handlers.map((handler) => run(handler, expiry, entry, context)),
   );
-  if (parts.length === 0) parts.push(NO_HANDLER);
+  if (parts.length === 0) return unhandled(event, attempt, key, context);
   return leftover(parts, entry, attempt, context);
 }
 
-/** Another instance may have it: a deploy is under way, say. */
-const NO_HANDLER: Part = {
-  handler: undefined,
-  outcome: 'failed',
-  error: 'no instance that took it has a handler for it',
-};
+/** No handler of this instance is for it; one of another instance may be, during a deploy: that is no try of it. */
+function unhandled(
+  event: StoredEvent,
+  attempt: number,
+  key: Buffer,
+  { wantedElsewhere }: DeliveryContext,
+): Leftover {
+  const payload = toPayload({ ...event, tries: attempt - 1 });
+  const isReadable = event.handler !== NOT_READABLE;
+  if (isReadable && wantedElsewhere(key))
+    return { retries: [{ delay: PASSING_ON, payload }], dead: [] };
+  const error = isReadable
+    ? 'no instance has a handler for it'
+    : 'it cannot be read, and no handler is for it';
+  return { retries: [], dead: [{ payload, error }] };
+}
 
 function run(
   handler: ExpiryHandler,
@@ -98,8 +118,8 @@ function leftover(
   const retries: { delay: number; payload: string }[] = [];
   const dead: { payload: string; error: string }[] = [];
   for (const { handler, outcome, error } of parts) {
-    const id = handler ? handlerId(handler) : event.handler;
-    const policy = handler?.retry ?? context.retry;
+    const id = handlerId(handler);
+    const policy = handler.retry ?? context.retry;
     if (outcome === 'dropped') {
       // Not begun: for another instance, and no try of it.
       const payload = toPayload({ ...event, handler: id, tries: attempt - 1 });

@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
 import { isReplyError } from '../keyspace/redis-node.js';
 import type { GroupKeys } from './group-keys.js';
@@ -53,8 +54,9 @@ type RawEntry = [id: Buffer, fields: Buffer[] | null];
  * than one thing is one script.
  */
 export class EventStream {
-  /** The reading connection, as Redis numbers it. */
+  /** The reading connection, as Redis numbers it; each connection has a client of its own. */
   #readerId: number | undefined;
+  #readerOf: Redis | undefined;
 
   constructor(
     private readonly commands: CommandClient,
@@ -81,10 +83,7 @@ export class EventStream {
   async read(count: number): Promise<Entry[]> {
     try {
       const reply = (await this.reader.runNow((redis) => {
-        redis.client('ID').then(
-          (id) => (this.#readerId = id),
-          () => undefined,
-        );
+        this.#learnId(redis);
         return redis.callBuffer(
           'XREADGROUP',
           ...['GROUP', this.group, this.consumer],
@@ -101,6 +100,17 @@ export class EventStream {
       await this.create();
       return [];
     }
+  }
+
+  #learnId(redis: Redis): void {
+    if (this.#readerOf === redis) return;
+    this.#readerOf = redis;
+    this.#readerId = undefined;
+    redis.once('close', () => (this.#readerOf = undefined));
+    redis.client('ID').then(
+      (id) => (this.#readerId = id),
+      () => undefined,
+    );
   }
 
   /** What was delivered to this instance before and is not ended, the oldest first: an answer may have been lost. */

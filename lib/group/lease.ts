@@ -34,6 +34,8 @@ export class Lease {
   #renewedAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  /** It goes on by itself. */
+  #trying = false;
   /** A step is under way; the next one waits for it. */
   #step: Promise<void> = Promise.resolve();
 
@@ -51,10 +53,11 @@ export class Lease {
 
   /** Tries to take the lease, and goes on until `close`. Resolves after the first try; rejects if that failed. */
   async start(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed || this.#trying) return;
     const taking = this.#take();
     this.#step = taking.catch(() => undefined);
     await taking;
+    this.#trying = true;
     this.#stepIn(this.held ? RENEWAL : TRY);
   }
 

@@ -1,4 +1,5 @@
 import type { CommandClient } from '../connection/command-client.js';
+import { RedisGlob } from '../handlers/redis-glob.js';
 import type {
   Interest,
   SubscriptionRegistry,
@@ -16,7 +17,10 @@ const LIFETIME = 60_000;
  * others' beside them.
  */
 export class SharedPatterns {
-  readonly #foreign = new Map<string, Interest>();
+  readonly #foreign = new Map<
+    string,
+    { interest: Interest; glob: RedisGlob }
+  >();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -51,6 +55,13 @@ export class SharedPatterns {
     return added > 0;
   }
 
+  /** Whether some other instance has a handler for the key, without its `keyPrefix`. */
+  wantedElsewhere(key: Buffer): boolean {
+    for (const { glob } of this.#foreign.values())
+      if (glob.test(key)) return true;
+    return false;
+  }
+
   /** Resolves when whoever watches must have taken note. */
   async untilNoticed(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, INTERVAL * 1.25));
@@ -58,7 +69,7 @@ export class SharedPatterns {
 
   #take(foreign: ReadonlySet<string>): void {
     let changed = false;
-    for (const [pattern, interest] of this.#foreign) {
+    for (const [pattern, { interest }] of this.#foreign) {
       if (foreign.has(pattern)) continue;
       this.registry.remove(interest);
       this.#foreign.delete(pattern);
@@ -68,7 +79,7 @@ export class SharedPatterns {
       if (this.#foreign.has(pattern)) continue;
       const interest: Interest = { pattern, onExpiry: () => undefined };
       this.registry.add(interest);
-      this.#foreign.set(pattern, interest);
+      this.#foreign.set(pattern, { interest, glob: new RedisGlob(pattern) });
       changed = true;
     }
     if (changed) this.onChange();

@@ -15,6 +15,9 @@ export interface StoredEvent {
   readonly tries: number;
 }
 
+/** The `handler` of what cannot be read: not of ours, or of a version to come. */
+export const NOT_READABLE = '(not readable)';
+
 /** As JSON: what a retry or a dead letter is kept as. */
 interface Payload {
   k: string;
@@ -32,11 +35,14 @@ export function fromFields(fields: readonly Buffer[]): StoredEvent {
     of.set(fields[i]!.toString(), fields[i + 1]!);
   const payload = of.get('p');
   if (payload) return fromPayload(payload.toString());
+  const redisKey = of.get('k');
+  const detected = Number(of.get('t')?.toString());
+  if (!redisKey) return notReadable(Buffer.concat(fields));
   const deadline = of.get('d')?.toString();
   return {
-    redisKey: of.get('k') ?? Buffer.alloc(0),
+    redisKey,
     deadline: deadline ? Number(deadline) : undefined,
-    detected: Number(of.get('t')?.toString()),
+    detected: Number.isFinite(detected) ? detected : 0,
     source:
       of.get('s')?.toString() === 'recovery' ? 'recovery' : 'notification',
     handler: undefined,
@@ -60,12 +66,10 @@ export function fromPayload(text: string): StoredEvent {
   let payload: Payload;
   try {
     payload = JSON.parse(text) as Payload;
-    if (typeof payload.k !== 'string') throw new Error('no key');
   } catch {
-    // Not of ours, or of a version to come: no handler is for it, and it ends as a dead letter.
-    const k = Buffer.from(text).toString('base64');
-    payload = { k, t: 0, s: 'notification', h: '(not readable)', a: 0 };
+    return notReadable(Buffer.from(text));
   }
+  if (!isPayload(payload)) return notReadable(Buffer.from(text));
   return {
     redisKey: Buffer.from(payload.k, 'base64'),
     deadline: payload.d,
@@ -75,6 +79,22 @@ export function fromPayload(text: string): StoredEvent {
     tries: payload.a,
   };
 }
+
+const isPayload = (value: Partial<Payload> | null): value is Payload =>
+  typeof value?.k === 'string' &&
+  Number.isFinite(value.t) &&
+  Number.isFinite(value.a) &&
+  (value.d === undefined || Number.isFinite(value.d));
+
+/** Kept as it is, in the key's place: for whoever looks at the dead letters. */
+const notReadable = (redisKey: Buffer): StoredEvent => ({
+  redisKey,
+  deadline: undefined,
+  detected: 0,
+  source: 'notification',
+  handler: NOT_READABLE,
+  tries: 0,
+});
 
 /**
  * What names an expiry, on every delivery of it: the key and when it ran out; where that is not

@@ -93,6 +93,7 @@ export class WatchedNode implements NodeObserver {
       previewed: parts.previewed,
       barrier: () => parts.barrier(node),
       wanted: (key) => registry.matches(key),
+      onSettled: (keys) => this.#suspects.settled(keys),
       onLater: parts.onLater,
     });
     this.#suspects = new Suspects(

@@ -5,6 +5,7 @@ import { reasonOf } from '../errors/redis-expiry.error.js';
 import { isLiteralChannel } from './channels.js';
 import { INVALIDATIONS, KeyTracker } from './key-tracker.js';
 import { isForbidden, isReplyError } from './redis-node.js';
+import { readInfo } from './server-identity.js';
 
 /** Is given each message with the channel or pattern that was subscribed to. Must be quick, and must not throw. */
 export type OnMessage = (
@@ -30,6 +31,8 @@ export class ListenerSession {
   readonly acknowledged = new Set<string>();
   /** The connection is made: subscriptions can be. */
   connected = false;
+  /** Names this run of the server; unset where it does not tell. */
+  runId: string | undefined;
   #watchdog: Watchdog | undefined;
   #end!: (reason: string) => void;
   #lastError = 'the connection closed';
@@ -83,9 +86,14 @@ export class ListenerSession {
     // A database that does not exist, say: ioredis goes on without it.
     if (this.#handshakeError) throw new Error(this.#handshakeError);
     // Not to be asked any more once it is subscribed.
-    this.#id = await this.#orLost(this.client.client('ID')).catch(
-      () => undefined,
+    const [id, info] = await this.#orLost(
+      Promise.all([
+        this.client.client('ID').catch(() => undefined),
+        this.client.info('server').catch(() => ''),
+      ]),
     );
+    this.#id = id;
+    this.runId = readInfo(info).runId;
     this.connected = true;
     this.#watchdog = new Watchdog({
       ping: () => this.client.ping(),

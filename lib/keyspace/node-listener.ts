@@ -12,6 +12,7 @@ import type {
   SetupReport,
 } from './node-status.js';
 import type { RedisNode } from './redis-node.js';
+import { ReplacedError } from './server-identity.js';
 import { Signal } from './signal.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
@@ -45,6 +46,8 @@ export class NodeListener {
   #endPause: (() => void) | undefined;
   #refreshing: Promise<void> | undefined;
   #looks = 0;
+  /** The session ends because another server took the place of the one that was listened to. */
+  #replaced = false;
 
   constructor(
     private readonly node: RedisNode,
@@ -112,11 +115,17 @@ export class NodeListener {
 
   /** Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. */
   async barrier(): Promise<void> {
-    if (!this.#session?.connected)
+    const session = this.#session;
+    if (!session?.connected)
       throw new Error(`${this.node.address} is not listened to`);
-    await this.#session.ping();
-    if (await this.#setup.isSilenced())
-      throw new Error(`${this.node.address} announces nothing`);
+    await session.ping();
+    try {
+      await this.#setup.assertAnnouncing();
+    } catch (error) {
+      this.#replaced ||= error instanceof ReplacedError;
+      if (this.#replaced) session.close(reasonOf(error));
+      throw error;
+    }
   }
 
   /** Resolves once Redis acknowledged it. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`. */
@@ -195,9 +204,10 @@ export class NodeListener {
 
   /** As `#enqueue`, for a session in use: what fails there ends it, and the next one begins anew. */
   #takeUp(session: ListenerSession, test: boolean): Promise<void> {
-    return this.#enqueue(session, test).catch((error: unknown) =>
-      session.close(reasonOf(error)),
-    );
+    return this.#enqueue(session, test).catch((error: unknown) => {
+      this.#replaced ||= error instanceof ReplacedError;
+      session.close(reasonOf(error));
+    });
   }
 
   /** Brings a session to what is wanted, one such work after the other. */
@@ -220,7 +230,7 @@ export class NodeListener {
 
   #judge(result: SetupResult, since: number): void {
     if (!result.announced) {
-      const from = Math.min(since, result.lastGood ?? since);
+      const from = Math.min(since, this.#setup.lastGood ?? since);
       this.#gaps.begin(from, 'the server does not announce expiries');
       const ago = Date.now() - from;
       // What a replica tells of its keys is not what is true of them.
@@ -245,7 +255,14 @@ export class NodeListener {
     this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
   }
 
-  #lose(reason: string, proof: number | undefined): void {
+  #lose(reason: string, proven: number | undefined): void {
+    // What another server announced in its place, nobody knows since when, was not heard.
+    const { lastGood = Infinity } = this.#setup;
+    const good = this.#replaced
+      ? Math.min(lastGood, proven ?? Infinity)
+      : proven;
+    this.#replaced = false;
+    const proof = proven && good! - this.node.noticedAfter;
     this.observer?.lost(proof === undefined ? 0 : Date.now() - proof);
     this.#session = undefined;
     this.#served = new Set();

@@ -1,4 +1,3 @@
-import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { chooseHeard } from './channel-choice.js';
 import { ChannelKeeper, type Served } from './channel-keeper.js';
@@ -8,7 +7,8 @@ import type { ListenerSession } from './listener-session.js';
 import type { NeededFlags, NotificationFlags } from './notification-flags.js';
 import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
-import { type RedisNode, isReplyError } from './redis-node.js';
+import type { RedisNode } from './redis-node.js';
+import { ReplacedError, ServerIdentity } from './server-identity.js';
 import { SelfTest, type SelfTestResult } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
@@ -20,8 +20,6 @@ export interface SetupResult extends Served {
   readonly proven: boolean;
   /** Epoch ms since when announcements may have been missed, if the flags were found missing. */
   readonly missedSince?: number;
-  /** Epoch ms of the newest look at which all was well, if there was one. */
-  readonly lastGood?: number;
 }
 
 /**
@@ -34,6 +32,7 @@ export class NodeSetup {
   readonly route: ExpiryRoute;
   readonly #channels: ChannelKeeper;
   readonly #selfTest: SelfTest;
+  readonly #identity: ServerIdentity;
   #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
@@ -50,6 +49,7 @@ export class NodeSetup {
     private readonly log: Log,
     observer: NodeObserver | undefined,
   ) {
+    this.#identity = new ServerIdentity(node, log);
     this.#selfTest = new SelfTest(options.database, options.ownPrefix);
     this.route = new ExpiryRoute(registry, this.#selfTest, observer);
     this.#channels = new ChannelKeeper(
@@ -66,6 +66,7 @@ export class NodeSetup {
       this.#tested = undefined;
       this.#channels.restart();
     }
+    await this.#checkServer(session);
     let needed = this.#channels.needed();
     const found = await this.keeper.read();
     // Where nothing else tells, only a test shows whether expiries are still heard.
@@ -105,14 +106,22 @@ export class NodeSetup {
         announced &&
         (flags?.announcesExpiry === true || report.selfTest === 'passed'),
       ...(missedSince !== undefined && { missedSince }),
-      ...(this.#lastGood !== undefined && { lastGood: this.#lastGood }),
     };
   }
 
-  /** Whether the flags say that expiries are not announced, at this moment; false where they cannot be read. */
-  async isSilenced(): Promise<boolean> {
+  /** Epoch ms of the newest look at which all was well, if there was one. */
+  get lastGood(): number | undefined {
+    return this.#lastGood;
+  }
+
+  /** Rejects unless the server announces expiries at this moment, as far as it tells. */
+  async assertAnnouncing(): Promise<void> {
+    const { role } = await this.#identity.read();
+    if (role === 'replica' && this.#role === 'primary')
+      throw new ReplacedError(`${this.node.address} became a replica`);
     const flags = await this.keeper.read();
-    return flags !== undefined && !flags.announcesExpiry;
+    if (flags && !flags.announcesExpiry)
+      throw new Error(`${this.node.address} announces nothing`);
   }
 
   #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {
@@ -154,13 +163,6 @@ export class NodeSetup {
     refused: ReadonlyMap<string, string>,
   ): Promise<ReadonlyMap<string, string>> {
     const { heardOn } = await this.#test(session);
-    const role = await this.#readRole();
-    // Demoted under a connection that stayed open: the address may lead to the new primary.
-    if (role === 'replica' && this.#role === 'primary') {
-      this.#role = 'unknown';
-      throw new Error(`${this.node.address} became a replica`);
-    }
-    this.#role = role;
     if (flags || heardOn.size === 0) return refused;
     return this.#channels.subscribe(session, chooseHeard(heardOn));
   }
@@ -193,19 +195,14 @@ export class NodeSetup {
     return this.#tested;
   }
 
-  async #readRole(): Promise<SetupReport['role']> {
-    try {
-      const info = await this.node.commands.run((redis) =>
-        redis.info('replication'),
-      );
-      const role = /^role:(\w+)/m.exec(info)?.[1];
-      if (role === 'master') return 'primary';
-      return role === 'slave' ? 'replica' : 'unknown';
-    } catch (error) {
-      if (!isReplyError(error)) throw error;
-      this.log.debug(`${this.node.address}: INFO: ${reasonOf(error)}`);
-      return 'unknown';
-    }
+  /** A primary that became a replica, or another server in its place, is listened to anew. */
+  async #checkServer(session: ListenerSession): Promise<void> {
+    const { role } = await this.#identity.readOf(session.runId);
+    const isDemoted = this.#role === 'primary' && role === 'replica';
+    // Until it is known to be a primary again, no more is said of it.
+    this.#role = isDemoted ? 'unknown' : role;
+    if (isDemoted)
+      throw new ReplacedError(`${this.node.address} became a replica`);
   }
 
   #reportOn(
@@ -261,4 +258,7 @@ export class NodeSetup {
 const isAnnounced = (
   report: SetupReport,
   flags: NotificationFlags | undefined,
-): boolean => report.selfTest !== 'failed' && (flags?.announcesExpiry ?? true);
+): boolean =>
+  report.role !== 'replica' &&
+  report.selfTest !== 'failed' &&
+  (flags?.announcesExpiry ?? true);

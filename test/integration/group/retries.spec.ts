@@ -184,7 +184,7 @@ describe('an event whose handler fails', () => {
       {
         key: 'unknown',
         eventId: 'unknown@1000',
-        attempts: 2,
+        attempts: 0,
         error: expect.stringContaining('handler') as string,
       },
     ]);

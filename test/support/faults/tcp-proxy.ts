@@ -81,7 +81,7 @@ export class TcpProxy {
   accepted = 0;
 
   private constructor(
-    private readonly target: number,
+    private target: number,
     readonly port: number,
   ) {}
 
@@ -104,6 +104,11 @@ export class TcpProxy {
   async pass(): Promise<void> {
     this.#newAreSilent = false;
     await this.#listen();
+  }
+
+  /** New connections go to the server at another port. Those that exist stay where they are. */
+  leadTo(target: number): void {
+    this.target = target;
   }
 
   /** Every connection falls silent, and new ones are from their first byte on. */

@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CompiledLibrary } from '../../support/faults/child-app.js';
+import { Pair } from '../../support/faults/failover.js';
+import { GroupBed, spread } from '../../support/group/bed.js';
+import { TrackedKeys, names } from '../../support/group/history.js';
+
+let library: CompiledLibrary;
+beforeAll(async () => {
+  library = await CompiledLibrary.make();
+});
+afterAll(() => library.remove());
+
+describe('a group whose primary becomes a replica under its connections', () => {
+  it(
+    'goes on at the new primary, and loses nothing',
+    { timeout: 120_000 },
+    async (context) => {
+      const group = await GroupBed.make(context, library);
+      const pair = await Pair.of(group.bed, group.server);
+      const proxy = await group.bed.proxy(group.server);
+      const options = { leaseDuration: 1_000, connection: proxy.url };
+      const fleet = group.fleet(options, { work: [1, 10] });
+      await fleet.start(2);
+      await group.keys.set(spread(names('k', 2_000), 1_500, 30_000));
+      const deleted = names('deleted', 200);
+      await group.keys.set(spread(deleted, 31_000, 32_000));
+      await group.knows(2_200);
+
+      await pair.swap();
+      proxy.leadTo(pair.second.port);
+      const there = new TrackedKeys(pair.secondAdmin, group.history);
+      await there.delete(deleted);
+      await there.set(spread(names('new', 300), 20_000, 30_000));
+      await group.settles({}, 50_000);
+
+      expect(group.history.counts.handled).toBe(2_300);
+      expect(await pair.secondAdmin.exists('rx:{presence}:lease')).toBe(1);
+    },
+  );
+});

@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../../support/eventually.js';
+import { CompiledLibrary } from '../../support/faults/child-app.js';
+import { Pair } from '../../support/faults/failover.js';
+import { GroupBed, spread } from '../../support/group/bed.js';
+import { TrackedKeys, names } from '../../support/group/history.js';
+
+let library: CompiledLibrary;
+beforeAll(async () => {
+  library = await CompiledLibrary.make();
+});
+afterAll(() => library.remove());
+
+describe('a group whose primary becomes a replica under its connections', () => {
+  it(
+    'ends at the new primary what it was handling, and goes on there',
+    { timeout: 120_000 },
+    async (context) => {
+      const group = await GroupBed.make(context, library);
+      const { history, bed } = group;
+      const pair = await Pair.of(bed, group.server);
+      const { secondAdmin } = pair;
+      // As where a parameter group of the operator's sets them at every server.
+      await secondAdmin.config('SET', 'notify-keyspace-events', 'Kgxn');
+      const proxy = await bed.proxy(group.server);
+      const fleet = group.fleet(
+        { connection: proxy.url },
+        { work: [2_000, 4_000] },
+      );
+      await fleet.start(2);
+      await group.keys.set(spread(names('slow', 150), 500, 1_000));
+      await eventually(() => expect(history.handlings).toHaveLength(150));
+
+      await pair.swap();
+      proxy.leadTo(pair.second.port);
+      // Whoever leads has found the new primary.
+      await eventually(
+        async () => expect(await secondAdmin.pubsub('NUMPAT')).not.toBe(0),
+        { timeout: 40_000 },
+      );
+      const there = new TrackedKeys(secondAdmin, history);
+      await there.set(spread(names('new', 300), 1_000, 4_000));
+      await group.settles({}, 40_000);
+
+      expect(history.counts).toEqual({ handled: 450, redelivered: 0 });
+    },
+  );
+});
