@@ -16,11 +16,12 @@ const command = (words) =>
  *
  * @param {number} count
  * @param {(i: number) => string[]} words what follows SET, ASCII
+ * @param {number} [perPiece]
  * @returns {Iterable<{ bytes: Buffer, count: number }>}
  */
-export function* setCommands(count, words) {
-  for (let from = 0; from < count; from += PER_PIECE) {
-    const to = Math.min(count, from + PER_PIECE);
+export function* setCommands(count, words, perPiece = PER_PIECE) {
+  for (let from = 0; from < count; from += perPiece) {
+    const to = Math.min(count, from + perPiece);
     let text = '';
     for (let i = from; i < to; i++) text += command(['SET', ...words(i)]);
     yield { bytes: Buffer.from(text, 'latin1'), count: to - from };

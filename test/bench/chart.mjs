@@ -1,6 +1,7 @@
 /** The lateness as a picture: a panel for each number of other keys, a line for each contender. */
 import * as echarts from 'echarts';
-import { duration, labels } from './report.mjs';
+import { duration } from './report-texts.mjs';
+import { labels } from './report.mjs';
 
 /** @typedef {import('./results.mjs').LatenessRun} LatenessRun */
 

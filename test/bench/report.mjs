@@ -1,4 +1,6 @@
 /** The figures as tables, and against what they should be. */
+import { groupTargets } from './report-groups.mjs';
+import { count, duration, megabytes, table } from './report-texts.mjs';
 import { median, round } from './stats.mjs';
 
 /** @typedef {import('./results.mjs').Results} Results */
@@ -10,29 +12,6 @@ export const labels = {
   bullmq: 'BullMQ',
   library: 'nestjs-redis-expiry',
 };
-
-/** @param {number} n */
-const count = (n) => n.toLocaleString('en');
-
-/** @param {number | null | undefined} ms */
-export function duration(ms) {
-  if (ms === null || ms === undefined) return 'never';
-  if (ms < 1_000) return `${round(ms)} ms`;
-  return `${round(ms / 1_000, ms < 10_000 ? 1 : 0)} s`;
-}
-
-/** @param {number} mb */
-const megabytes = (mb) => `${round(mb, mb < 10 ? 1 : 0)} MB`;
-
-/**
- * @param {string[]} head
- * @param {string[][]} rows
- */
-function table(head, rows) {
-  const line = (/** @type {string[]} */ cells) => `| ${cells.join(' | ')} |`;
-  const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
-  return [head, rule, ...rows].map(line).join('\n');
-}
 
 /** @param {readonly LatenessRun[]} runs of one load */
 function latenessTable(runs) {
@@ -84,7 +63,16 @@ function latenessSection(runs, load) {
  * @param {Results} results
  * @returns {Target[]}
  */
-export function targets(results) {
+export const targets = (results) => [
+  ...ownTargets(results),
+  ...groupTargets(results),
+];
+
+/**
+ * @param {Results} results
+ * @returns {Target[]}
+ */
+function ownTargets(results) {
   /** @type {Target[]} */
   const list = [];
   /** @param {string} what @param {string} result @param {string} target @param {boolean} met */
@@ -175,6 +163,16 @@ export function targets(results) {
   return list;
 }
 
+/**
+ * @param {string} title
+ * @param {readonly Target[]} list
+ */
+function targetSection(title, list) {
+  if (list.length === 0) return [];
+  const rows = list.map(({ what, result, target }) => [what, result, target]);
+  return [`### ${title}`, table(['', 'Measured', 'Meant to be'], rows)];
+}
+
 /** @param {Results} results */
 function environments(results) {
   const texts = Object.entries(results).map(([name, part]) => {
@@ -193,7 +191,9 @@ function environments(results) {
 /** @param {Results} results */
 export function markdown(results) {
   const runs = results.lateness?.result ?? [];
-  const others = targets(results).filter(({ what }) => !/others, /.test(what));
+  const others = ownTargets(results).filter(
+    ({ what }) => !/others, /.test(what),
+  );
   return [
     ...latenessSection(runs, 'spread'),
     ...latenessSection(runs, 'rush'),
@@ -202,15 +202,8 @@ export function markdown(results) {
           '"Other keys" have hours to live and belong to nobody here. Percentiles are of all that was due: "never" is not within a minute of the last deadline. CPU time is that of the whole run, the writing of the keys or jobs included at Redis.',
         ]
       : []),
-    ...(others.length > 0
-      ? [
-          '### What it costs',
-          table(
-            ['', 'Measured', 'Meant to be'],
-            others.map(({ what, result, target }) => [what, result, target]),
-          ),
-        ]
-      : []),
+    ...targetSection('What it costs', others),
+    ...targetSection('Groups', groupTargets(results)),
     environments(results).join('\n'),
   ].join('\n\n');
 }

@@ -35,6 +35,11 @@ import { format } from 'prettier';
  * @property {number[]} alone µs of Redis's CPU time a SET, each round, with notifications off
  * @property {number[]} tracked the same while the library tracks the keys
  * @property {number} ratio of the medians
+ * @property {number[]} [group] the same while a group of the library's watches the keys
+ * @property {number} [groupRatio]
+ * @property {number} [groupGaps] times that Redis cut the group's listener off: then the figure means little
+ * @property {number[]} [bullmq] the same for the renewal of a delayed job, with a worker that waits
+ * @property {number} [bullmqRatio]
  */
 
 /** @typedef {{ count: number, p50: number, p99: number, max: number }} Percentiles */
@@ -72,6 +77,10 @@ import { format } from 'prettier';
  * @property {Part<Heartbeat[]>} [heartbeat]
  * @property {Part<Enrolment>} [enrol]
  * @property {Part<Idle>} [idle]
+ * @property {Part<import('./parts/drain.mjs').DrainRun[]>} [drain]
+ * @property {Part<import('./parts/steady.mjs').SteadyRun[]>} [steady]
+ * @property {Part<import('./parts/shared.mjs').SharedRun>} [shared]
+ * @property {Part<import('./parts/memory.mjs').Memory>} [memory]
  */
 
 /** @typedef {Awaited<ReturnType<typeof environment>>} Environment */
@@ -115,24 +124,42 @@ export async function readResults(directory) {
   }
 }
 
+/** Of the parts that can be run in part: what is one run. */
+const runOf = {
+  lateness: (/** @type {LatenessRun} */ run) =>
+    `${run.others} ${run.load} ${run.contender}`,
+  drain: (/** @type {import('./parts/drain.mjs').DrainRun} */ run) =>
+    run.contender,
+};
+
+const loads = ['spread', 'rush'];
+const contenders = ['by-hand', 'bullmq', 'library'];
+
+/** @typedef {{ load?: string, others?: number, contender: string }} Run */
+
 /**
- * Puts newer runs in the place of older ones.
+ * Puts newer figures in the place of older ones: all, or run by run.
  *
- * @param {readonly LatenessRun[]} older
- * @param {readonly LatenessRun[]} newer
+ * @template T
+ * @param {string} part
+ * @param {T | undefined} older
+ * @param {T} newer
+ * @returns {T}
  */
-export function mergeRuns(older, newer) {
-  const keyOf = (/** @type {LatenessRun} */ run) =>
-    `${run.others} ${run.load} ${run.contender}`;
-  const merged = new Map([...older, ...newer].map((run) => [keyOf(run), run]));
-  const loads = ['spread', 'rush'];
-  const contenders = ['by-hand', 'bullmq', 'library'];
-  return [...merged.values()].toSorted(
+export function merged(part, older, newer) {
+  const keyOf = /** @type {Record<string, (run: any) => string>} */ (runOf)[
+    part
+  ];
+  if (!keyOf || !Array.isArray(older) || !Array.isArray(newer)) return newer;
+  /** @type {Map<string, Run>} */
+  const runs = new Map([...older, ...newer].map((run) => [keyOf(run), run]));
+  const inOrder = [...runs.values()].toSorted(
     (a, b) =>
-      loads.indexOf(a.load) - loads.indexOf(b.load) ||
-      a.others - b.others ||
+      loads.indexOf(a.load ?? '') - loads.indexOf(b.load ?? '') ||
+      (a.others ?? 0) - (b.others ?? 0) ||
       contenders.indexOf(a.contender) - contenders.indexOf(b.contender),
   );
+  return /** @type {T} */ (/** @type {unknown} */ (inOrder));
 }
 
 /**

@@ -2,21 +2,26 @@
  * Runs the benchmarks on real servers, and writes figures, tables and a chart to
  * `test/bench/results/`. Expects the library in `dist/`: `npm run bench` builds it.
  *
- *     npm run bench                                   everything, about a quarter of an hour
+ *     npm run bench                                   everything, about half an hour
  *     npm run bench -- idle enrol                     these parts; the figures of the others stay
  *     npm run bench -- lateness --others 0,100000 --load spread --contender library,bullmq
+ *     npm run bench -- drain steady shared memory     what is about groups alone
  *     npm run bench -- --quick                        few keys, to .cache/bench/: does it work?
  *     npm run bench -- report                         tables and chart anew from the figures
  */
 import { parseArgs } from 'node:util';
 import { locateRedisServer } from '../support/redis/locate.mjs';
 import { chart } from './chart.mjs';
+import { drain } from './parts/drain.mjs';
 import { enrol } from './parts/enrol.mjs';
 import { heartbeat } from './parts/heartbeat.mjs';
 import { idle } from './parts/idle.mjs';
 import { lateness } from './parts/lateness.mjs';
+import { memory } from './parts/memory.mjs';
+import { shared } from './parts/shared.mjs';
+import { steady } from './parts/steady.mjs';
 import { markdown, targets } from './report.mjs';
-import { environment, mergeRuns, readResults, writeFiles } from './results.mjs';
+import { environment, merged, readResults, writeFiles } from './results.mjs';
 import { round } from './stats.mjs';
 
 /**
@@ -27,7 +32,16 @@ import { round } from './stats.mjs';
  * @property {(line: string) => void} log
  */
 
-const parts = { lateness, heartbeat, enrol, idle };
+const parts = {
+  lateness,
+  heartbeat,
+  enrol,
+  idle,
+  drain,
+  steady,
+  shared,
+  memory,
+};
 
 /** @param {string} name @returns {name is keyof typeof parts} */
 const isPart = (name) => Object.hasOwn(parts, name);
@@ -91,13 +105,7 @@ for (const name of wanted.filter(isPart)) {
       date: new Date().toISOString(),
       seconds,
       environment: await environment(version),
-      result:
-        Array.isArray(result) && name === 'lateness'
-          ? mergeRuns(
-              results.lateness?.result ?? [],
-              /** @type {import('./results.mjs').LatenessRun[]} */ (result),
-            )
-          : result,
+      result: merged(name, results[name]?.result, result),
     },
   });
   // After each part: whoever stops the next one keeps this.

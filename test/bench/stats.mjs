@@ -36,11 +36,12 @@ export const round = (value, digits = 0) => Number(value.toFixed(digits));
  */
 export function latenessOf(lateness, expected) {
   const sorted = lateness.toSorted((a, b) => a - b);
-  const missing = Math.max(0, expected - sorted.length);
-  sorted.push(...Array.from({ length: missing }, () => Infinity));
   const at = (/** @type {number} */ share) => {
-    const value = quantile(sorted, share);
-    return Number.isFinite(value) ? value : null;
+    const rank = Math.max(
+      1,
+      Math.ceil(Math.max(expected, sorted.length) * share),
+    );
+    return sorted[rank - 1] ?? null;
   };
   return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }

@@ -1,4 +1,4 @@
-/** This library: a Nest application with one handler and default options. */
+/** This library: a Nest application with one handler and, but for what it is told, default options. */
 import 'reflect-metadata';
 import { performance } from 'node:perf_hooks';
 import { NestFactory } from '@nestjs/core';
@@ -9,7 +9,7 @@ import {
 } from '../../../dist/index.js';
 import { numberOf, serve } from './child.mjs';
 
-serve(async ({ port }, handled) => {
+serve(async ({ port, group, concurrency }, handled) => {
   class Handlers {
     /** @param {import('../../../dist/index.js').KeyExpiredEvent} event */
     onExpired({ key }) {
@@ -28,7 +28,11 @@ serve(async ({ port }, handled) => {
       // Whatever class: a module has to have one.
       module: Handlers,
       imports: [
-        RedisExpiryModule.forRoot({ connection: `redis://127.0.0.1:${port}` }),
+        RedisExpiryModule.forRoot({
+          connection: `redis://127.0.0.1:${port}`,
+          ...(group !== undefined && { group }),
+          ...(concurrency !== undefined && { concurrency }),
+        }),
       ],
       providers: [Handlers],
     },

@@ -1,15 +1,18 @@
 /**
  * What does it cost Redis that keys are tracked which are renewed all the time? The same SETs with
- * notifications off and nobody listening, and with the library tracking each of the keys, in turns.
+ * notifications off and nobody listening, with the library tracking each of the keys, and with a
+ * group of it, in turns; and, beside them, renewals of as many delayed jobs of BullMQ's.
  */
 import { Redis } from 'ioredis';
 import { RedisServer } from '../../support/redis/redis-server.mjs';
 import { send, setCommands } from '../bulk.mjs';
 import { Contender } from '../contender.mjs';
-import { serverCpu } from '../redis-info.mjs';
+import { removeKeys, serverCpu } from '../redis-info.mjs';
+import { DelayedJobs } from '../renewals.mjs';
 import { median, round } from '../stats.mjs';
 
-/** @typedef {{ name: 'flood' | 'paced', keys: number, ttl: number, sets: number, perSecond?: number, warmUp: number, rounds: number }} Pace */
+/** @typedef {{ name: 'flood' | 'paced', keys: number, ttl: number, sets: number, renewals: number, perSecond?: number, warmUp: number, rounds: number }} Pace */
+/** @typedef {'alone' | 'tracked' | 'group' | 'bullmq'} Side */
 
 /**
  * A flood measures what a SET costs. It is over before any key falls due, so a second one keeps the
@@ -24,6 +27,8 @@ const paces = (quick) => [
     keys: 10_000,
     ttl: 30,
     sets: quick ? 200_000 : 2_000_000,
+    // Of delayed jobs: dozens of times as dear.
+    renewals: quick ? 20_000 : 100_000,
     warmUp: 0,
     rounds: quick ? 3 : 7,
   },
@@ -32,6 +37,7 @@ const paces = (quick) => [
     keys: 20_000,
     ttl: 6,
     sets: quick ? 40_000 : 120_000,
+    renewals: quick ? 40_000 : 120_000,
     perSecond: 10_000,
     // Until the looks at the keys are spread as they are in the long run.
     warmUp: 60_000,
@@ -46,62 +52,34 @@ const paces = (quick) => [
 export async function heartbeat({ path, quick, log }) {
   const results = [];
   for (const pace of paces(quick)) {
-    const { name, keys, ttl, sets, perSecond, warmUp, rounds } = pace;
+    const { name, keys, sets, perSecond, ttl, rounds } = pace;
     const server = await RedisServer.start({ path });
     const redis = new Redis(server.port, '127.0.0.1');
-    /** Once over all keys. */
-    const turn = [
-      ...setCommands(keys, (i) => [`due:${i}`, '1', 'EX', `${ttl}`]),
-    ];
-    const beats = Array.from({ length: sets / keys }, () => turn).flat();
-    const firstBeats = Array.from({ length: warmUp / keys }, () => turn).flat();
-    /** @returns {Promise<number>} µs of Redis's CPU time per SET */
-    const measure = async () => {
-      const before = await serverCpu(redis);
-      await send(server.port, beats, perSecond);
-      return (((await serverCpu(redis)) - before) / sets) * 1e6;
-    };
-    const alone = async () => {
-      await redis.config('SET', 'notify-keyspace-events', '');
-      await send(server.port, turn);
-      return measure();
-    };
-    const tracked = async () => {
-      await send(server.port, turn);
-      const { contender } = await Contender.start('library', {
-        port: server.port,
-        expected: keys,
-      });
-      try {
-        await send(server.port, firstBeats, perSecond);
-        const cost = await measure();
-        const count = (await contender.status()).nodes[0].tracked;
-        const { handled } = await contender.sample();
-        if (count !== keys || handled > 0)
-          log(`${count} of ${keys} keys are tracked, ${handled} expired`);
-        return cost;
-      } finally {
-        await contender.stop();
-      }
-    };
-
-    /** @type {{ alone: number[], tracked: number[] }} */
-    const costs = { alone: [], tracked: [] };
+    /** @type {Record<Side, number[]>} */
+    const costs = { alone: [], tracked: [], group: [], bullmq: [] };
+    const sides = /** @type {Side[]} */ (Object.keys(costs));
+    const inGroup = { gaps: 0 };
     try {
-      await send(server.port, beats, perSecond);
+      const measure = sidesOf(pace, { port: server.port, redis, inGroup, log });
+      await measure.alone();
       for (let i = 0; i < rounds; i++) {
-        // A B, B A, A B…: a machine that gets slower or faster meanwhile favours none.
-        const order = i % 2 === 0 ? [alone, tracked] : [tracked, alone];
-        for (const side of order)
-          (side === alone ? costs.alone : costs.tracked).push(await side());
-        log(
-          `${name}, round ${i + 1} of ${rounds}: alone ${costs.alone.at(-1)?.toFixed(3)} µs, tracked ${costs.tracked.at(-1)?.toFixed(3)} µs a SET`,
+        // A B C D, D C B A…: a machine that gets slower or faster meanwhile favours none.
+        for (const side of i % 2 === 0 ? sides : sides.toReversed()) {
+          await redis.config('SET', 'notify-keyspace-events', '');
+          await removeKeys(redis, ['rx:*', 'bull:*']);
+          costs[side].push(await measure[side]());
+        }
+        const told = sides.map(
+          (side) => `${side} ${round(costs[side].at(-1) ?? 0, 3)}`,
         );
+        log(`${name}, round ${i + 1} of ${rounds}, µs: ${told.join(', ')}`);
       }
     } finally {
       redis.disconnect();
       await server.stop();
     }
+    const ratioOf = (/** @type {Side} */ side) =>
+      round(median(costs[side]) / median(costs.alone), 3);
     results.push({
       pace: name,
       keys,
@@ -110,8 +88,97 @@ export async function heartbeat({ path, quick, log }) {
       ttl,
       alone: costs.alone.map((us) => round(us, 3)),
       tracked: costs.tracked.map((us) => round(us, 3)),
-      ratio: round(median(costs.tracked) / median(costs.alone), 3),
+      ratio: ratioOf('tracked'),
+      group: costs.group.map((us) => round(us, 3)),
+      groupRatio: ratioOf('group'),
+      groupGaps: inGroup.gaps,
+      bullmq: costs.bullmq.map((us) => round(us, 3)),
+      bullmqRatio: ratioOf('bullmq'),
     });
   }
   return results;
+}
+
+/**
+ * What each side measures: µs of Redis's CPU time per renewal.
+ *
+ * @param {Pace} pace
+ * @param {object} context
+ * @param {number} context.port
+ * @param {Redis} context.redis
+ * @param {{ gaps: number }} context.inGroup counts the gaps in the group's listening
+ * @param {(line: string) => void} context.log
+ * @returns {Record<Side, () => Promise<number>>}
+ */
+function sidesOf({ keys, ttl, perSecond, ...pace }, context) {
+  const { port, redis, inGroup, log } = context;
+  /** Once over all keys. */
+  const turn = [...setCommands(keys, (i) => [`due:${i}`, '1', 'EX', `${ttl}`])];
+  const turns = (/** @type {number} */ sets) =>
+    Array.from({ length: sets / keys }, () => turn).flat();
+  const beats = turns(pace.sets);
+  const firstBeats = turns(pace.warmUp);
+  const costOf = async (
+    /** @type {number} */ count,
+    /** @type {() => Promise<void>} */ work,
+  ) => {
+    const before = await serverCpu(redis);
+    await work();
+    return (((await serverCpu(redis)) - before) / count) * 1e6;
+  };
+  const measure = () => costOf(pace.sets, () => send(port, beats, perSecond));
+
+  /** @param {string} [group] */
+  const watched = async (group) => {
+    await send(port, turn);
+    const { contender } = await Contender.start('library', {
+      port,
+      expected: keys,
+      ...(group !== undefined && { group }),
+    });
+    try {
+      await send(port, firstBeats, perSecond);
+      const cost = await measure();
+      const { nodes, groups } = await contender.status();
+      const { tracked } = groups[0] ?? nodes[0];
+      const { gaps } = (groups[0] ?? { nodes }).nodes[0];
+      const { handled } = await contender.sample();
+      if (tracked !== keys || handled > 0 || gaps > 0)
+        log(
+          `${tracked} of ${keys} keys are tracked, ${handled} expired, ${gaps} gaps in listening`,
+        );
+      if (group !== undefined) inGroup.gaps += gaps;
+      return cost;
+    } finally {
+      await contender.stop();
+    }
+  };
+  const bullmq = async () => {
+    const { contender } = await Contender.start('bullmq', {
+      port,
+      expected: keys,
+    });
+    const jobs = await DelayedJobs.add(port, keys, ttl * 1_000);
+    try {
+      await jobs.renew(pace.warmUp, perSecond);
+      const cost = await costOf(pace.renewals, () =>
+        jobs.renew(pace.renewals, perSecond),
+      );
+      const { handled } = await contender.sample();
+      if (handled > 0) log(`${handled} jobs ran: their renewals came too late`);
+      return cost;
+    } finally {
+      await jobs.close();
+      await contender.stop();
+    }
+  };
+  return {
+    alone: async () => {
+      await send(port, turn);
+      return measure();
+    },
+    tracked: () => watched(),
+    group: () => watched('bench'),
+    bullmq,
+  };
 }

@@ -3,59 +3,19 @@
  * server in which more and more other keys with a time to live lie around.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { RedisServer } from '../../support/redis/redis-server.mjs';
-import { setKeys } from '../bulk.mjs';
 import { Contender } from '../contender.mjs';
+import { untilHandled } from '../measure.mjs';
+import { addOthers, contenders, deadlinesFor, produce } from '../producers.mjs';
 import { removeKeys, serverCpu, usedMemory } from '../redis-info.mjs';
 import { curveOf, latenessOf, round } from '../stats.mjs';
 
 /** @typedef {import('../results.mjs').LatenessRun} LatenessRun */
-/** @typedef {(port: number, deadlines: readonly number[]) => Promise<void>} Producer */
+/** @typedef {import('../producers.mjs').ContenderName} ContenderName */
 /** @typedef {{ name: string, count: number, over: number }} Load */
 
-const HOUR = 3_600_000;
 const MB = 2 ** 20;
-
-/** @type {Producer} */
-const setDueKeys = (port, deadlines) =>
-  setKeys(port, deadlines.length, (i) => [
-    `due:${i}`,
-    '1',
-    'PXAT',
-    `${deadlines[i]}`,
-  ]);
-
-/** @type {Producer} */
-async function addDelayedJobs(port, deadlines) {
-  const queue = new Queue('due', { connection: { host: '127.0.0.1', port } });
-  for (let from = 0; from < deadlines.length; from += 1_000) {
-    const timestamp = Date.now();
-    await queue.addBulk(
-      deadlines.slice(from, from + 1_000).map((deadline, i) => ({
-        name: 'due',
-        data: { n: from + i },
-        // What BullMQ keeps is the sum of the two.
-        opts: {
-          timestamp,
-          delay: deadline - timestamp,
-          removeOnComplete: true,
-        },
-      })),
-    );
-  }
-  await queue.close();
-}
-
-/** `perSecond`: what it is sure to take in, which decides how long before the first deadline it begins. */
-const contenders = /** @type {const} */ ({
-  'by-hand': { produce: setDueKeys, perSecond: 30_000 },
-  library: { produce: setDueKeys, perSecond: 30_000 },
-  bullmq: { produce: addDelayedJobs, perSecond: 4_000 },
-});
-
-/** @typedef {keyof typeof contenders} ContenderName */
 
 /** @param {boolean} quick */
 const settings = (quick) =>
@@ -87,7 +47,6 @@ const settings = (quick) =>
 export async function lateness({ path, quick, filters, log }) {
   const { loads, patience, ...defaults } = settings(quick);
   const others = (filters.others ?? defaults.others).toSorted((a, b) => a - b);
-  const names = /** @type {ContenderName[]} */ (Object.keys(contenders));
   const server = await RedisServer.start({ path });
   const redis = new Redis(server.port, '127.0.0.1');
   /** @type {LatenessRun[]} */
@@ -98,7 +57,7 @@ export async function lateness({ path, quick, filters, log }) {
       await addOthers(server.port, there, count);
       there = count;
       for (const load of loads.filter(({ name }) => filters.load(name)))
-        for (const contender of names.filter(filters.contender)) {
+        for (const contender of contenders.filter(filters.contender)) {
           const what = `${count.toLocaleString('en')} others, ${load.name}, ${contender}`;
           const run = await measure({
             server,
@@ -117,22 +76,6 @@ export async function lateness({ path, quick, filters, log }) {
     await server.stop();
   }
   return runs;
-}
-
-/**
- * @param {number} port
- * @param {number} from
- * @param {number} to
- */
-async function addOthers(port, from, to) {
-  await setKeys(port, to - from, (i) => [
-    `other:${from + i}`,
-    '1',
-    'PX',
-    // From 2 to 10 hours.
-    `${2 * HOUR + Math.floor(Math.random() * 8 * HOUR)}`,
-  ]);
-  await delay(500);
 }
 
 /** @param {Redis} redis */
@@ -154,7 +97,6 @@ async function clear(redis) {
  */
 async function measure({ server, redis, contender, load, patience, log }) {
   const { port } = server;
-  const { produce, perSecond } = contenders[contender];
   const expected = load.count;
   const cpuAtStart = await serverCpu(redis);
   const { contender: child } = await Contender.start(contender, {
@@ -164,19 +106,12 @@ async function measure({ server, redis, contender, load, patience, log }) {
   try {
     await delay(500);
     const before = await snapshot(redis, child);
-    const lead = 2_000 + (expected / perSecond) * 1_000;
-    const first = Date.now() + Math.ceil(lead);
-    const deadlines = Array.from(
-      { length: expected },
-      (_, i) => first + Math.floor((i * load.over) / expected),
-    );
-    await produce(port, deadlines);
-    if (Date.now() >= first)
-      log('the machine is slow: keys were due before all of them were set');
+    const deadlines = deadlinesFor(contender, expected, load.over);
+    await produce(contender, port, deadlines, log);
     const pending = await usedMemory(redis);
 
     const last = Math.max(...deadlines.slice(-1));
-    await until(child, expected, last + patience, log);
+    await untilHandled([child], expected, last + patience, log);
     const after = await snapshot(redis, child);
     const { at, times } = await child.handled();
     const late = deadlines.flatMap((deadline, i) =>
@@ -219,31 +154,4 @@ async function snapshot(redis, child) {
     memory: await usedMemory(redis),
     ...(await child.sample()),
   };
-}
-
-/**
- * Waits until everything was handled, and a little longer for duplicates, or time is up.
- *
- * @param {Contender} child
- * @param {number} expected
- * @param {number} end
- * @param {(line: string) => void} log
- */
-async function until(child, expected, end, log) {
-  let told = Date.now();
-  for (;;) {
-    const { handled } = await child.sample();
-    if (handled >= expected) {
-      await delay(1_000);
-      return;
-    }
-    if (Date.now() >= end) return;
-    if (Date.now() - told >= 10_000) {
-      told = Date.now();
-      log(
-        `${handled} of ${expected} so far, ${Math.ceil((end - told) / 1_000)} s to go at most`,
-      );
-    }
-    await delay(500);
-  }
 }
