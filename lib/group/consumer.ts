@@ -67,7 +67,7 @@ export class Consumer {
     });
     this.#every(BACKLOG, async () => {
       this.backlog = await stream.backlog();
-      if (leads()) await stream.reap(Math.max(60_000, 2 * leaseDuration));
+      if (leads()) await stream.reap(Math.max(15_000, 2 * leaseDuration));
     });
   }
 

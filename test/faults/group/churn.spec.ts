@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => library.remove());
 
-const ROUNDS = 10;
+const ROUNDS = 5;
 /** All that a group may ever have, by its last part. */
 const OWN = ['events', 'index', 'lease', 'patterns', 'retry'];
 const own = [...OWN, 'settled', 'watched'].map(
@@ -43,7 +43,7 @@ describe('a group that runs for long', () => {
       const fleet = group.fleet({ leaseDuration: 1_000 }, { pattern: '*' });
       await fleet.start(3);
       for (let round = 0; round < ROUNDS; round++) {
-        const keys = names(`k${round}-`, 2_000);
+        const keys = names(`k${round}-`, 4_000);
         await group.keys.set(spread(keys, 6_000, 8_000));
         await fleet.start(1);
         const leader = await fleet.leader();
@@ -56,7 +56,7 @@ describe('a group that runs for long', () => {
       await group.settles({}, 60_000);
 
       const { handled } = history.counts;
-      expect(handled).toBe(ROUNDS * 2_000);
+      expect(handled).toBe(ROUNDS * 4_000);
       expect(fleet.alive).toHaveLength(3);
       // Those that are gone are forgotten a minute later.
       const alive = fleet.alive.map(({ pid }) => `${pid}`).toSorted();
