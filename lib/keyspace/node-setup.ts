@@ -190,8 +190,13 @@ export class NodeSetup {
 
   /** What the newest self-test showed; runs one if there is none. */
   async #test(session: ListenerSession): Promise<SelfTestResult> {
-    const keep = this.registry.channels(this.route.kinds).keys();
-    this.#tested ??= await this.#selfTest.run(session, keep, this.node);
+    const { kinds } = this.route;
+    this.#tested ??= await this.#selfTest.run(
+      session,
+      this.registry.channels(kinds).keys(),
+      kinds,
+      this.node,
+    );
     return this.#tested;
   }
 

@@ -51,13 +51,17 @@ export class SelfTest {
       this.#heard.push({ kind, event: eventOf(subscribed) });
   }
 
-  /** Runs the test on a session, beside the channels that it is to keep. Rejects when a connection is lost. */
+  /**
+   * Runs the test on a session, beside the channels that it is to keep, on some families of
+   * channels. Rejects when a connection is lost.
+   */
   async run(
     session: ListenerSession,
     keep: Iterable<string>,
+    kinds: ReadonlySet<ChannelKind>,
     node: RedisNode,
   ): Promise<SelfTestResult> {
-    if (!this.#chooseKey(node)) return unavailable('it serves no keys');
+    if (!this.#chooseKey(node, kinds)) return unavailable('it serves no keys');
     const wanted = [...keep];
     const refused = await session.sync([...wanted, ...this.#channels.keys()]);
     try {
@@ -76,16 +80,18 @@ export class SelfTest {
   }
 
   /** A key that lives on this very node: in a Cluster some keys do not, and on some nodes none. */
-  #chooseKey(node: RedisNode): boolean {
+  #chooseKey(node: RedisNode, kinds: ReadonlySet<ChannelKind>): boolean {
     const key = node.keyWith(`${this.ownPrefix}self-test:`);
     if (key === undefined) return false;
     this.#key = key;
-    this.#channels = new Map<string, ChannelKind>([
+    const channels: [channel: string, kind: ChannelKind][] = [
       [keyspaceChannel(this.database, escapeGlob(key)), 'keyspace'],
-      ...EVENTS.map(
-        (event) => [keyeventChannel(this.database, event), 'keyevent'] as const,
-      ),
-    ]);
+      ...EVENTS.map((event): [string, ChannelKind] => [
+        keyeventChannel(this.database, event),
+        'keyevent',
+      ]),
+    ];
+    this.#channels = new Map(channels.filter(([, kind]) => kinds.has(kind)));
     return true;
   }
 

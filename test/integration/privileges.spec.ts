@@ -1,0 +1,189 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  type KeyExpiredEvent,
+  RedisExpiryModule,
+  type RedisExpiryModuleOptions,
+} from '../../lib/index.js';
+import { createApp } from '../support/app.js';
+import { collect } from '../support/collect.js';
+import { eventually } from '../support/eventually.js';
+import { groupIsDone, handler } from '../support/group/app.js';
+import { TestServer } from '../support/servers.js';
+import { certificateFiles } from '../support/tls.js';
+
+const readme = new URL('../../README.md', import.meta.url);
+
+/** The rules that the README lists. */
+async function rulesOf(mode: string): Promise<string[]> {
+  const text = await readFile(readme, 'utf8');
+  const block = new RegExp(
+    `<!-- acl: ${mode} -->\\s*\`\`\`\\n(.*?)\`\`\``,
+    's',
+  ).exec(text);
+  return block![1]!.trim().split(/\s+/);
+}
+
+let certificate: Awaited<ReturnType<typeof certificateFiles>>;
+let server: TestServer;
+let ca: string;
+
+beforeAll(async () => {
+  certificate = await certificateFiles();
+  ca = await readFile(certificate.cert, 'utf8');
+  const { cert, key } = certificate;
+  server = await new TestServer({
+    args: [
+      ...['--tls-cert-file', cert, '--tls-key-file', key],
+      ...['--tls-ca-cert-file', cert, '--tls-auth-clients', 'no'],
+    ],
+  }).start();
+});
+beforeEach(() => server.reset());
+afterAll(async () => {
+  await server.stop();
+  await certificate.remove();
+});
+
+async function start(
+  rules: string[],
+  module: RedisExpiryModuleOptions,
+  work: (event: KeyExpiredEvent) => unknown,
+) {
+  const { redis } = server;
+  const port = server.port + 1;
+  await redis.config('SET', 'tls-port', port);
+  await redis.acl('SETUSER', 'app', 'reset', 'on', '>pw', ...rules);
+  await redis.acl('LOG', 'RESET');
+  await redis.config('RESETSTAT');
+  return createApp({
+    imports: [
+      RedisExpiryModule.forRoot({
+        connection: {
+          host: 'localhost',
+          port,
+          username: 'app',
+          password: 'pw',
+          tls: { ca },
+        },
+        ...module,
+      }),
+    ],
+    providers: [handler('device:*', work)],
+  });
+}
+
+/** What the ACL refused: commands, keys and channels. */
+async function refused(): Promise<string[]> {
+  const log = (await server.redis.acl('LOG')) as unknown[][];
+  return log
+    .map((entry) => {
+      const of = (name: string) => entry[entry.indexOf(name) + 1];
+      return `${String(of('reason'))} ${String(of('object'))}`;
+    })
+    .filter((entry) => entry !== 'command client|setinfo');
+}
+
+/** No rule is listed that nothing needs. */
+async function usesAll(mode: string): Promise<void> {
+  const commands = (await rulesOf(mode))
+    // Ends a subscription at run time, which nothing here does.
+    .filter((rule) => rule[0] === '+' && rule !== '+punsubscribe');
+  const used = await server.redis.info('commandstats');
+  expect(
+    commands.filter((rule) => {
+      const name = rule.slice(1).replace('|', '\\|');
+      return !new RegExp(`^cmdstat_${name}[:|]`, 'm').test(used);
+    }),
+  ).toEqual([]);
+}
+
+describe('with no more than the rights that the README lists, over TLS', () => {
+  it('broadcast does all that it can', async () => {
+    const events = collect<KeyExpiredEvent>();
+    const { subscriber, close, logs } = await start(
+      await rulesOf('broadcast'),
+      {},
+      events.add,
+    );
+    await subscriber.ready();
+
+    await server.redis.set('device:1', '1', 'PX', 50);
+    expect(await events.one()).toMatchObject({
+      key: 'device:1',
+      source: 'notification',
+      deadline: expect.any(Date) as Date,
+    });
+    expect(subscriber.status().nodes).toMatchObject([
+      { state: 'listening', selfTest: 'passed', learning: 'new' },
+    ]);
+    await close();
+    await usesAll('broadcast');
+    expect(await refused()).toEqual([]);
+    expect(logs.texts('warn')).toEqual([]);
+  });
+
+  it('a group does all that it can', async () => {
+    const events = collect<KeyExpiredEvent>();
+    let fails = true;
+    const { subscriber, close, logs } = await start(
+      await rulesOf('group'),
+      {
+        group: 'presence',
+        leaseDuration: 200,
+        retry: { attempts: 2, backoff: 10 },
+      },
+      async (event) => {
+        events.add(event);
+        // Longer than its lease: it is renewed.
+        await delay(300);
+        if (event.key === 'device:bad' && fails) throw new Error('no');
+      },
+    );
+    await subscriber.ready();
+
+    await server.redis.set('device:deleted', '1', 'PX', 500);
+    await server.redis.set('device:1', '1', 'PX', 500);
+    await server.redis.set('device:bad', '1', 'PX', 500);
+    await server.redis.del('device:deleted');
+    const received = await events.next(3);
+    expect(received.map(({ key }) => key).toSorted()).toEqual([
+      'device:1',
+      'device:bad',
+      'device:bad',
+    ]);
+    await eventually(async () =>
+      expect(await subscriber.deadLetters()).toHaveLength(1),
+    );
+    fails = false;
+    const [letter] = await subscriber.deadLetters();
+    await subscriber.redrive(letter!.id);
+    expect((await events.one()).key).toBe('device:bad');
+    await groupIsDone(server);
+    await eventually(() =>
+      expect(subscriber.status().groups).toMatchObject([
+        {
+          leads: true,
+          dead: 0,
+          nodes: [{ state: 'listening', selfTest: 'passed', learning: 'new' }],
+        },
+      ]),
+    );
+    // What was deleted in a gap is looked for.
+    await server.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await server.redis.set('device:later', '1', 'PX', 60_000);
+    await eventually(async () => {
+      const stats = await server.redis.info('commandstats');
+      expect(stats).toMatch(/cmdstat_zscan:/);
+      expect(stats).toMatch(/cmdstat_xinfo/);
+    });
+    await close();
+    await usesAll('group');
+    expect(await refused()).toEqual([]);
+    expect(logs.texts('warn')).toEqual([
+      expect.stringContaining('not listening any more'),
+      expect.stringContaining('listening again'),
+    ]);
+  });
+});
