@@ -53,13 +53,21 @@ export async function compileApp(metadata: ModuleMetadata): Promise<TestApp> {
     .setLogger(logs)
     .compile();
   let closed: Promise<void> | undefined;
+  let started = true;
+  const init = app.init.bind(app);
+  app.init = async () => {
+    started = false;
+    await init();
+    started = true;
+    return app;
+  };
   const testApp: TestApp = {
     app,
     logs,
     get subscriber() {
       return app.get(RedisExpirySubscriber, { strict: false });
     },
-    close: () => (closed ??= app.close()),
+    close: () => (closed ??= started ? app.close() : closeUnstarted(app)),
   };
   open.add(testApp);
   onTestFinished(async () => {
@@ -68,6 +76,17 @@ export async function compileApp(metadata: ModuleMetadata): Promise<TestApp> {
     if (open.size === 0) await expectNoConnections();
   });
   return testApp;
+}
+
+/** Nest 11 rejects once more with what the start was rejected with, and runs no hooks. */
+async function closeUnstarted(app: TestingModule): Promise<void> {
+  try {
+    await app.close();
+  } catch {
+    const hooks = app as unknown as Record<string, () => Promise<void>>;
+    await hooks['callDestroyHook']!();
+    await hooks['callShutdownHook']!();
+  }
 }
 
 /** A Nest application that is up; closed when the test is over, and then it must have left nothing. */
