@@ -75,10 +75,13 @@ export class CommandClient {
       return await Promise.race([work(client), aborted]);
     } catch (error) {
       // A primary that became a replica keeps its connections: a new one finds the new primary.
-      if (error instanceof Error && /^(READONLY|MOVED)/.test(error.message)) {
+      if (
+        error instanceof Error &&
+        /^(READONLY|MOVED)|-READONLY /.test(error.message)
+      ) {
         const { onElsewhere } = this.options;
         onElsewhere?.();
-        if (onElsewhere || /^READONLY/.test(error.message))
+        if (onElsewhere || /READONLY/.test(error.message))
           this.#replace(client, error);
       }
       throw error;

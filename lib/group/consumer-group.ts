@@ -243,7 +243,8 @@ export class ConsumerGroup {
         { cause: error },
       );
     }
-    if (!isForbidden(error) && !/^READONLY/.test(reasonOf(error))) return error;
+    if (!isForbidden(error) && !/^READONLY|-READONLY /.test(reasonOf(error)))
+      return error;
     return new RedisExpiryError(
       'GROUP_REFUSED',
       `Group "${this.group}" may not work on this server: ${reasonOf(error)}. ` +

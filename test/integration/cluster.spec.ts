@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { Cluster } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { KeyExpiredEvent } from '../../lib/index.js';
+import { slotOf } from '../../lib/keyspace/hash-slot.js';
 import {
   type TestOptions,
   createApp,
@@ -68,6 +70,18 @@ describe('a Cluster', () => {
     );
     // Else it would not have been a test of all of them.
     expect(Math.min(...expired)).toBeGreaterThan(1);
+  });
+
+  it('knows the slot of every key', async () => {
+    const redis = await cluster.connect();
+    const keys = ['', 'a', '{a}b', 'a{}b', 'a{b}{c}', 'a{{b}}c', '}{', 'é{ü}'];
+    for (let i = 0; i < 200; i++)
+      keys.push(randomBytes(i % 40).toString('latin1'));
+    for (const key of keys)
+      expect([key, slotOf(key)]).toEqual([
+        key,
+        await redis.cluster('KEYSLOT', key),
+      ]);
   });
 
   it('proves on every primary that it hears expiries', async () => {
