@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
  *
  * @typedef {object} ContenderOptions
  * @property {number} port of the server
+ * @property {boolean} [cluster] the library: the server is a node of a Cluster
  * @property {number} expected numbers are below it
  * @property {string} [group] the library: of which group it is an instance; else it hears everything
  * @property {number} [concurrency] handlers at once; 100 unless told

@@ -17,7 +17,7 @@ import { latenessOf, round } from './stats.mjs';
  * @property {number | null} p99
  * @property {number | null} max
  * @property {number} took ms from the first deadline to the start of the last handler
- * @property {number} redisCpu seconds, writing the keys or jobs included
+ * @property {number} redisCpu seconds of all servers, writing the keys or jobs included
  * @property {number} nodeCpu seconds of all processes that handled
  */
 
@@ -53,7 +53,7 @@ export async function untilHandled(children, expected, end, log) {
  * Produces, waits until it was handled, or for a minute after the last deadline, and counts.
  *
  * @param {object} options
- * @param {import('ioredis').Redis} options.redis
+ * @param {import('ioredis').Redis | readonly import('ioredis').Redis[]} options.redis
  * @param {readonly Contender[]} options.children
  * @param {readonly number[]} options.deadlines ascending
  * @param {() => Promise<void>} options.produce
@@ -72,7 +72,8 @@ export async function measure({
   const cpu = async () => {
     const samples = await Promise.all(children.map((child) => child.sample()));
     const node = samples.reduce((sum, sample) => sum + sample.cpu, 0);
-    return { node, redis: await serverCpu(redis) };
+    const servers = await Promise.all([redis].flat().map(serverCpu));
+    return { node, redis: servers.reduce((sum, one) => sum + one, 0) };
   };
   const before = await cpu();
   await produce();

@@ -7,14 +7,27 @@ import { setKeys } from './bulk.mjs';
 
 const HOUR = 3_600_000;
 
+/** @typedef {[key: string, ...rest: string[]]} SetWords what follows SET */
+
+/** @param {number} i @param {readonly number[]} deadlines @returns {SetWords} */
+export const dueKey = (i, deadlines) => [
+  `due:${i}`,
+  '1',
+  'PXAT',
+  `${deadlines[i]}`,
+];
+
+/** A key that has 2 to 10 hours to live. @param {number} i @returns {SetWords} */
+export const otherKey = (i) => [
+  `other:${i}`,
+  '1',
+  'PX',
+  `${2 * HOUR + Math.floor(Math.random() * 8 * HOUR)}`,
+];
+
 /** @type {Producer} */
 const setDueKeys = (port, deadlines) =>
-  setKeys(port, deadlines.length, (i) => [
-    `due:${i}`,
-    '1',
-    'PXAT',
-    `${deadlines[i]}`,
-  ]);
+  setKeys(port, deadlines.length, (i) => dueKey(i, deadlines));
 
 /** @type {Producer} */
 async function addDelayedJobs(port, deadlines) {
@@ -74,6 +87,14 @@ export function deadlinesFor(contender, count, over) {
  */
 export async function produce(contender, port, deadlines, log) {
   await producers[contender].produce(port, deadlines);
+  tellIfLate(deadlines, log);
+}
+
+/**
+ * @param {readonly number[]} deadlines ascending
+ * @param {(line: string) => void} log
+ */
+export function tellIfLate(deadlines, log) {
   if (Date.now() >= (deadlines[0] ?? Infinity))
     log('the machine is slow: keys were due before all of them were set');
 }
@@ -86,11 +107,6 @@ export async function produce(contender, port, deadlines, log) {
  * @param {number} to
  */
 export async function addOthers(port, from, to) {
-  await setKeys(port, to - from, (i) => [
-    `other:${from + i}`,
-    '1',
-    'PX',
-    `${2 * HOUR + Math.floor(Math.random() * 8 * HOUR)}`,
-  ]);
+  await setKeys(port, to - from, (i) => otherKey(from + i));
   await delay(500);
 }

@@ -26,11 +26,11 @@ export function groupTargets(results) {
 }
 
 /** @param {Pick<Tally, 'handled' | 'expected' | 'duplicates'>} tally */
-const handledOf = ({ handled, expected, duplicates }) =>
+export const handledOf = ({ handled, expected, duplicates }) =>
   `${count(handled)} of ${count(expected)}, ${duplicates === 0 ? 'none' : count(duplicates)} twice`;
 
 /** @param {Pick<Tally, 'handled' | 'expected' | 'duplicates'>} tally */
-const exactlyOnce = ({ handled, expected, duplicates }) =>
+export const exactlyOnce = ({ handled, expected, duplicates }) =>
   handled === expected && duplicates === 0;
 
 /** @param {import('./parts/drain.mjs').DrainRun} run */

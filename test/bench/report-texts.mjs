@@ -23,3 +23,28 @@ export function table(head, rows) {
   const rule = head.map((_, i) => (i === 0 ? '---' : '---:'));
   return [head, rule, ...rows].map(line).join('\n');
 }
+
+/**
+ * @param {string} title
+ * @param {readonly import('./report.mjs').Target[]} list
+ */
+export function targetSection(title, list) {
+  if (list.length === 0) return [];
+  const rows = list.map(({ what, result, target }) => [what, result, target]);
+  return [`### ${title}`, table(['', 'Measured', 'Meant to be'], rows)];
+}
+
+/** @param {import('./results.mjs').Results} results */
+export function environments(results) {
+  const texts = Object.entries(results).map(([name, part]) => {
+    const { environment: e, date } = part;
+    return [
+      name,
+      `${e.cpu}, ${e.cores} cores, ${e.memory}; Node ${e.node}, Redis ${e.redis}, Nest ${e.nest}, ioredis ${e.ioredis}, BullMQ ${e.bullmq}; ${date.slice(0, 10)}`,
+    ];
+  });
+  const different = new Set(texts.map(([, text]) => text));
+  return different.size === 1
+    ? [...different]
+    : texts.map(([name, text]) => `- ${name}: ${text}`);
+}

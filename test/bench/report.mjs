@@ -1,6 +1,14 @@
 /** The figures as tables, and against what they should be. */
+import { clusterTargets } from './report-cluster.mjs';
 import { groupTargets } from './report-groups.mjs';
-import { count, duration, megabytes, table } from './report-texts.mjs';
+import {
+  count,
+  duration,
+  environments,
+  megabytes,
+  table,
+  targetSection,
+} from './report-texts.mjs';
 import { median, round } from './stats.mjs';
 
 /** @typedef {import('./results.mjs').Results} Results */
@@ -66,6 +74,7 @@ function latenessSection(runs, load) {
 export const targets = (results) => [
   ...ownTargets(results),
   ...groupTargets(results),
+  ...clusterTargets(results),
 ];
 
 /**
@@ -163,31 +172,6 @@ function ownTargets(results) {
   return list;
 }
 
-/**
- * @param {string} title
- * @param {readonly Target[]} list
- */
-function targetSection(title, list) {
-  if (list.length === 0) return [];
-  const rows = list.map(({ what, result, target }) => [what, result, target]);
-  return [`### ${title}`, table(['', 'Measured', 'Meant to be'], rows)];
-}
-
-/** @param {Results} results */
-function environments(results) {
-  const texts = Object.entries(results).map(([name, part]) => {
-    const { environment: e, date } = part;
-    return [
-      name,
-      `${e.cpu}, ${e.cores} cores, ${e.memory}; Node ${e.node}, Redis ${e.redis}, Nest ${e.nest}, ioredis ${e.ioredis}, BullMQ ${e.bullmq}; ${date.slice(0, 10)}`,
-    ];
-  });
-  const different = new Set(texts.map(([, text]) => text));
-  return different.size === 1
-    ? [...different]
-    : texts.map(([name, text]) => `- ${name}: ${text}`);
-}
-
 /** @param {Results} results */
 export function markdown(results) {
   const runs = results.lateness?.result ?? [];
@@ -204,6 +188,7 @@ export function markdown(results) {
       : []),
     ...targetSection('What it costs', others),
     ...targetSection('Groups', groupTargets(results)),
+    ...targetSection('Clusters', clusterTargets(results)),
     environments(results).join('\n'),
   ].join('\n\n');
 }

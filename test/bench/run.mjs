@@ -6,12 +6,14 @@
  *     npm run bench -- idle enrol                     these parts; the figures of the others stay
  *     npm run bench -- lateness --others 0,100000 --load spread --contender library,bullmq
  *     npm run bench -- drain steady shared memory     what is about groups alone
+ *     npm run bench -- cluster                        lateness on a Cluster, broadcast and in a group
  *     npm run bench -- --quick                        few keys, to .cache/bench/: does it work?
  *     npm run bench -- report                         tables and chart anew from the figures
  */
 import { parseArgs } from 'node:util';
 import { locateRedisServer } from '../support/redis/locate.mjs';
 import { chart } from './chart.mjs';
+import { cluster } from './parts/cluster.mjs';
 import { drain } from './parts/drain.mjs';
 import { enrol } from './parts/enrol.mjs';
 import { heartbeat } from './parts/heartbeat.mjs';
@@ -41,6 +43,7 @@ const parts = {
   steady,
   shared,
   memory,
+  cluster,
 };
 
 /** @param {string} name @returns {name is keyof typeof parts} */

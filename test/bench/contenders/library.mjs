@@ -9,7 +9,7 @@ import {
 } from '../../../dist/index.js';
 import { numberOf, serve } from './child.mjs';
 
-serve(async ({ port, group, concurrency }, handled) => {
+serve(async ({ port, cluster, group, concurrency }, handled) => {
   class Handlers {
     /** @param {import('../../../dist/index.js').KeyExpiredEvent} event */
     onExpired({ key }) {
@@ -29,7 +29,9 @@ serve(async ({ port, group, concurrency }, handled) => {
       module: Handlers,
       imports: [
         RedisExpiryModule.forRoot({
-          connection: `redis://127.0.0.1:${port}`,
+          connection: cluster
+            ? { nodes: [{ host: '127.0.0.1', port }] }
+            : `redis://127.0.0.1:${port}`,
           ...(group !== undefined && { group }),
           ...(concurrency !== undefined && { concurrency }),
         }),
