@@ -20,15 +20,7 @@ export interface Ttls {
 export interface ClusterReading {
   /** The clock by which times are told, where that is not the node's own. */
   readonly reference?: RedisClock;
-  /** Does some work where an answer says that a key lives; without it, such a key counts as gone. */
-  readonly follow?: <T>(
-    answer: Error,
-    work: (redis: Redis) => Promise<T>,
-  ) => Promise<T>;
 }
-
-/** Nodes that a key is followed to in one look. */
-const MOST_HOPS = 3;
 
 /** One page of a scan. */
 export interface ScanPage {
@@ -62,10 +54,7 @@ export class TtlReader {
       (reply) => reply.now,
       () => this.#pipeline(keys),
     );
-    return {
-      now: this.#translate(now),
-      ttls: await this.#followAll(keys, ttls),
-    };
+    return { now: this.#translate(now), ttls };
   }
 
   /**
@@ -78,10 +67,38 @@ export class TtlReader {
       this.#runBatch(redis, keys),
     );
     this.clock.read(now, sent);
-    return {
-      now: this.#translate(now),
-      ttls: await this.#followAll(keys, ttls),
-    };
+    return { now: this.#translate(now), ttls };
+  }
+
+  /**
+   * As `readProven`, of keys that are on their way to this node. Rejects with the answer where one
+   * is not.
+   */
+  async readAsking(keys: readonly Buffer[]): Promise<Ttls> {
+    const sent = this.clock.mark();
+    const replies = await this.commands.runNow((redis) =>
+      Promise.all(
+        keys.map((key) => {
+          // Sent in one go with what follows: the permission is for one command.
+          redis.asking().catch(() => undefined);
+          return redis.eval(READ_PROVEN, 1, key) as Promise<[number, number]>;
+        }),
+      ),
+    );
+    const now = Math.min(...replies.map(([time]) => time));
+    this.clock.read(now, sent);
+    return { now: this.#translate(now), ttls: replies.map(([, ttl]) => ttl) };
+  }
+
+  /** The answer that tells where a key lives that this node does not serve; undefined if it serves it after all. */
+  async whereabouts(key: Buffer): Promise<Error | undefined> {
+    try {
+      await this.commands.runNow((redis) => redis.eval(READ_PROVEN, 1, key));
+      return undefined;
+    } catch (error) {
+      if (isElsewhere(error)) return error;
+      throw error;
+    }
   }
 
   /** One script; the keys of a Cluster's node differ in their slots, and are not declared. */
@@ -90,37 +107,6 @@ export class TtlReader {
     const reply = await redis.eval(READ_PROVEN, declared, ...keys);
     const [now, ...ttls] = reply as [number, ...number[]];
     return { now, ttls };
-  }
-
-  /** Looks at keys that this node does not serve where they live, or takes them for gone. */
-  async #followAll(
-    keys: readonly Buffer[],
-    ttls: readonly number[],
-  ): Promise<readonly number[]> {
-    if (!ttls.includes(-4)) return ttls;
-    return Promise.all(
-      ttls.map(async (ttl, i) => (ttl === -4 ? this.#follow(keys[i]!) : ttl)),
-    );
-  }
-
-  async #follow(key: Buffer): Promise<number> {
-    const { follow } = this.cluster!;
-    if (!follow) return -2;
-    const look = async (redis: Redis): Promise<number> => {
-      const reply = await redis.eval(READ_PROVEN, 1, key);
-      return (reply as [number, number])[1];
-    };
-    let answer: Error | undefined;
-    for (let hops = 0; ; hops++) {
-      try {
-        return answer
-          ? await follow(answer, look)
-          : await this.commands.runNow(look);
-      } catch (error) {
-        if (!isElsewhere(error) || hops >= MOST_HOPS) throw error;
-        answer = error;
-      }
-    }
   }
 
   /** A time by the node's clock, by the clock that is referred to. */

@@ -10,9 +10,16 @@ export interface Suspect {
   readonly seen: number | undefined;
 }
 
+/** What was found of a suspect: its time to live, and how often it had been announced before. */
+interface Look {
+  readonly suspect: Suspect;
+  readonly ttl: number;
+  readonly before: number;
+}
+
 export interface JudgeOptions {
   readonly index: RedisIndex;
-  readonly reader: Pick<TtlReader, 'readProven'>;
+  readonly reader: Pick<TtlReader, 'readProven' | 'readAsking'>;
   readonly gaps: GapBook;
   readonly counters: ExpiryCounters;
   /** Whether the server announces nothing, as far as can be known. */
@@ -25,6 +32,12 @@ export interface JudgeOptions {
   readonly wanted: (key: Buffer) => boolean;
   /** All that was announced of these keys, in latin1, was taken into account. */
   readonly onSettled: (keys: string[]) => void;
+  /** An expiry is proven, but the index no longer holds what was seen of these keys: they are to be looked at again. */
+  readonly onRefused: (keys: Buffer[]) => void;
+  /** Has keys judged that another node serves. Rejects if that cannot be done now. */
+  readonly handOver: (keys: readonly Buffer[]) => Promise<void>;
+  /** Whether a key lives that another node serves. */
+  readonly livesElsewhere: (key: Buffer) => Promise<boolean>;
   /** Keys are to be looked at again; the soonest of them then. */
   readonly onLater: (soonest: number) => void;
 }
@@ -92,27 +105,42 @@ export class Judge {
 
   /** Looks at keys that are due. */
   judgeDue(due: readonly { key: Buffer; at: number }[]): Promise<void> {
-    return this.#exclusively(() =>
-      this.#judge(due.map(({ key, at }) => ({ key, seen: at }))),
+    return this.#judgeAll(
+      () => Promise.resolve(due.map(({ key, at }) => ({ key, seen: at }))),
+      false,
     );
   }
 
-  /** Looks at keys to which something happened, whether the index knows them or not. */
-  judgeKeys(keys: readonly Buffer[]): Promise<void> {
-    return this.#exclusively(async () => {
+  /** Looks at keys to which something happened, whether the index knows them or not. `asking`: they are on their way to this node. */
+  judgeKeys(keys: readonly Buffer[], asking = false): Promise<void> {
+    return this.#judgeAll(async () => {
       const scores = await this.options.index.scores(keys);
-      const suspects = keys.map((key, i) => ({ key, seen: scores[i] }));
-      await this.#judge(suspects);
-    });
+      return keys.map((key, i) => ({ key, seen: scores[i] }));
+    }, asking);
   }
 
-  #exclusively(work: () => Promise<void>): Promise<void> {
+  async #judgeAll(
+    suspectsOf: () => Promise<readonly Suspect[]>,
+    asking: boolean,
+  ): Promise<void> {
+    const elsewhere = await this.#exclusively(async () =>
+      this.#judge(await suspectsOf(), asking),
+    );
+    // Not while others wait here: the other node may have something to hand over, too.
+    if (elsewhere.length > 0) await this.options.handOver(elsewhere);
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#queue.then(work);
     this.#queue = done.catch(() => undefined);
     return done;
   }
 
-  async #judge(suspects: readonly Suspect[]): Promise<void> {
+  /** Resolves with the keys that another node serves and has to judge. */
+  async #judge(
+    suspects: readonly Suspect[],
+    asking: boolean,
+  ): Promise<Buffer[]> {
     const { index, reader } = this.options;
     await this.#reconsiderAppended();
     for (const suspect of suspects) this.#reconsider(suspect);
@@ -120,18 +148,49 @@ export class Judge {
     // Only what was announced before the look can speak of a key that the look found alive.
     const before = keys.map((key) => this.#announcedOf(key));
     const generation = this.#generation;
-    const { now, ttls } = await reader.readProven(keys);
+    const { now, ttls } = asking
+      ? await reader.readAsking(keys)
+      : await reader.readProven(keys);
     if (generation !== this.#generation) throw new Error('listening was lost');
     this.#noteRemoved(keys, ttls);
     if (suspects.some((suspect, i) => this.#unproven(suspect, ttls[i]!)))
       await this.#awaitAnnounced();
+    const { looks, elsewhere } = await this.#sort(suspects, ttls, before);
     if (generation !== this.#generation) throw new Error('listening was lost');
-    const verdicts = suspects.map((suspect, i) =>
-      this.#verdictOn(suspect, ttls[i]!, now, before[i]!),
-    );
+    await this.#settle(looks, now, index);
+    return elsewhere;
+  }
+
+  /** What this node has to judge, and what another one has to: of a key that is not here, this one knows that it expired here or nothing. */
+  async #sort(
+    suspects: readonly Suspect[],
+    ttls: readonly number[],
+    before: readonly number[],
+  ): Promise<{ looks: Look[]; elsewhere: Buffer[] }> {
+    const looks: Look[] = [];
+    const elsewhere: Buffer[] = [];
+    for (const [i, suspect] of suspects.entries()) {
+      let ttl = ttls[i]!;
+      if (ttl === -4 && !this.#isProven(suspect.key)) {
+        elsewhere.push(suspect.key);
+        continue;
+      }
+      if (ttl === -4)
+        ttl = (await this.options.livesElsewhere(suspect.key)) ? -1 : -2;
+      looks.push({ suspect, ttl, before: before[i]! });
+    }
+    return { looks, elsewhere };
+  }
+
+  async #settle(
+    looks: readonly Look[],
+    now: number,
+    index: RedisIndex,
+  ): Promise<void> {
+    const verdicts = looks.map((look) => this.#verdictOn(look, now));
     // An announcement that comes while this is settled is of a later life.
-    const heard = keys.map((key, i) =>
-      ttls[i]! >= -1 ? before[i]! : this.#announcedOf(key),
+    const heard = looks.map(({ suspect, ttl, before }) =>
+      ttl >= -1 ? before : this.#announcedOf(suspect.key),
     );
     for (const { key, seen, fire } of verdicts)
       if (fire && seen !== undefined)
@@ -142,16 +201,18 @@ export class Judge {
     this.#appending.clear();
     const refused = new Set(news.filter((_, i) => !answers[i]));
     const done: string[] = [];
-    keys.forEach((key, i) => {
-      const text = key.toString('latin1');
+    verdicts.forEach((verdict, i) => {
+      const text = verdict.key.toString('latin1');
       this.#unanswered.delete(text);
-      // It was enrolled anew meanwhile: what was heard may be of its new life, and is judged with that.
-      if (refused.has(verdicts[i]!)) return;
+      // It was enrolled anew meanwhile, or settled by another node: judged with what is known then.
+      if (refused.has(verdict)) return;
       this.#removed.delete(text);
       this.#forgetAnnounced(text, heard[i]!);
       if (heard[i]! > 0 && !this.#announced.has(text)) done.push(text);
     });
     this.options.onSettled(done);
+    const proven = [...refused].filter(({ fire }) => fire !== undefined);
+    if (proven.length > 0) this.options.onRefused(proven.map(({ key }) => key));
     this.options.onLater(
       verdicts.reduce((a, { at }) => Math.min(a, at ?? Infinity), Infinity),
     );
@@ -201,18 +262,15 @@ export class Judge {
 
   /** Gone, and its announcement may still be under way: by the other connection. */
   #unproven({ key, seen }: Suspect, ttl: number): boolean {
-    return ttl === -2 && seen !== undefined && !this.#isProven(key);
+    const missing = ttl === -2 && seen !== undefined;
+    return (missing || ttl === -4) && !this.#isProven(key);
   }
 
-  #verdictOn(
-    { key, seen }: Suspect,
-    ttl: number,
-    now: number,
-    announcedBefore: number,
-  ): Verdict {
+  #verdictOn({ suspect, ttl, before }: Look, now: number): Verdict {
+    const { key, seen } = suspect;
     if (ttl >= -1) {
       // It lapsed and was written again before anybody could look.
-      if (announcedBefore > 0 || this.#removed.has(key.toString('latin1'))) {
+      if (before > 0 || this.#removed.has(key.toString('latin1'))) {
         this.options.counters.received++;
         this.options.counters.superseded++;
       }

@@ -77,12 +77,12 @@ export class Leading {
       registry,
       punctual: options.punctual,
       counters,
-      cluster: options.target.isCluster
-        ? {
-            reference: clock,
-            follow: (answer, work) => topology.follow(answer, work),
-          }
-        : undefined,
+      cluster: options.target.isCluster ? { reference: clock } : undefined,
+      redirect: (answer) => {
+        const there = topology.redirect(answer);
+        const node = there && this.#nodes.get(there.node.address);
+        return node && { node, asking: there.asking };
+      },
       barrier: ({ address }) => this.listener.barrier(address),
       serves: (node, key) => topology.nodeOf(key)?.address === node.address,
       settledBefore: () => this.#watch.settledBefore ?? watched,

@@ -38,11 +38,21 @@ export interface WatchedNodeParts {
   readonly isExpected: (node: WatchedNode, key: Buffer) => boolean;
   /** Whether a deletion of a key with this deadline would have been found out before. */
   readonly previewed: (at: number) => boolean;
+  /** The node that an answer names; undefined where none is known. */
+  readonly redirect: (
+    answer: Error,
+  ) => { node: WatchedNode; asking: boolean } | undefined;
   /** There is something to look at then. */
   readonly onLater: (soonest: number) => void;
   /** Whether it can be looked at, or how, changed. */
   readonly onChange: () => void;
   readonly log: Log;
+}
+
+/** Where a key lives that was asked for elsewhere. */
+interface Whereabouts {
+  readonly node: WatchedNode;
+  readonly asking: boolean;
 }
 
 /** Ms between two readings of Redis's clock while nothing else brings one. */
@@ -94,6 +104,11 @@ export class WatchedNode implements NodeObserver {
       barrier: () => parts.barrier(node),
       wanted: (key) => registry.matches(key),
       onSettled: (keys) => this.#suspects.settled(keys),
+      onRefused: (keys) => {
+        for (const key of keys) this.#suspects.expired(key);
+      },
+      handOver: (keys) => this.#handOver(keys),
+      livesElsewhere: (key) => this.#livesElsewhere(key),
       onLater: parts.onLater,
     });
     this.#suspects = new Suspects(
@@ -185,6 +200,13 @@ export class WatchedNode implements NodeObserver {
     return this.#judge.expects(redisKey);
   }
 
+  /** Looks at keys that another node was asked for. `asking`: they are on their way here. */
+  take(keys: readonly Buffer[], asking: boolean): Promise<void> {
+    if (!this.watched)
+      return Promise.reject(new Error(`${this.node.address} is not watched`));
+    return this.#judge.judgeKeys(keys, asking);
+  }
+
   /** Looks at keys of this node that are due, or about to be. */
   judge(entries: readonly DeadlineEntry[]): Promise<void> {
     return this.#judge.judgeDue(entries);
@@ -244,6 +266,43 @@ export class WatchedNode implements NodeObserver {
     const { index, clock, cluster } = this.parts;
     await index.readTime(clock);
     if (cluster) await this.#reader.readTime();
+  }
+
+  /** Has keys that this node does not serve judged by those that do, with what those heard. */
+  async #handOver(keys: readonly Buffer[]): Promise<void> {
+    const parts = new Map<string, { there: Whereabouts; keys: Buffer[] }>();
+    for (const key of keys) {
+      const there = await this.#locate(key);
+      const name = `${there.node.node.address} ${there.asking}`;
+      const part = parts.get(name);
+      if (part) part.keys.push(key);
+      else parts.set(name, { there, keys: [key] });
+    }
+    for (const { there, keys } of parts.values())
+      await there.node.take(keys, there.asking);
+  }
+
+  async #locate(key: Buffer): Promise<Whereabouts> {
+    const answer = await this.#reader.whereabouts(key);
+    if (!answer) return { node: this, asking: false };
+    const there = this.parts.redirect(answer);
+    if (!there) throw answer;
+    return there;
+  }
+
+  async #livesElsewhere(key: Buffer): Promise<boolean> {
+    const { node, asking } = await this.#locate(key);
+    const ttl = await node.timeToLive(key, asking);
+    return ttl >= -1;
+  }
+
+  /** By a look: -1 without a deadline, below where it is gone. */
+  async timeToLive(key: Buffer, asking: boolean): Promise<number> {
+    const reader = this.#reader;
+    const { ttls } = asking
+      ? await reader.readAsking([key])
+      : await reader.readProven([key]);
+    return ttls[0]!;
   }
 
   /** What fell due in a gap is looked into from now on, and what was deleted in it found. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Cluster, Redis } from 'ioredis';
+import type { Cluster } from 'ioredis';
 import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
@@ -9,6 +9,7 @@ import { ClusterSeeds } from './cluster-seeds.js';
 import {
   type ClusterView,
   NO_VIEW,
+  isOutdated,
   mapped,
   movesBetween,
 } from './cluster-view.js';
@@ -16,10 +17,12 @@ import { slotOf } from './hash-slot.js';
 import { KeyCheck } from './key-check.js';
 import { type RedisNode, isElsewhere } from './redis-node.js';
 import { Signal } from './signal.js';
-import type { Moves, Topology } from './topology.js';
+import type { Moves, Redirection, Topology } from './topology.js';
 
 /** Ms for which a primary that left is still listened to: keys that it kept expire there. */
 const GRACE = 60_000;
+/** Ms after which a primary without slots is believed to be one. */
+const SETTLING = 500;
 /** Names that are tried until one lives on a node. */
 const TRIES = 200_000;
 
@@ -46,6 +49,8 @@ export class ClusterTopology implements Topology {
   readonly #nodes = new Map<string, RedisNode>();
   /** Nodes that left, and when. */
   readonly #left = new Map<string, number>();
+  /** Primaries without slots that are not nodes yet, and when they were first seen. */
+  readonly #newcomers = new Map<string, number>();
   #replicas = new Map<string, RedisNode>();
   readonly #followers = new Set<Follower>();
   readonly #callbacks = new Set<(moves: Moves) => void>();
@@ -90,20 +95,12 @@ export class ClusterTopology implements Topology {
     return owner === undefined ? undefined : this.#nodes.get(owner);
   }
 
-  async follow<T>(
-    answer: Error,
-    work: (redis: Redis) => Promise<T>,
-  ): Promise<T> {
+  redirect(answer: Error): Redirection | undefined {
     const [kind, , endpoint = ''] = answer.message.split(' ');
     const { natMap } = (this.target.template as Cluster).options;
     const node = this.#nodes.get(mapped(endpoint, natMap));
     if (!node || kind === 'MOVED') this.doubt();
-    if (!node) throw answer;
-    return node.commands.runNow((redis) => {
-      // Sent in one go with what follows: the permission is for one command.
-      if (kind === 'ASK') redis.asking().catch(() => undefined);
-      return work(redis);
-    });
+    return node && { node, asking: kind === 'ASK' };
   }
 
   async start(): Promise<void> {
@@ -157,6 +154,7 @@ export class ClusterTopology implements Topology {
   }
 
   #take(view: ClusterView, askedAt: number): void {
+    if (isOutdated(view, this.#view)) return;
     const moves = movesBetween(this.#view, view);
     this.#view = view;
     const changed = this.#takePrimaries(view);
@@ -168,11 +166,19 @@ export class ClusterTopology implements Topology {
       for (const callback of this.#callbacks) callback(moves);
   }
 
-  #takePrimaries({ primaries, replicas }: ClusterView): boolean {
+  #takePrimaries({
+    primaries,
+    replicas,
+    failed,
+    owners,
+  }: ClusterView): boolean {
     let changed = false;
+    const serving = new Set(owners);
     for (const address of primaries) {
       this.#left.delete(address);
       if (this.#nodes.has(address)) continue;
+      if (!serving.has(address) && !this.#isSettled(address)) continue;
+      this.#newcomers.delete(address);
       const since = this.#viewedAt;
       const node = this.#toNode(address);
       this.#nodes.set(address, since === undefined ? node : { ...node, since });
@@ -183,7 +189,9 @@ export class ClusterTopology implements Topology {
       if (primaries.has(address)) continue;
       const since = this.#left.get(address) ?? now;
       this.#left.set(address, since);
-      const useful = !replicas.has(address) && commands.connected;
+      // What hung and was replaced may awake: it knows nothing of what happened meanwhile.
+      const replaced = replicas.has(address) || failed.has(address);
+      const useful = !replaced && commands.connected;
       if (useful && now - since < GRACE) continue;
       commands.close();
       this.#nodes.delete(address);
@@ -191,6 +199,14 @@ export class ClusterTopology implements Topology {
       changed = true;
     }
     return changed;
+  }
+
+  /** A primary without slots may be one that was just demoted, as a node tells it that does not know yet. */
+  #isSettled(address: string): boolean {
+    const now = performance.now();
+    const since = this.#newcomers.get(address) ?? now;
+    this.#newcomers.set(address, since);
+    return now - since >= SETTLING;
   }
 
   /** Whether there are new ones. */
@@ -254,14 +270,18 @@ export class ClusterTopology implements Topology {
   }
 
   async #exists(key: Buffer): Promise<number> {
-    const ask = (redis: Redis): Promise<number> => redis.exists(key);
     try {
       const node = this.nodeOf(key) ?? this.nodes[0];
       if (!node) throw new Error('no node of the Cluster is known');
-      return await node.commands.run(ask);
+      return await node.commands.run((redis) => redis.exists(key));
     } catch (error) {
-      if (!isElsewhere(error)) throw error;
-      return this.follow(error, ask);
+      const there = isElsewhere(error) ? this.redirect(error) : undefined;
+      if (!there) throw error;
+      return there.node.commands.run((redis) => {
+        // Sent in one go with what follows: the permission is for one command.
+        if (there.asking) redis.asking().catch(() => undefined);
+        return redis.exists(key);
+      });
     }
   }
 }

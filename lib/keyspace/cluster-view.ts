@@ -8,6 +8,10 @@ export interface ClusterView {
   /** Primaries that are well, those without slots included: keys may be on their way to them. */
   readonly primaries: ReadonlySet<string>;
   readonly replicas: ReadonlySet<string>;
+  /** Nodes that the others cannot reach. */
+  readonly failed: ReadonlySet<string>;
+  /** How new what is told of each primary's slots is: its configuration epoch, where it is known. */
+  readonly epochs: ReadonlyMap<string, number>;
 }
 
 /** What `CLUSTER SLOTS` answers for each range: from, to, and the nodes that serve it, the primary first. */
@@ -21,6 +25,8 @@ export const NO_VIEW: ClusterView = {
   owners: [],
   primaries: new Set(),
   replicas: new Set(),
+  failed: new Set(),
+  epochs: new Map(),
 };
 
 /**
@@ -38,28 +44,43 @@ export function readView(
   const owners: (string | undefined)[] = Array.from({ length: SLOTS });
   const primaries = new Set<string>();
   const replicas = new Set<string>();
-  const known = new Set<string>();
+  const failed = new Set<string>();
+  const epochs = new Map<string, number>();
+  /** By the identifiers that the nodes give themselves. */
+  const known = new Map<string, string>();
   const addressOf = (host: string | null, port: number): string =>
     mapped(`${host || asked}:${port}`, natMap);
   for (const [from, to, ...serving] of ranges) {
     serving.forEach(([host, port, id], i) => {
       const address = addressOf(host, port);
-      if (id !== undefined) known.add(id);
+      if (id !== undefined) known.set(id, address);
       (i === 0 ? primaries : replicas).add(address);
       if (i === 0) owners.fill(address, from, to + 1);
     });
   }
   for (const line of nodes.split('\n')) {
-    const [id, endpoint, flags] = line.split(' ');
-    if (!id || !endpoint || !flags || known.has(id)) continue;
-    const at = /^(.*):(\d+)@/.exec(endpoint);
-    // A failing primary without slots was replaced; a node in handshake does not belong to it yet.
-    if (!at || /fail|handshake|noaddr/.test(flags)) continue;
-    const address = addressOf(at[1]!, Number(at[2]));
-    if (/master/.test(flags)) primaries.add(address);
+    const [id, endpoint, flags, , , , epoch] = line.split(' ');
+    const at = /^(.*):(\d+)@/.exec(endpoint ?? '');
+    if (!id || !at || !flags || /handshake|noaddr/.test(flags)) continue;
+    const address = known.get(id) ?? addressOf(at[1]!, Number(at[2]));
+    // `fail?` is what this node alone believes.
+    if (/\bfail(,|$)/.test(flags)) failed.add(address);
+    else if (/master/.test(flags)) primaries.add(address);
     else if (/slave/.test(flags)) replicas.add(address);
+    if (/master/.test(flags)) epochs.set(address, Number(epoch));
   }
-  return { owners, primaries, replicas };
+  return { owners, primaries, replicas, failed, epochs };
+}
+
+/** Whether a node told of slots what was overtaken by what another one told before. */
+export function isOutdated(view: ClusterView, known: ClusterView): boolean {
+  return view.owners.some((owner, slot) => {
+    const before = known.owners[slot];
+    if (owner === undefined || before === undefined || owner === before)
+      return false;
+    const [now, then] = [view.epochs.get(owner), known.epochs.get(before)];
+    return now !== undefined && then !== undefined && now < then;
+  });
 }
 
 /** Whose slots became whose, by address: to → from. Slots that nobody served before say nothing. */

@@ -148,7 +148,8 @@ export class KeyspaceListener {
   #follow(moves?: Moves): void {
     if (this.#closed) return;
     const nodes = new Map(this.topology.nodes.map((n) => [n.address, n]));
-    for (const [address, listener] of this.#listeners) {
+    const before = new Map(this.#listeners);
+    for (const [address, listener] of before) {
       if (nodes.has(address)) continue;
       this.#listeners.delete(address);
       listener.close();
@@ -156,8 +157,12 @@ export class KeyspaceListener {
     for (const [address, node] of nodes) {
       if (this.#listeners.has(address)) continue;
       const { registry, options, log } = this;
+      // What its predecessor's keys announced is not heard since that one was lost.
+      const from = [...(moves?.get(address) ?? [])].flatMap(
+        (other) => before.get(other)?.lostSince ?? [],
+      );
       // One that was there before this began to listen was not missed by it.
-      const since = moves && node.since;
+      const since = moves && node.since && Math.min(node.since, ...from);
       const listener = new NodeListener(
         node,
         registry,

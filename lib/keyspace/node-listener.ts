@@ -89,6 +89,11 @@ export class NodeListener {
     };
   }
 
+  /** Epoch ms since when it is not listened to; undefined while it is. */
+  get lostSince(): number | undefined {
+    return this.#gaps.open ? this.#gaps.last?.from.getTime() : undefined;
+  }
+
   /** Begins to listen, and goes on until `close`. */
   start(): void {
     void this.#run();

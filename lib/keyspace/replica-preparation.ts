@@ -6,9 +6,7 @@ import type { SubscriptionRegistry } from './subscription-registry.js';
 import type { Topology } from './topology.js';
 
 /** Ms between two looks at the replicas' flags. */
-const INTERVAL = 60_000;
-/** Ms before one that could not be prepared is tried again. */
-const AGAIN = 2_000;
+const INTERVAL = 5_000;
 
 /**
  * Sees to it that replicas have the flags that their primaries have: Redis does not replicate its
@@ -67,10 +65,8 @@ export class ReplicaPreparation {
       if (flags && !(flags.hides && flags.announcesExpiry))
         await keeper.complete(flags, needed, '');
       this.#prepared.set(address, wanted);
-      commands.release();
     } catch (error) {
       this.log.debug(`${address}: preparing it failed: ${reasonOf(error)}`);
-      setTimeout(() => this.now(), AGAIN).unref();
     }
   }
 }

@@ -4,23 +4,26 @@ import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { within } from '../within.js';
 
-/** Ms between two questions. */
-const INTERVAL = 500;
+/** Ms between two questions to one Sentinel. */
+const INTERVAL = 250;
 /** Ms within which a Sentinel must answer. */
 const PATIENCE = 1_000;
+/** Ms before a Sentinel that did not is asked again. */
+const AGAIN = 1_000;
 
 /**
- * Asks Sentinels who the primary is, again and again. Connections alone do not tell: after a
+ * Asks every Sentinel who the primary is, again and again. Connections alone do not tell: after a
  * failover by command the old primary goes on as one for many seconds, and whoever is connected to
  * it hears and changes what nobody else sees.
+ *
+ * Sentinels learn of a failover one after the other, and whoever connects meanwhile may be sent to
+ * the old primary by one that lags: so each of them is waited for, and each change counts.
  */
 export class SentinelScout {
-  #known: string | undefined;
-  #turn = 0;
   #closed = false;
   #running = false;
 
-  /** `onSwitch`: another server is the primary now. */
+  /** `onSwitch`: some Sentinel names another primary than before. */
   constructor(
     private readonly options: RedisOptions,
     private readonly onSwitch: () => void,
@@ -31,56 +34,57 @@ export class SentinelScout {
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    void this.#run();
+    for (const { host = '127.0.0.1', port = 26_379 } of this.options
+      .sentinels ?? [])
+      void this.#watch(host, port);
   }
 
   close(): void {
     this.#closed = true;
   }
 
-  async #run(): Promise<void> {
-    const { sentinels = [] } = this.options;
+  async #watch(host: string, port: number): Promise<void> {
+    const name = `Sentinel ${host}:${port}`;
+    let known: string | undefined;
     while (!this.#closed) {
-      const { host, port } = sentinels[this.#turn++ % sentinels.length]!;
       const sentinel = this.#connect(host, port);
       let reason: unknown;
       sentinel.on('error', (error: Error) => (reason = error));
       try {
         while (!this.#closed) {
-          await this.#ask(sentinel);
-          await pause();
+          const address = await this.#ask(sentinel);
+          if (this.#closed) break;
+          if (known !== undefined && known !== address) {
+            this.log.log(`${name}: ${address} is the primary, after ${known}`);
+            this.onSwitch();
+          }
+          known = address;
+          await pause(INTERVAL);
         }
       } catch (error) {
-        this.log.debug(
-          `Sentinel ${host}:${port}: ${reasonOf(reason ?? error)}`,
-        );
-        await pause();
+        this.log.debug(`${name}: ${reasonOf(reason ?? error)}`);
+        await pause(AGAIN);
       } finally {
         disconnect(sentinel);
       }
     }
   }
 
-  async #ask(sentinel: Redis): Promise<void> {
+  async #ask(sentinel: Redis): Promise<string> {
     let answer: unknown;
     const asked = sentinel
       .call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.options.name!)
       .then((reply) => (answer = reply));
     if (!(await within(PATIENCE, asked))) throw new Error('does not answer');
     if (!Array.isArray(answer)) throw new Error('does not know the primary');
-    const address = answer.join(':');
-    const before = this.#known;
-    this.#known = address;
-    if (before === undefined || before === address || this.#closed) return;
-    this.log.log(`Sentinel names ${address} the primary, after ${before}`);
-    this.onSwitch();
+    return answer.join(':');
   }
 
-  #connect(host: string | undefined, port: number | undefined): Redis {
+  #connect(host: string, port: number): Redis {
     const { options } = this;
     return new Redis({
-      host: host ?? '127.0.0.1',
-      port: port ?? 26_379,
+      host,
+      port,
       ...(options.sentinelUsername && { username: options.sentinelUsername }),
       ...(options.sentinelPassword && { password: options.sentinelPassword }),
       ...(options.sentinelTLS && { tls: options.sentinelTLS }),
@@ -94,5 +98,5 @@ export class SentinelScout {
   }
 }
 
-const pause = (): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, INTERVAL).unref());
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms).unref());

@@ -57,8 +57,8 @@ export class StandaloneTopology implements Topology {
     return this.nodes[0]!;
   }
 
-  follow(answer: Error): Promise<never> {
-    return Promise.reject(answer);
+  redirect(): undefined {
+    return undefined;
   }
 
   start(): Promise<void> {

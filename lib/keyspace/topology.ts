@@ -1,10 +1,16 @@
-import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
 import type { AliveCheck } from '../handlers/dispatcher.js';
 import type { RedisNode } from './redis-node.js';
 
 /** Whose slots became whose, by address: to → from. */
 export type Moves = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Where to ask for a key that is not where it was asked for. */
+export interface Redirection {
+  readonly node: RedisNode;
+  /** It is on its way there: each command needs an `ASKING` before it. */
+  readonly asking: boolean;
+}
 
 /** Which servers announce expiries, now and as that changes. */
 export interface Topology {
@@ -18,8 +24,8 @@ export interface Topology {
   readonly lastError: string | undefined;
   /** The node that serves a key, as far as is known. */
   nodeOf(redisKey: Buffer): RedisNode | undefined;
-  /** Does some work at the node that an answer names (`MOVED`, `ASK`). Rejects with the answer if it names none that is known. */
-  follow<T>(answer: Error, work: (redis: Redis) => Promise<T>): Promise<T>;
+  /** Where an answer (`MOVED`, `ASK`) says that a key lives; undefined where it names no node that is known. */
+  redirect(answer: Error): Redirection | undefined;
   /** Finds the nodes. Resolves when they are known; may be called more than once. */
   start(): Promise<void>;
   /** Calls back whenever the nodes or what they serve changed, until the function that it returns is called. */

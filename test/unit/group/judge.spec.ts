@@ -51,6 +51,9 @@ async function judgeOn(server: TestServer) {
     counters,
     isSilent: () => false,
     onSettled: () => undefined,
+    onRefused: () => undefined,
+    handOver: () => Promise.resolve(),
+    livesElsewhere: () => Promise.resolve(false),
     previewed: () => false,
     barrier: () => {
       state.barriers++;
