@@ -40,6 +40,11 @@ export class TestCluster extends ClusterLife {
     return this.replicate(await this.primaryOf(key));
   }
 
+  /** Resolves when the replicas have all that the primary had; with the number of replicas. */
+  replicated(primary: TestServer): Promise<number> {
+    return this.replicate(primary);
+  }
+
   /** SIGKILL. The others do not know it yet when it resolves, with the time of its end. */
   async kill(server: TestServer): Promise<number> {
     this.orphans.set(server, await this.replicasOf(server));

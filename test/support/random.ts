@@ -19,4 +19,13 @@ export class Random {
     const length = min + this.below(max - min + 1);
     return Array.from({ length }, () => this.pick(items));
   }
+
+  shuffle<T>(items: readonly T[]): T[] {
+    const shuffled = [...items];
+    for (let i = shuffled.length - 1; i > 0; i--) {
+      const j = this.below(i + 1);
+      [shuffled[i], shuffled[j]] = [shuffled[j]!, shuffled[i]!];
+    }
+    return shuffled;
+  }
 }

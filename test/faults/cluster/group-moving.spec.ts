@@ -1,0 +1,75 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { slotOf, useCluster } from '../../support/cluster.js';
+import { CompiledLibrary } from '../../support/faults/child-app.js';
+import { groupOn } from '../../support/faults/cluster-scene.js';
+import { keysIn, moveSlowly } from '../../support/faults/moving-slots.js';
+import { busyGroup } from '../../support/faults/busy-group.js';
+import { GROUP } from '../../support/group/scene.js';
+import type { TestServer } from '../../support/servers.js';
+
+let library: CompiledLibrary;
+beforeAll(async () => {
+  library = await CompiledLibrary.make();
+});
+afterAll(() => library.remove());
+
+/** Where the group keeps its own keys. */
+const HOME = slotOf(`{${GROUP}}`);
+
+describe.each(inject('redisServers'))(
+  'a group on a Cluster of $name whose slots move',
+  ({ path }) => {
+    const cluster = useCluster(3, { path, replicas: 1 });
+
+    it(
+      'loses and repeats nothing while a primary is added, is given slots and the own keys of the group, and one is removed',
+      { timeout: 60_000 },
+      async (context) => {
+        const scene = await groupOn(context, cluster, library);
+        const { traffic } = await busyGroup(scene);
+
+        const added = await cluster.addPrimary();
+        await cluster.moveSlots([0, 1_999], added);
+        await cluster.moveSlot(HOME, added, { batch: 1 });
+        const leaving = cluster.servers[1]!;
+        await cluster.removePrimary(leaving, { keepRunning: true });
+        await traffic.end();
+        await scene.settles();
+
+        expect(scene.history.counts.handled).toBe(scene.history.expected);
+      },
+    );
+
+    it(
+      'loses and repeats no key that runs out, is renewed or is deleted on the way',
+      { timeout: 60_000 },
+      async (context) => {
+        const scene = await groupOn(context, cluster, library);
+        const slots = [5, 6, 7];
+        const expiring = keysIn(slots, 'moving:', 80);
+        const { traffic } = await busyGroup(scene, {
+          beating: keysIn(slots, 'moving-beating:', 10),
+          expiring,
+        });
+
+        const [, to] = cluster.servers as [TestServer, TestServer];
+        const { history } = scene;
+        const onTheWay = await moveSlowly(
+          cluster,
+          slots,
+          to,
+          expiring,
+          history,
+        );
+        console.log(
+          `${onTheWay} of 240 ran out while their slot was on its way`,
+        );
+        await traffic.end();
+        await scene.settles();
+
+        expect(onTheWay).toBeGreaterThan(20);
+        expect(scene.history.counts.handled).toBe(scene.history.expected);
+      },
+    );
+  },
+);
