@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { Pair } from '../../support/faults/failover.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
-import { TrackedKeys, names } from '../../support/group/history.js';
+import { names } from '../../support/group/history.js';
+import { TrackedKeys } from '../../support/group/tracked-keys.js';
 
 let library: CompiledLibrary;
 beforeAll(async () => {

@@ -3,7 +3,8 @@ import { eventually } from '../../support/eventually.js';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { Pair } from '../../support/faults/failover.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
-import { TrackedKeys, names } from '../../support/group/history.js';
+import { names } from '../../support/group/history.js';
+import { TrackedKeys } from '../../support/group/tracked-keys.js';
 
 let library: CompiledLibrary;
 beforeAll(async () => {
