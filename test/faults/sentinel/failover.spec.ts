@@ -54,7 +54,8 @@ describe.each(inject('redisServers'))(
         const { hearing, history } = await hearingBy(context, sentinel);
         const old = await sentinel.primary();
         const renewed = names('renewed', 200);
-        await keysAt(old, history).set(spread(renewed, 1_200, 4_200));
+        // Due after Sentinels named the new one, about a second after its promotion, and before they demoted the old one.
+        await keysAt(old, history).set(spread(renewed, 2_800, 4_200));
         await keysAt(old, history).set(spread(names('k', 300), 300, 5_000));
         await sentinel.wait();
 
