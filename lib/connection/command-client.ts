@@ -59,7 +59,7 @@ export class CommandClient {
       try {
         return await this.#run(work);
       } catch (error) {
-        if (!this.options.onElsewhere || !isElsewhere(error)) throw error;
+        if (!this.options.onElsewhere || !mayFollow(error)) throw error;
         await new Promise((resolve) => setTimeout(resolve, AGAIN));
       }
     }
@@ -197,10 +197,11 @@ export class CommandClient {
   }
 }
 
-const isElsewhere = (error: unknown): boolean =>
-  error instanceof Error &&
-  error.name === 'ReplyError' &&
-  ELSEWHERE.test(error.message);
+/** Another try may reach another server: this one refused for that reason, or the connection failed. */
+const mayFollow = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'ReplyError'
+    ? ELSEWHERE.test(error.message)
+    : !(error instanceof RedisExpiryError);
 
 const closedError = (): RedisExpiryError =>
   new RedisExpiryError('CLOSED', 'The connection was closed.');

@@ -132,7 +132,8 @@ export class ConsumerGroup {
 
   /** What keeps it from working, in words. */
   get reasons(): string[] {
-    const { lastError } = this.#commands;
+    const lastError =
+      this.#commands.lastError ?? this.shared.topology.lastError;
     return lastError === undefined
       ? this.#watcher.reasons
       : [lastError, ...this.#watcher.reasons];

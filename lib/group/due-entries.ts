@@ -28,6 +28,12 @@ export class DueEntries {
   readonly #stuck = new Map<WatchedNode, number>();
   /** The newest look passed entries over. */
   #passing = false;
+  /** The oldest deadline of those that were passed over since it began anew; kept until it has looked again. */
+  #oldest = Infinity;
+  #anew = false;
+  /** Changes whenever other entries may be looked at than before. */
+  #version = 0;
+  #idleVersion = -1;
 
   constructor(
     private readonly index: RedisIndex,
@@ -36,20 +42,34 @@ export class DueEntries {
     this.#cursor = new EntryCursor(index);
   }
 
-  /** The oldest deadline that waits for a node that does not answer. */
+  /** The oldest deadline that waits for a node; undefined if none does. */
   get heldUp(): number | undefined {
-    return this.#stuck.size > 0 ? Math.min(...this.#stuck.values()) : undefined;
+    const oldest = Math.min(this.#oldest, ...this.#stuck.values());
+    return oldest === Infinity ? undefined : oldest;
+  }
+
+  /** Whether nothing of the node was due at the newest look, which found nothing that is. */
+  isIdle(node: WatchedNode): boolean {
+    return (
+      this.#idleVersion === this.#version &&
+      node.watched &&
+      !this.#stuck.has(node)
+    );
   }
 
   /** Entries that were passed over may be looked at now. */
   restart(): void {
     this.#passing = false;
+    this.#version++;
+    this.#anew = true;
     this.#cursor.restart();
   }
 
   /** There is an entry due at `at`, which may be behind the cursor. */
   brought(at: number): void {
-    if (at <= this.#cursor.from) this.#cursor.restart();
+    if (!this.#passing || at > this.#cursor.from) return;
+    this.#version++;
+    this.#cursor.restart();
   }
 
   /** As `DeadlineIndex.peek`, of entries that can be looked at. */
@@ -57,16 +77,42 @@ export class DueEntries {
     now: number,
     limit: number,
   ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
-    if (!this.#passing) {
-      const page = await this.index.peek(now, limit);
-      if (page.due.every(({ key }) => this.#canLook(key))) return page;
-      this.#passing = true;
-      this.#cursor.restart();
+    for (;;) {
+      const version = this.#version;
+      const found = await (this.#passing
+        ? this.#peekPast(now, limit)
+        : this.index.peek(now, limit));
+      // Other entries may be looked at by now: what was found may leave them out.
+      if (version !== this.#version) continue;
+      if (!this.#passing && !found.due.every(({ key }) => this.#canLook(key))) {
+        this.#passing = true;
+        this.#cursor.restart();
+        continue;
+      }
+      if (this.#anew && !this.#passing) this.#oldest = Infinity;
+      this.#anew = false;
+      if (found.due.length === 0) this.#idleVersion = version;
+      return found;
     }
+  }
+
+  /** The same, leaving out what cannot be looked at. */
+  async #peekPast(
+    now: number,
+    limit: number,
+  ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
+    const version = this.#version;
+    let oldest = this.#anew ? Infinity : this.#oldest;
     for (;;) {
       const entries = await this.#cursor.page(now, limit);
-      const due = entries.filter(({ key }) => this.#canLook(key));
+      const none = { due: [], next: undefined };
+      if (version !== this.#version) return none;
+      const due: DeadlineEntry[] = [];
+      for (const entry of entries)
+        if (this.#canLook(entry.key)) due.push(entry);
+        else oldest = Math.min(oldest, entry.at);
       this.#cursor.pass(entries);
+      this.#oldest = oldest;
       if (due.length > 0) return { due, next: undefined };
       if (entries.length < limit)
         return { due, next: await this.index.next(now) };
@@ -104,6 +150,7 @@ export class DueEntries {
     let timer: NodeJS.Timeout | undefined;
     const leave = (): void => {
       this.#stuck.set(node, entries[0]!.at);
+      this.#version++;
     };
     const back = (): void => {
       if (!this.#stuck.delete(node)) return;

@@ -118,11 +118,36 @@ export class EventStream {
     const entries: Entry[] = [];
     for (let after = '0'; ;) {
       const page = await this.#readOwn(after);
-      for (const [id, fields] of page)
-        if (fields) entries.push(toEntry(id, fields, 2));
+      if (page.length > 0) {
+        const counts = await this.#deliveries(
+          page.map(([id]) => id.toString()),
+        );
+        for (const [id, fields] of page)
+          // The reading itself counts as one.
+          if (fields)
+            entries.push(
+              toEntry(
+                id,
+                fields,
+                Math.max(1, (counts.get(id.toString()) ?? 2) - 1),
+              ),
+            );
+      }
       if (page.length < PAGE) return entries;
       after = page.at(-1)![0].toString();
     }
+  }
+
+  /** How often entries of this instance were delivered, by their ids. */
+  async #deliveries(ids: readonly string[]): Promise<Map<string, number>> {
+    const { events } = this.keys;
+    const pending = (await this.commands.run((redis) =>
+      redis.xpending(
+        ...([events, this.group, ids[0]!, ids.at(-1)!] as const),
+        ...([PAGE, this.consumer] as const),
+      ),
+    )) as [id: string, consumer: string, idle: number, count: number][];
+    return new Map(pending.map(([id, , , count]) => [id, Number(count)]));
   }
 
   async #readOwn(after: string): Promise<RawEntry[]> {

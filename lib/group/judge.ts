@@ -34,8 +34,8 @@ export interface JudgeOptions {
   readonly onSettled: (keys: string[]) => void;
   /** An expiry is proven, but the index no longer holds what was seen of these keys: they are to be looked at again. */
   readonly onRefused: (keys: Buffer[]) => void;
-  /** Has keys judged that another node serves. Rejects if that cannot be done now. */
-  readonly handOver: (keys: readonly Buffer[]) => Promise<void>;
+  /** Has keys judged that another node serves, after so many that it was not. Rejects if that cannot be done now. */
+  readonly handOver: (keys: readonly Buffer[], hops: number) => Promise<void>;
   /** Whether a key lives that another node serves. */
   readonly livesElsewhere: (key: Buffer) => Promise<boolean>;
   /** Keys are to be looked at again; the soonest of them then. */
@@ -112,22 +112,27 @@ export class Judge {
   }
 
   /** Looks at keys to which something happened, whether the index knows them or not. `asking`: they are on their way to this node. */
-  judgeKeys(keys: readonly Buffer[], asking = false): Promise<void> {
-    return this.#judgeAll(async () => {
-      const scores = await this.options.index.scores(keys);
-      return keys.map((key, i) => ({ key, seen: scores[i] }));
-    }, asking);
+  judgeKeys(keys: readonly Buffer[], asking = false, hops = 0): Promise<void> {
+    return this.#judgeAll(
+      async () => {
+        const scores = await this.options.index.scores(keys);
+        return keys.map((key, i) => ({ key, seen: scores[i] }));
+      },
+      asking,
+      hops,
+    );
   }
 
   async #judgeAll(
     suspectsOf: () => Promise<readonly Suspect[]>,
     asking: boolean,
+    hops = 0,
   ): Promise<void> {
     const elsewhere = await this.#exclusively(async () =>
       this.#judge(await suspectsOf(), asking),
     );
     // Not while others wait here: the other node may have something to hand over, too.
-    if (elsewhere.length > 0) await this.options.handOver(elsewhere);
+    if (elsewhere.length > 0) await this.options.handOver(elsewhere, hops);
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {

@@ -34,6 +34,7 @@ export class Leading {
   readonly #watch: Watch;
   readonly #preview: Preview;
   readonly #parts: WatchedNodeParts;
+  #unfollow: (() => void) | undefined;
 
   constructor(
     private readonly topology: Topology,
@@ -60,7 +61,7 @@ export class Leading {
       look: (due) => this.#due.judge(due),
       onIdle: (before) => {
         for (const node of this.#nodes.values())
-          if (node.watched) node.gaps.settle(before);
+          if (this.#due.isIdle(node)) node.gaps.settle(before);
       },
       onError,
     });
@@ -85,7 +86,7 @@ export class Leading {
       },
       barrier: ({ address }) => this.listener.barrier(address),
       serves: (node, key) => topology.nodeOf(key)?.address === node.address,
-      settledBefore: () => this.#watch.settledBefore ?? watched,
+      settledBefore: () => this.#settledBefore(),
       predecessors: (addresses) =>
         [...addresses].flatMap((address) => this.#nodes.get(address) ?? []),
       isExpected: (node, key) => this.#isExpected(node, key),
@@ -108,6 +109,7 @@ export class Leading {
   }
 
   start(): void {
+    this.#unfollow = this.topology.onChange(() => this.#onChange());
     this.listener.start().catch((error: unknown) => {
       this.log.error(`Watching failed: ${reasonOf(error)}`);
     });
@@ -115,15 +117,22 @@ export class Leading {
 
   /** Epoch ms by Redis's clock before which every deadline is settled. */
   watchedUntil(): number | undefined {
-    let until = this.#watch.settledBefore ?? this.watched;
+    let until = this.#settledBefore();
     for (const { closed, lostUntil } of this.#nodes.values())
       if (!closed && lostUntil !== undefined)
         until = Math.min(until ?? lostUntil, lostUntil);
+    return until;
+  }
+
+  /** Every deadline before is settled, where nodes are watched. */
+  #settledBefore(): number | undefined {
+    const until = this.#watch.settledBefore ?? this.watched;
     const held = this.#due.heldUp;
     return until === undefined ? until : Math.min(until, held ?? until);
   }
 
   close(): void {
+    this.#unfollow?.();
     this.listener.close();
     for (const node of this.#nodes.values()) node.close();
     this.#watch.pause();
@@ -143,6 +152,9 @@ export class Leading {
             settledBefore() ?? Infinity,
           );
     const watchedNode = new WatchedNode(node, this.#parts, watched);
+    // It was here before: what was missed then is not known yet.
+    const former = this.#nodes.get(node.address);
+    if (former) watchedNode.succeed(former);
     this.#nodes.set(node.address, watchedNode);
     return watchedNode;
   }

@@ -57,6 +57,8 @@ interface Whereabouts {
 
 /** Ms between two readings of Redis's clock while nothing else brings one. */
 const CLOCK_INTERVAL = 15_000;
+/** Nodes that a key is handed on to, one after the other, in one look. */
+const MOST_HOPS = 3;
 /** Entries that an audit looks at in one step. */
 const AUDIT_PAGE = 500;
 
@@ -107,7 +109,7 @@ export class WatchedNode implements NodeObserver {
       onRefused: (keys) => {
         for (const key of keys) this.#suspects.expired(key);
       },
-      handOver: (keys) => this.#handOver(keys),
+      handOver: (keys, hops) => this.#handOver(keys, hops),
       livesElsewhere: (key) => this.#livesElsewhere(key),
       onLater: parts.onLater,
     });
@@ -169,13 +171,16 @@ export class WatchedNode implements NodeObserver {
 
   gained(from: ReadonlySet<string>): void {
     this.#learner.rescan();
-    for (const other of this.parts.predecessors(from)) {
-      this.gaps.inherit(other.gaps);
-      if (other.lostUntil === undefined) continue;
-      this.#miss(other.lostUntil);
-      if (this.watched && !this.isSilent)
-        this.gaps.end(Math.ceil(this.parts.clock.now()));
-    }
+    for (const other of this.parts.predecessors(from)) this.succeed(other);
+  }
+
+  /** Takes over what another one knows of the times in which nobody listened to its keys. */
+  succeed(other: WatchedNode): void {
+    this.gaps.inherit(other.gaps);
+    if (other.lostUntil === undefined) return;
+    this.#miss(other.lostUntil);
+    if (this.watched && !this.isSilent)
+      this.gaps.end(Math.ceil(this.parts.clock.now()));
   }
 
   hint(event: string, redisKey: Buffer): void {
@@ -201,10 +206,12 @@ export class WatchedNode implements NodeObserver {
   }
 
   /** Looks at keys that another node was asked for. `asking`: they are on their way here. */
-  take(keys: readonly Buffer[], asking: boolean): Promise<void> {
-    if (!this.watched)
-      return Promise.reject(new Error(`${this.node.address} is not watched`));
-    return this.#judge.judgeKeys(keys, asking);
+  take(keys: readonly Buffer[], asking: boolean, hops: number): Promise<void> {
+    if (!this.watched || hops > MOST_HOPS) {
+      const why = this.watched ? 'sends keys away' : 'is not watched';
+      return Promise.reject(new Error(`${this.node.address} ${why}`));
+    }
+    return this.#judge.judgeKeys(keys, asking, hops);
   }
 
   /** Looks at keys of this node that are due, or about to be. */
@@ -245,13 +252,15 @@ export class WatchedNode implements NodeObserver {
   #suspend(ago: number): void {
     const { clock, settledBefore } = this.parts;
     const now = clock.known ? clock.now() : Date.now();
+    const wasWatched = this.#begun;
     this.#begun = false;
     clearInterval(this.#clockTimer);
     this.#clockTimer = undefined;
     this.#learner.pause();
     this.#suspects.pause();
     this.#judge.forget();
-    this.#lostUntil = undefined;
+    // Lost again before it was watched, it is lost since the first time.
+    if (wasWatched) this.#lostUntil = undefined;
     this.#miss(Math.min(settledBefore() ?? now, now - ago));
     this.parts.onChange();
   }
@@ -269,7 +278,7 @@ export class WatchedNode implements NodeObserver {
   }
 
   /** Has keys that this node does not serve judged by those that do, with what those heard. */
-  async #handOver(keys: readonly Buffer[]): Promise<void> {
+  async #handOver(keys: readonly Buffer[], hops: number): Promise<void> {
     const parts = new Map<string, { there: Whereabouts; keys: Buffer[] }>();
     for (const key of keys) {
       const there = await this.#locate(key);
@@ -279,7 +288,7 @@ export class WatchedNode implements NodeObserver {
       else parts.set(name, { there, keys: [key] });
     }
     for (const { there, keys } of parts.values())
-      await there.node.take(keys, there.asking);
+      await there.node.take(keys, there.asking, hops + 1);
   }
 
   async #locate(key: Buffer): Promise<Whereabouts> {

@@ -9,6 +9,8 @@ import { runHandler } from './run-handler.js';
 export interface AliveCheck {
   /** The indexes of the keys that exist. */
   alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>>;
+  /** Where a key lives: keys of one place are answered for together, and hold up none of another. */
+  placeOf(key: Buffer): string;
 }
 
 export interface DispatcherOptions {
@@ -200,7 +202,18 @@ export class Dispatcher {
       this.#overflowing = false;
       this.log.warn('The queue has room again: no expiry is dropped any more');
     }
-    if (batch.length > 0) void this.#runBatch(batch);
+    for (const part of this.#byPlace(batch)) void this.#runBatch(part);
+  }
+
+  #byPlace(batch: readonly Turn[]): Iterable<Turn[]> {
+    const parts = new Map<string, Turn[]>();
+    for (const turn of batch) {
+      const place = this.keys.placeOf(turn[1].expiry.redisKey);
+      const part = parts.get(place);
+      if (part) part.push(turn);
+      else parts.set(place, [turn]);
+    }
+    return parts.values();
   }
 
   async #runBatch(batch: readonly Turn[]): Promise<void> {

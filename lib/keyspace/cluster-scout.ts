@@ -44,7 +44,10 @@ export interface ScoutOptions {
  * while none of them answers, whoever the start-up nodes lead to.
  */
 export class ClusterScout {
+  /** Why nobody told at the newest look. */
+  lastError: string | undefined;
   readonly #doubted = new Signal();
+  #endPause: (() => void) | undefined;
   #doubtUntil = 0;
   #turn = 0;
   #closed = false;
@@ -57,9 +60,14 @@ export class ClusterScout {
     for (let failures = 0; !this.#closed;) {
       if (await this.#look()) {
         failures = 0;
+        this.lastError = undefined;
         await this.#rest();
-      } else if (!(await seeds.find()))
-        await this.#sleep(target.retryDelay(++failures));
+        continue;
+      }
+      // What start-up nodes name may be out of reach, too.
+      if (!(await seeds.find()) || failures > 0)
+        await this.#pause(target.retryDelay(failures + 1));
+      failures++;
     }
   }
 
@@ -72,6 +80,7 @@ export class ClusterScout {
   close(): void {
     this.#closed = true;
     this.#doubted.fire();
+    this.#endPause?.();
   }
 
   /** Asks one after the other until one tells. Whether one did. */
@@ -110,6 +119,7 @@ export class ClusterScout {
       });
       await within(PATIENCE, told);
     } catch (error) {
+      this.lastError = `${address}: ${reasonOf(error)}`;
       this.options.log.debug(`${address} does not tell: ${reasonOf(error)}`);
     }
     if (this.#closed) return true;
@@ -123,6 +133,18 @@ export class ClusterScout {
     await this.#sleep(SOON);
     if (performance.now() < this.#doubtUntil) return;
     await Promise.race([this.#sleep(CALM - SOON), this.#doubted.next()]);
+  }
+
+  /** While no node is known, this is all that keeps the process alive. */
+  #pause(ms: number): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   #sleep(ms: number): Promise<void> {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Cluster } from 'ioredis';
 import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
-import { reasonOf } from '../errors/redis-expiry.error.js';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { ClusterScout } from './cluster-scout.js';
 import { ClusterSeeds } from './cluster-seeds.js';
@@ -23,6 +23,8 @@ import type { Moves, Redirection, Topology } from './topology.js';
 const GRACE = 60_000;
 /** Ms after which a primary without slots is believed to be one. */
 const SETTLING = 500;
+/** Ms after which nodes are believed that tell of an older state than before. */
+const INSISTING = 5_000;
 /** Names that are tried until one lives on a node. */
 const TRIES = 200_000;
 
@@ -56,6 +58,8 @@ export class ClusterTopology implements Topology {
   readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #found = new Signal();
   #view = NO_VIEW;
+  /** Since when no node told but what was overtaken. */
+  #outdatedSince: number | undefined;
   /** When the view was asked for, in epoch ms. */
   #viewedAt: number | undefined;
   #started = false;
@@ -75,7 +79,11 @@ export class ClusterTopology implements Topology {
       onView: (view, askedAt) => this.#take(view, askedAt),
       log,
     });
-    this.keys = new KeyCheck((keys) => this.#alive(keys), log);
+    this.keys = new KeyCheck(
+      (keys) => this.#alive(keys),
+      log,
+      (key) => this.nodeOf(key)?.address ?? '',
+    );
   }
 
   get nodes(): readonly RedisNode[] {
@@ -87,7 +95,7 @@ export class ClusterTopology implements Topology {
   }
 
   get lastError(): string | undefined {
-    return this.#seeds.lastError;
+    return this.#seeds.lastError ?? this.#scout.lastError;
   }
 
   nodeOf(redisKey: Buffer): RedisNode | undefined {
@@ -154,7 +162,11 @@ export class ClusterTopology implements Topology {
   }
 
   #take(view: ClusterView, askedAt: number): void {
-    if (isOutdated(view, this.#view)) return;
+    if (isOutdated(view, this.#view) && !this.#insists()) return;
+    this.#outdatedSince = undefined;
+    const altered = view.owners.some(
+      (o, slot) => o !== this.#view.owners[slot],
+    );
     const moves = movesBetween(this.#view, view);
     this.#view = view;
     const changed = this.#takePrimaries(view);
@@ -162,7 +174,7 @@ export class ClusterTopology implements Topology {
     this.#viewedAt = askedAt;
     this.#redirect(view);
     this.#found.fire();
-    if (changed || prepared || moves.size > 0)
+    if (changed || prepared || altered)
       for (const callback of this.#callbacks) callback(moves);
   }
 
@@ -199,6 +211,17 @@ export class ClusterTopology implements Topology {
       changed = true;
     }
     return changed;
+  }
+
+  /** Every node that answers tells what was overtaken, for long: the Cluster was made anew. */
+  #insists(): boolean {
+    const now = performance.now();
+    this.#outdatedSince ??= now;
+    if (now - this.#outdatedSince < INSISTING) return false;
+    this.log.warn(
+      'The Cluster tells of an older state than before: believed, as it goes on',
+    );
+    return true;
   }
 
   /** A primary without slots may be one that was just demoted, as a node tells it that does not know yet. */
@@ -265,8 +288,14 @@ export class ClusterTopology implements Topology {
 
   /** Asks for each key where it lives. */
   async #alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
-    const exist = await Promise.all(keys.map((key) => this.#exists(key)));
-    return new Set(exist.flatMap((exists, i) => (exists ? [i] : [])));
+    try {
+      const exist = await Promise.all(keys.map((key) => this.#exists(key)));
+      return new Set(exist.flatMap((exists, i) => (exists ? [i] : [])));
+    } catch (error) {
+      // A node that left closed its connection: others know of its keys now.
+      const left = error instanceof RedisExpiryError && !this.#closed;
+      throw left ? new Error('the node left', { cause: error }) : error;
+    }
   }
 
   async #exists(key: Buffer): Promise<number> {

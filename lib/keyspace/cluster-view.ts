@@ -49,7 +49,7 @@ export function readView(
   /** By the identifiers that the nodes give themselves. */
   const known = new Map<string, string>();
   const addressOf = (host: string | null, port: number): string =>
-    mapped(`${host || asked}:${port}`, natMap);
+    mapped(`${host && host !== '?' ? host : asked}:${port}`, natMap);
   for (const [from, to, ...serving] of ranges) {
     serving.forEach(([host, port, id], i) => {
       const address = addressOf(host, port);
@@ -58,18 +58,43 @@ export function readView(
       if (i === 0) owners.fill(address, from, to + 1);
     });
   }
-  for (const line of nodes.split('\n')) {
-    const [id, endpoint, flags, , , , epoch] = line.split(' ');
-    const at = /^(.*):(\d+)@/.exec(endpoint ?? '');
-    if (!id || !at || !flags || /handshake|noaddr/.test(flags)) continue;
-    const address = known.get(id) ?? addressOf(at[1]!, Number(at[2]));
+  const members = nodes.split('\n').flatMap((line) => memberOf(line) ?? []);
+  // Clients are to use the names where those that serve slots are called by theirs.
+  const byName = members.some(
+    ({ id, name, port }) => name && known.get(id) === addressOf(name, port),
+  );
+  for (const { id, host, name, port, flags, epoch } of members) {
+    const address =
+      known.get(id) ?? addressOf(byName && name ? name : host, port);
     // `fail?` is what this node alone believes.
-    if (/\bfail(,|$)/.test(flags)) failed.add(address);
-    else if (/master/.test(flags)) primaries.add(address);
-    else if (/slave/.test(flags)) replicas.add(address);
-    if (/master/.test(flags)) epochs.set(address, Number(epoch));
+    if (flags.includes('fail')) failed.add(address);
+    else if (flags.includes('master')) primaries.add(address);
+    else if (flags.includes('slave')) replicas.add(address);
+    if (flags.includes('master')) epochs.set(address, epoch);
   }
   return { owners, primaries, replicas, failed, epochs };
+}
+
+interface Member {
+  readonly id: string;
+  readonly host: string;
+  /** Its host's name; empty where it has none. */
+  readonly name: string;
+  readonly port: number;
+  readonly flags: readonly string[];
+  readonly epoch: number;
+}
+
+/** Reads a line of `CLUSTER NODES`; undefined for a node that does not belong to the Cluster yet, or has no address. */
+function memberOf(line: string): Member | undefined {
+  const [id, endpoint, flags = '', , , , epoch] = line.split(' ');
+  const at = /^(.*):(\d+)@\d+(?:,([^,]*))?/.exec(endpoint ?? '');
+  if (!id || !at || /handshake|noaddr/.test(flags)) return undefined;
+  const [, host = '', port, name = ''] = at;
+  return {
+    ...{ id, host, name, port: Number(port) },
+    ...{ flags: flags.split(','), epoch: Number(epoch) },
+  };
 }
 
 /** Whether a node told of slots what was overtaken by what another one told before. */

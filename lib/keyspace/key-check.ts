@@ -18,6 +18,8 @@ export class KeyCheck implements AliveCheck {
       keys: readonly Buffer[],
     ) => Promise<ReadonlySet<number>>,
     private readonly log: Log,
+    /** As `AliveCheck.placeOf`. */
+    readonly placeOf: (key: Buffer) => string = () => '',
   ) {}
 
   async alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {

@@ -65,10 +65,10 @@ export class KeyspaceListener {
 
   /** Begins to listen. Resolves when the nodes are known; `listening` tells when they are listened to. */
   async start(): Promise<void> {
-    this.#unfollow = this.topology.onChange((moves) => this.#follow(moves));
+    this.#unfollow ??= this.topology.onChange((moves) => this.#follow(moves));
     await this.topology.start();
     this.#follow();
-    this.#preparation.start();
+    if (!this.#closed) this.#preparation.start();
   }
 
   /**

@@ -142,8 +142,11 @@ export class ListenerSession {
       const onLost = (reason: string): void => {
         if (this.#tracker === tracker) this.close(reason);
       };
+      const client = open();
+      // Nobody waits for it any more once the session is over.
+      void this.lost.then(() => disconnect(client));
       const tracker = await this.#orLost(
-        KeyTracker.open(open(), this.#id, prefixes, onLost),
+        KeyTracker.open(client, this.#id, prefixes, onLost),
       );
       this.#tracker = tracker;
       this.#tracked = wanted;

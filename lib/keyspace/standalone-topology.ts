@@ -100,9 +100,10 @@ export class StandaloneTopology implements Topology {
   }
 
   #openListener(): Redis {
+    for (const listener of this.#listeners)
+      if (listener.status === 'end') this.#listeners.delete(listener);
     const client = this.#open(null);
     this.#listeners.add(client);
-    client.once('close', () => this.#listeners.delete(client));
     return client;
   }
 

@@ -21,6 +21,10 @@ import { Random } from '../../support/random.js';
 
 /** The keys that exist, as a test says. */
 class Keys implements AliveCheck {
+  placeOf(): string {
+    return '';
+  }
+
   readonly living = new Set<string>();
   /** How many keys each question was about. */
   readonly asked: number[] = [];
