@@ -154,6 +154,7 @@ export class KeyspaceListener {
       this.#listeners.delete(address);
       listener.close();
     }
+    for (const listener of this.#listeners.values()) listener.retry();
     for (const [address, node] of nodes) {
       if (this.#listeners.has(address)) continue;
       const { registry, options, log } = this;

@@ -94,6 +94,11 @@ export class NodeListener {
     return this.#gaps.open ? this.#gaps.last?.from.getTime() : undefined;
   }
 
+  /** Tries to connect now, where it waits before its next try: something changed. */
+  retry(): void {
+    this.#endPause?.();
+  }
+
   /** Begins to listen, and goes on until `close`. */
   start(): void {
     void this.#run();

@@ -7,7 +7,7 @@ import type { Log } from '../log.js';
 import { KeyCheck } from './key-check.js';
 import type { RedisNode } from './redis-node.js';
 import { SentinelScout } from './sentinel-scout.js';
-import type { Topology } from './topology.js';
+import type { Moves, Topology } from './topology.js';
 
 /** Ms by which a primary may be replaced before its Sentinels say so. */
 const SENTINELS_DELAY = 3_000;
@@ -24,6 +24,7 @@ export class StandaloneTopology implements Topology {
   readonly #commands: CommandClient;
   readonly #clients = new Set<CommandClient>();
   readonly #listeners = new Set<Redis>();
+  readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #scout: SentinelScout | undefined;
 
   constructor(
@@ -66,8 +67,9 @@ export class StandaloneTopology implements Topology {
     return Promise.resolve();
   }
 
-  onChange(): () => void {
-    return () => undefined;
+  onChange(callback: (moves: Moves) => void): () => void {
+    this.#callbacks.add(callback);
+    return () => this.#callbacks.delete(callback);
   }
 
   doubt(): void {
@@ -113,6 +115,7 @@ export class StandaloneTopology implements Topology {
       if (client.closed) this.#clients.delete(client);
       else client.reopen('another server is the primary now');
     for (const listener of this.#listeners) listener.disconnect();
+    for (const callback of this.#callbacks) callback(new Map());
   }
 }
 
