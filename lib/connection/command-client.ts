@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
@@ -51,6 +52,11 @@ export class CommandClient {
   /** Whether there is a connection that works, as far as is known. */
   get connected(): boolean {
     return this.#client?.status === 'ready';
+  }
+
+  /** The address that it is connected to, as the system tells it. */
+  get peer(): string | undefined {
+    return this.#client && peerOf(this.#client);
   }
 
   /** Runs commands. Rejects with their error, or with `CLOSED`. */
@@ -205,6 +211,13 @@ const mayFollow = (error: unknown): boolean =>
 
 const closedError = (): RedisExpiryError =>
   new RedisExpiryError('CLOSED', 'The connection was closed.');
+
+/** The address that a client is connected to, as the system tells it; undefined while it is not. */
+export function peerOf(client: Redis): string | undefined {
+  if (client.status !== 'ready') return undefined;
+  const { remoteAddress, remotePort } = client.stream as Partial<Socket>;
+  return `${remoteAddress?.replace(/^::ffff:/, '')}:${remotePort}`;
+}
 
 /** Closes a client for good, also where the peer no longer answers; its errors go unheard from now on. */
 export function disconnect(client: Redis): void {

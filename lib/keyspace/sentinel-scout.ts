@@ -23,10 +23,10 @@ export class SentinelScout {
   #closed = false;
   #running = false;
 
-  /** `onSwitch`: some Sentinel names another primary than before. */
+  /** `onSwitch`: some Sentinel names another primary than before, by `host:port`. */
   constructor(
     private readonly options: RedisOptions,
-    private readonly onSwitch: () => void,
+    private readonly onSwitch: (address: string) => void,
     private readonly log: Log,
   ) {}
 
@@ -56,7 +56,7 @@ export class SentinelScout {
           if (this.#closed) break;
           if (known !== undefined && known !== address) {
             this.log.log(`${name}: ${address} is the primary, after ${known}`);
-            this.onSwitch();
+            this.onSwitch(address);
           }
           known = address;
           await pause(INTERVAL);

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
-import { CommandClient } from '../connection/command-client.js';
+import { CommandClient, peerOf } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import type { Log } from '../log.js';
 import { KeyCheck } from './key-check.js';
@@ -9,6 +9,8 @@ import type { RedisNode } from './redis-node.js';
 import { SentinelScout } from './sentinel-scout.js';
 import type { Moves, Topology } from './topology.js';
 
+/** Ms after a failover at which connections are looked at once more. */
+const AGAIN = 1_000;
 /** Ms by which a primary may be replaced before its Sentinels say so. */
 const SENTINELS_DELAY = 3_000;
 
@@ -39,7 +41,11 @@ export class StandaloneTopology implements Topology {
     if (bySentinels)
       this.#scout = new SentinelScout(
         { ...options, connectionName: name },
-        () => this.#reconnect(),
+        (address) => {
+          this.#reconnect(address);
+          // Whoever connects in this moment may be sent to the old one by a Sentinel that lags.
+          setTimeout(() => this.#reconnect(address), AGAIN).unref();
+        },
         log,
       );
     this.nodes = [
@@ -109,12 +115,17 @@ export class StandaloneTopology implements Topology {
     return client;
   }
 
-  /** Whatever is connected is connected to the wrong server. */
-  #reconnect(): void {
+  /** Whatever is connected to another server than this is connected to the wrong one; what waits need not wait. */
+  #reconnect(address: string): void {
     for (const client of this.#clients)
       if (client.closed) this.#clients.delete(client);
-      else client.reopen('another server is the primary now');
-    for (const listener of this.#listeners) listener.disconnect();
+      else if (client.peer === undefined) client.wake();
+      else if (client.peer !== address)
+        client.reopen('another server is the primary now');
+    for (const listener of this.#listeners) {
+      const peer = peerOf(listener);
+      if (peer !== undefined && peer !== address) listener.disconnect();
+    }
     for (const callback of this.#callbacks) callback(new Map());
   }
 }

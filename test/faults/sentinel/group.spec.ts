@@ -56,7 +56,8 @@ describe.each(inject('redisServers'))(
         const old = await sentinel.primary();
         await scene.fleet({ leaseDuration: 1_000 }).start(3);
         const beating = names('beating:', 200);
-        await scene.keys.set(spread(beating, 1_200, 4_200));
+        // Due after Sentinels named the new one, about a second after its promotion.
+        await scene.keys.set(spread(beating, 3_200, 4_600));
         await scene.keys.set(spread(names('k:', 300), 1_200, 5_000));
         await scene.knows(500);
         await sentinel.wait();
