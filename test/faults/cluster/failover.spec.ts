@@ -42,6 +42,7 @@ describe.each(inject('redisServers'))(
           const before = hearing.history.handlings.length;
           await keys.set(spread(names(`${round}:`, 600), 300, 4_500));
           await hears(scene, before + 30);
+          await cluster.replicated(primary);
 
           const killedAt = await cluster.kill(primary);
           const promotion = await cluster.untilPromoted(primary);
