@@ -204,10 +204,13 @@ export class CommandClient {
 }
 
 /** Another try may reach another server: this one refused for that reason, or the connection failed. */
-const mayFollow = (error: unknown): boolean =>
-  error instanceof Error && error.name === 'ReplyError'
-    ? ELSEWHERE.test(error.message)
-    : !(error instanceof RedisExpiryError);
+const mayFollow = (error: unknown): boolean => {
+  if (!(error instanceof Error) || error instanceof RedisExpiryError)
+    return false;
+  if (error.name === 'ReplyError') return ELSEWHERE.test(error.message);
+  // A mistake of this package is no failing connection.
+  return !(error instanceof TypeError || error instanceof RangeError);
+};
 
 const closedError = (): RedisExpiryError =>
   new RedisExpiryError('CLOSED', 'The connection was closed.');
