@@ -3,6 +3,7 @@ import type { CommandClient } from '../connection/command-client.js';
 import { isReplyError } from '../keyspace/redis-node.js';
 import type { GroupKeys } from './group-keys.js';
 import {
+  ACKNOWLEDGE,
   CLAIM,
   FINISH,
   PROMOTE,
@@ -204,10 +205,7 @@ export class EventStream {
   async acknowledge(ids: readonly string[]): Promise<void> {
     const { events } = this.keys;
     await this.commands.run((redis) =>
-      Promise.all([
-        redis.xack(events, this.group, ...ids),
-        redis.xdel(events, ...ids),
-      ]),
+      redis.eval(ACKNOWLEDGE, 1, events, this.group, ...ids),
     );
   }
 

@@ -40,6 +40,18 @@ return reply
 `;
 
 /** See the header of the script. */
+export const ACKNOWLEDGE = `
+-- ACKNOWLEDGE: ends entries that are done.
+-- KEYS    events
+-- ARGV    group, id...; a thousand at most
+-- returns how many were still there
+-- Safe: may be repeated. Both commands reach replicas as one: an entry that is acknowledged and not
+--         deleted would stay for ever, as nobody is given it again.
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
+return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+`;
+
+/** See the header of the script. */
 export const FINISH = `
 -- FINISH: ends an entry of which something is left to do: tries again, or gives up.
 -- KEYS    events, retry, dead
