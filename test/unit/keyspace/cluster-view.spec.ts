@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   type SlotRange,
   hostAndPort,
+  isOutdated,
   movesBetween,
   readView,
 } from '../../../lib/keyspace/cluster-view.js';
@@ -101,6 +102,49 @@ describe('movesBetween', () => {
       new Map([['10.0.0.2:6379', new Set(['10.0.0.1:6379'])]]),
     );
     expect(movesBetween(after, after)).toEqual(new Map());
+  });
+});
+
+describe('names of hosts', () => {
+  const nodes = [
+    'a 10.0.0.1:7000@17000,one myself,master - 0 0 1 connected 0-9',
+    'd 10.0.0.4:7000@17000,four master - 0 0 2 connected',
+  ].join('\n');
+
+  it('are used for nodes without slots where the others are called by theirs', () => {
+    const view = readView([[0, 9, ['one', 7000, 'a']]], nodes, '', undefined);
+
+    expect([...view.primaries]).toEqual(['one:7000', 'four:7000']);
+  });
+
+  it('are not where the others are called by their addresses', () => {
+    const view = readView([[0, 9, ['10.0.0.1', 7000, 'a']]], nodes, '', {});
+
+    expect([...view.primaries]).toEqual(['10.0.0.1:7000', '10.0.0.4:7000']);
+  });
+});
+
+describe('isOutdated', () => {
+  const viewOf = (owner: [string, number, string], epoch: number) =>
+    readView(
+      [[0, 9, owner]],
+      `${owner[2]} ${owner[0]}:${owner[1]}@16379 master - 0 0 ${epoch} connected`,
+      '',
+      undefined,
+    );
+
+  it.each([
+    ['an older epoch of another owner', 1, 2, true],
+    ['a newer epoch of another owner', 3, 2, false],
+    ['the same epoch', 2, 2, false],
+  ])('by %s', (_, now, then, outdated) => {
+    expect(isOutdated(viewOf(A, now), viewOf(B, then))).toBe(outdated);
+  });
+
+  it('is never what names the same owners, or tells no epochs', () => {
+    expect(isOutdated(viewOf(A, 1), viewOf(A, 2))).toBe(false);
+    const plain = readView([[0, 9, A]], '', '', undefined);
+    expect(isOutdated(plain, viewOf(B, 2))).toBe(false);
   });
 });
 
