@@ -1,6 +1,7 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
 import type { TtlReader } from '../deadlines/ttl-reader.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
+import type { Elsewhere } from './elsewhere.js';
 import type { GapBook } from './gap-book.js';
 import type { RedisIndex } from './redis-index.js';
 
@@ -34,10 +35,8 @@ export interface JudgeOptions {
   readonly onSettled: (keys: string[]) => void;
   /** An expiry is proven, but the index no longer holds what was seen of these keys: they are to be looked at again. */
   readonly onRefused: (keys: Buffer[]) => void;
-  /** Has keys judged that another node serves, after so many that it was not. Rejects if that cannot be done now. */
-  readonly handOver: (keys: readonly Buffer[], hops: number) => Promise<void>;
-  /** Whether a key lives that another node serves. */
-  readonly livesElsewhere: (key: Buffer) => Promise<boolean>;
+  /** For keys that another node serves. */
+  readonly elsewhere: Pick<Elsewhere, 'judge' | 'lives'>;
   /** Keys are to be looked at again; the soonest of them then. */
   readonly onLater: (soonest: number) => void;
 }
@@ -132,7 +131,8 @@ export class Judge {
       this.#judge(await suspectsOf(), asking),
     );
     // Not while others wait here: the other node may have something to hand over, too.
-    if (elsewhere.length > 0) await this.options.handOver(elsewhere, hops);
+    if (elsewhere.length > 0)
+      await this.options.elsewhere.judge(elsewhere, hops);
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
@@ -181,7 +181,7 @@ export class Judge {
         continue;
       }
       if (ttl === -4)
-        ttl = (await this.options.livesElsewhere(suspect.key)) ? -1 : -2;
+        ttl = (await this.options.elsewhere.lives(suspect.key)) ? -1 : -2;
       looks.push({ suspect, ttl, before: before[i]! });
     }
     return { looks, elsewhere };

@@ -11,6 +11,7 @@ import type {
 import type { RedisNode } from '../keyspace/redis-node.js';
 import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
 import type { Log } from '../log.js';
+import { Elsewhere, type Whereabouts } from './elsewhere.js';
 import { GapBook } from './gap-book.js';
 import { Judge } from './judge.js';
 import type { RedisIndex } from './redis-index.js';
@@ -39,20 +40,12 @@ export interface WatchedNodeParts {
   /** Whether a deletion of a key with this deadline would have been found out before. */
   readonly previewed: (at: number) => boolean;
   /** The node that an answer names; undefined where none is known. */
-  readonly redirect: (
-    answer: Error,
-  ) => { node: WatchedNode; asking: boolean } | undefined;
+  readonly redirect: (answer: Error) => Whereabouts | undefined;
   /** There is something to look at then. */
   readonly onLater: (soonest: number) => void;
   /** Whether it can be looked at, or how, changed. */
   readonly onChange: () => void;
   readonly log: Log;
-}
-
-/** Where a key lives that was asked for elsewhere. */
-interface Whereabouts {
-  readonly node: WatchedNode;
-  readonly asking: boolean;
 }
 
 /** Ms between two readings of Redis's clock while nothing else brings one. */
@@ -109,8 +102,7 @@ export class WatchedNode implements NodeObserver {
       onRefused: (keys) => {
         for (const key of keys) this.#suspects.expired(key);
       },
-      handOver: (keys, hops) => this.#handOver(keys, hops),
-      livesElsewhere: (key) => this.#livesElsewhere(key),
+      elsewhere: new Elsewhere(this, this.#reader, parts.redirect),
       onLater: parts.onLater,
     });
     this.#suspects = new Suspects(
@@ -275,34 +267,6 @@ export class WatchedNode implements NodeObserver {
     const { index, clock, cluster } = this.parts;
     await index.readTime(clock);
     if (cluster) await this.#reader.readTime();
-  }
-
-  /** Has keys that this node does not serve judged by those that do, with what those heard. */
-  async #handOver(keys: readonly Buffer[], hops: number): Promise<void> {
-    const parts = new Map<string, { there: Whereabouts; keys: Buffer[] }>();
-    for (const key of keys) {
-      const there = await this.#locate(key);
-      const name = `${there.node.node.address} ${there.asking}`;
-      const part = parts.get(name);
-      if (part) part.keys.push(key);
-      else parts.set(name, { there, keys: [key] });
-    }
-    for (const { there, keys } of parts.values())
-      await there.node.take(keys, there.asking, hops + 1);
-  }
-
-  async #locate(key: Buffer): Promise<Whereabouts> {
-    const answer = await this.#reader.whereabouts(key);
-    if (!answer) return { node: this, asking: false };
-    const there = this.parts.redirect(answer);
-    if (!there) throw answer;
-    return there;
-  }
-
-  async #livesElsewhere(key: Buffer): Promise<boolean> {
-    const { node, asking } = await this.#locate(key);
-    const ttl = await node.timeToLive(key, asking);
-    return ttl >= -1;
   }
 
   /** By a look: -1 without a deadline, below where it is gone. */

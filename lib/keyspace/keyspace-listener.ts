@@ -1,6 +1,6 @@
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
-import { NodeListener } from './node-listener.js';
+import { NodeListener, subscriptionRefused } from './node-listener.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import type { RedisNode } from './redis-node.js';
@@ -188,11 +188,7 @@ export class KeyspaceListener {
     if (state === 'closed' && this.#closed)
       throw new RedisExpiryError('CLOSED', 'The module was shut down.');
     if (refused) {
-      throw new RedisExpiryError(
-        'SUBSCRIPTION_REFUSED',
-        `${address} refuses the subscription to ${JSON.stringify(refused.pattern)}: ${refused.reason}. ` +
-          'Grant the user the channels by ACL, or use another pattern.',
-      );
+      throw subscriptionRefused(address, refused.pattern, refused.reason);
     }
     if (
       this.options.notifications === 'verify' &&

@@ -143,11 +143,7 @@ export class NodeListener {
     while (!this.#served.has(pattern)) {
       const refusal = this.#refused.get(pattern);
       if (refusal !== undefined) {
-        throw new RedisExpiryError(
-          'SUBSCRIPTION_REFUSED',
-          `${this.node.address} refuses the subscription to ${JSON.stringify(pattern)}: ${refusal}. ` +
-            'Grant the user the channels by ACL, or use another pattern.',
-        );
+        throw subscriptionRefused(this.node.address, pattern, refusal);
       }
       if (this.#state === 'closed')
         throw new RedisExpiryError('CLOSED', 'The module was shut down.');
@@ -321,3 +317,14 @@ export class NodeListener {
     });
   }
 }
+
+export const subscriptionRefused = (
+  address: string,
+  pattern: string,
+  reason: string,
+): RedisExpiryError =>
+  new RedisExpiryError(
+    'SUBSCRIPTION_REFUSED',
+    `${address} refuses the subscription to ${JSON.stringify(pattern)}: ${reason}. ` +
+      'Grant the user the channels by ACL, or use another pattern.',
+  );

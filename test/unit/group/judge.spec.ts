@@ -52,8 +52,10 @@ async function judgeOn(server: TestServer) {
     isSilent: () => false,
     onSettled: () => undefined,
     onRefused: () => undefined,
-    handOver: () => Promise.resolve(),
-    livesElsewhere: () => Promise.resolve(false),
+    elsewhere: {
+      judge: () => Promise.resolve(),
+      lives: () => Promise.resolve(false),
+    },
     previewed: () => false,
     barrier: () => {
       state.barriers++;
