@@ -19,7 +19,9 @@ export interface TestServerOptions extends ServerOptions {
 }
 
 /** What CLIENT LIST says of a connection. */
-export type Connection = Readonly<Record<'id' | 'name' | 'db' | 'cmd', string>>;
+export type Connection = Readonly<
+  Record<'id' | 'name' | 'db' | 'cmd' | 'flags', string>
+>;
 
 /** How the tests' own connections are called: all others are the module's. */
 const OWN_NAME = 'test';
@@ -176,7 +178,11 @@ export class TestServer {
             }),
           ) as Connection,
       )
-      .filter(({ name }) => name !== OWN_NAME && !/^sentinel-/.test(name));
+      .filter(
+        ({ name, flags }) =>
+          // Those of Sentinels, of the server's primary and of its replicas are its own.
+          name !== OWN_NAME && !/^sentinel-/.test(name) && !/[SM]/.test(flags),
+      );
   }
 
   /** What is subscribed to at the server, whoever did it. */
