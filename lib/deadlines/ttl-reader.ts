@@ -79,9 +79,11 @@ export class TtlReader {
     const replies = await this.commands.runNow((redis) =>
       Promise.all(
         keys.map((key) => {
-          // Sent in one go with what follows: the permission is for one command.
+          // Sent in one go with what follows, so by its text: the permission is for one command.
           redis.asking().catch(() => undefined);
-          return redis.eval(READ_PROVEN, 1, key) as Promise<[number, number]>;
+          return redis.eval(READ_PROVEN.text, 1, key) as Promise<
+            [number, number]
+          >;
         }),
       ),
     );
@@ -93,7 +95,7 @@ export class TtlReader {
   /** The answer that tells where a key lives that this node does not serve; undefined if it serves it after all. */
   async whereabouts(key: Buffer): Promise<Error | undefined> {
     try {
-      await this.commands.runNow((redis) => redis.eval(READ_PROVEN, 1, key));
+      await this.commands.runNow((redis) => READ_PROVEN.run(redis, [key]));
       return undefined;
     } catch (error) {
       if (isElsewhere(error)) return error;
@@ -103,8 +105,9 @@ export class TtlReader {
 
   /** One script; the keys of a Cluster's node differ in their slots, and are not declared. */
   async #runBatch(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
-    const declared = this.cluster ? 0 : keys.length;
-    const reply = await redis.eval(READ_PROVEN, declared, ...keys);
+    const reply = await (this.cluster
+      ? READ_PROVEN.run(redis, [], ...keys)
+      : READ_PROVEN.run(redis, keys));
     const [now, ...ttls] = reply as [number, ...number[]];
     return { now, ttls };
   }
@@ -125,13 +128,10 @@ export class TtlReader {
     let now = 0;
     const page = await this.#script(
       async (redis) => {
-        const reply = (await redis.callBuffer(
-          'EVAL',
-          SCAN_TTLS,
-          0,
-          cursor,
-          pattern,
-          count,
+        const reply = (await SCAN_TTLS.runBuffers(
+          redis,
+          [],
+          ...[cursor, pattern, count],
         )) as [Buffer, number, ...(Buffer | number)[]];
         now = reply[1];
         const entries: DeadlineEntry[] = [];

@@ -30,6 +30,8 @@ const PROMOTION = 1_000;
 const BACKLOG = 2_000;
 /** Events that one step moves or reads at most. */
 const MOST = 1_000;
+/** Events that it holds at most, those that are over and being ended included. */
+const MOST_HELD = 4 * MOST;
 
 /**
  * Takes a group's events, has them handled, and ends them.
@@ -96,7 +98,11 @@ export class Consumer {
     /** The answer to a read was lost, and with it what Redis gave. */
     let lost = false;
     while (!this.#stopped) {
-      const free = Math.min(context.dispatcher.free, MOST - this.#held.size);
+      const free = Math.min(
+        context.dispatcher.free,
+        MOST,
+        MOST_HELD - this.#held.size,
+      );
       if (free <= 0) {
         await this.#roomOrSoon();
         continue;
@@ -175,7 +181,8 @@ export class Consumer {
 
   async #renew(): Promise<void> {
     const ids = [...this.#held.keys()];
-    if (ids.length > 0) await this.options.stream.renew(ids);
+    for (let i = 0; i < ids.length; i += MOST)
+      await this.options.stream.renew(ids.slice(i, i + MOST));
   }
 
   async #claim(): Promise<void> {

@@ -54,7 +54,7 @@ export class DeadLetters {
     const event = fromPayload(fieldsOf(entry[1]).p);
     const payload = toPayload({ ...event, tries: 0 });
     const moved = await this.commands.run((redis) =>
-      redis.eval(REDRIVE, 2, dead, events, id, payload),
+      REDRIVE.run(redis, [dead, events], id, payload),
     );
     return moved === 1;
   }

@@ -181,10 +181,10 @@ export class EventStream {
   /** Takes over what was not renewed for so long. */
   async claim(idle: number, count: number): Promise<Entry[]> {
     const reply = (await this.commands.run((redis) =>
-      redis.callBuffer(
-        'EVAL',
-        ...[CLAIM, 1, this.keys.events, this.group, this.consumer],
-        ...[idle, count],
+      CLAIM.runBuffers(
+        redis,
+        [this.keys.events],
+        ...[this.group, this.consumer, idle, count],
       ),
     )) as [Buffer, number, Buffer[]][];
     return reply.map(([id, deliveries, fields]) =>
@@ -196,7 +196,7 @@ export class EventStream {
   async renew(ids: readonly string[]): Promise<Set<string>> {
     const { events } = this.keys;
     const reply = await this.commands.run((redis) =>
-      redis.eval(RENEW_ENTRIES, 1, events, this.group, this.consumer, ...ids),
+      RENEW_ENTRIES.run(redis, [events], this.group, this.consumer, ...ids),
     );
     return new Set(reply as string[]);
   }
@@ -205,7 +205,7 @@ export class EventStream {
   async acknowledge(ids: readonly string[]): Promise<void> {
     const { events } = this.keys;
     await this.commands.run((redis) =>
-      redis.eval(ACKNOWLEDGE, 1, events, this.group, ...ids),
+      ACKNOWLEDGE.run(redis, [events], this.group, ...ids),
     );
   }
 
@@ -213,9 +213,9 @@ export class EventStream {
   async finish(id: string, { retries, dead }: Leftover): Promise<void> {
     const { events, retry, dead: letters } = this.keys;
     await this.commands.run((redis) =>
-      redis.eval(
-        FINISH,
-        ...[3, events, retry, letters],
+      FINISH.run(
+        redis,
+        [events, retry, letters],
         ...[this.group, this.consumer, id, retries.length],
         ...retries.flatMap(({ delay, payload }) => [delay, payload]),
         ...dead.flatMap(({ payload, error }) => [payload, error]),
@@ -227,7 +227,7 @@ export class EventStream {
   async promote(count: number): Promise<number | undefined> {
     const { retry, events } = this.keys;
     const next = (await this.commands.run((redis) =>
-      redis.eval(PROMOTE, 2, retry, events, count),
+      PROMOTE.run(redis, [retry, events], count),
     )) as number;
     return next < 0 ? undefined : next;
   }
@@ -236,7 +236,7 @@ export class EventStream {
   async reap(idle: number): Promise<void> {
     const { events } = this.keys;
     await this.commands.run((redis) =>
-      redis.eval(REAP, 1, events, this.group, idle, this.consumer),
+      REAP.run(redis, [events], this.group, idle, this.consumer),
     );
   }
 

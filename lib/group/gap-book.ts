@@ -45,6 +45,11 @@ export class GapBook {
     while (this.#closed[0] && this.#closed[0].to < before) this.#closed.shift();
   }
 
+  /** Whether there is no such time that still matters. */
+  get isEmpty(): boolean {
+    return this.#open === undefined && this.#closed.length === 0;
+  }
+
   get isOpen(): boolean {
     return this.#open !== undefined;
   }

@@ -16,6 +16,8 @@ export interface GroupKeys {
   readonly patterns: string;
   /** The newest request that appended for a key that the index did not hold. */
   readonly settled: string;
+  /** The newest request that looked at keys and settled them in one step, and what it found. */
+  readonly swept: string;
 }
 
 export function groupKeys(ownPrefix: string, group: string): GroupKeys {
@@ -29,5 +31,6 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     watched: of('watched'),
     patterns: of('patterns'),
     settled: of('settled'),
+    swept: of('swept'),
   };
 }

@@ -2,8 +2,10 @@ import type { Verdict } from '../deadlines/deadline-index.js';
 import type { TtlReader } from '../deadlines/ttl-reader.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { Elsewhere } from './elsewhere.js';
+import type { Evidence } from './evidence.js';
 import type { GapBook } from './gap-book.js';
 import type { RedisIndex } from './redis-index.js';
+import type { Sweep } from './sweep.js';
 
 /** A key to look at, and the score it was found with; undefined if it is not in the index. */
 export interface Suspect {
@@ -21,6 +23,9 @@ interface Look {
 export interface JudgeOptions {
   readonly index: RedisIndex;
   readonly reader: Pick<TtlReader, 'readProven' | 'readAsking'>;
+  /** Looks and settles in one step; undefined where keys live on other servers than the index. */
+  readonly sweep: Pick<Sweep, 'complete' | 'look'> | undefined;
+  readonly evidence: Evidence;
   readonly gaps: GapBook;
   readonly counters: ExpiryCounters;
   /** Whether the server announces nothing, as far as can be known. */
@@ -41,9 +46,6 @@ export interface JudgeOptions {
   readonly onLater: (soonest: number) => void;
 }
 
-/** Ms for which it is remembered that a look caused an announcement that is still to come. */
-const MEMORY = 10_000;
-
 /**
  * Looks at keys of a group and settles what it finds: alive, look again then; gone, and it expired
  * or was deleted. Gone counts as expired on one of three proofs only: this very look removed it,
@@ -60,62 +62,36 @@ const MEMORY = 10_000;
  * lease; nothing is settled as deleted before all announcements up to the look were heard.
  */
 export class Judge {
-  /** How often each key's expiry was announced, as far as that is not settled yet. */
-  readonly #announced = new Map<string, number>();
-  /** Keys that a look removed and whose settling is still to succeed: there is no evidence but this. */
-  readonly #removed = new Set<string>();
-  /** Keys that a look removed and whose announcement is still to come, with when that was. */
-  readonly #expected = new Map<string, number>();
   /** Scores under which an expiry was settled without an answer: gone from the index, they were. */
   readonly #unanswered = new Map<string, number>();
   /** Keys that no score tells of, and that are being appended. */
   readonly #appending = new Set<string>();
-  /** Times that listening was lost: a look from before is worth nothing. */
-  #generation = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly options: JudgeOptions) {}
 
-  /** Redis announced an expiry. Whether it says something new, and the key is to be looked at. */
-  announce(key: Buffer): boolean {
-    if (this.expects(key)) return false;
-    const text = key.toString('latin1');
-    this.#announced.set(text, (this.#announced.get(text) ?? 0) + 1);
-    return true;
-  }
-
-  /** Whether a look caused an announcement of the key that was still to come; it came now. */
-  expects(key: Buffer): boolean {
-    const text = key.toString('latin1');
-    const since = this.#expected.get(text);
-    this.#expected.delete(text);
-    return since !== undefined && performance.now() - since < MEMORY;
-  }
-
-  /** Nothing more is heard: announcements that were expected will not come. */
+  /** Nothing more is heard. */
   forget(): void {
-    this.#announced.clear();
-    this.#removed.clear();
-    this.#expected.clear();
+    this.options.evidence.forget();
     this.#unanswered.clear();
     this.#appending.clear();
-    this.#generation++;
   }
 
   /** Looks at keys that are due. */
   judgeDue(due: readonly { key: Buffer; at: number }[]): Promise<void> {
-    return this.#judgeAll(
-      () => Promise.resolve(due.map(({ key, at }) => ({ key, seen: at }))),
-      false,
+    const seen = new Map(due.map(({ key, at }) => [key, at]));
+    return this.#judgeAll([...seen.keys()], (keys) =>
+      Promise.resolve(keys.map((key) => ({ key, seen: seen.get(key) }))),
     );
   }
 
   /** Looks at keys to which something happened, whether the index knows them or not. `asking`: they are on their way to this node. */
   judgeKeys(keys: readonly Buffer[], asking = false, hops = 0): Promise<void> {
     return this.#judgeAll(
-      async () => {
-        const scores = await this.options.index.scores(keys);
-        return keys.map((key, i) => ({ key, seen: scores[i] }));
+      keys,
+      async (left) => {
+        const scores = await this.options.index.scores(left);
+        return left.map((key, i) => ({ key, seen: scores[i] }));
       },
       asking,
       hops,
@@ -123,16 +99,36 @@ export class Judge {
   }
 
   async #judgeAll(
-    suspectsOf: () => Promise<readonly Suspect[]>,
-    asking: boolean,
+    keys: readonly Buffer[],
+    suspectsOf: (keys: readonly Buffer[]) => Promise<readonly Suspect[]>,
+    asking = false,
     hops = 0,
   ): Promise<void> {
-    const elsewhere = await this.#exclusively(async () =>
-      this.#judge(await suspectsOf(), asking),
-    );
+    const elsewhere = await this.#exclusively(async () => {
+      const left = await this.#sweep(keys);
+      if (left.length === 0) return [];
+      return this.#judge(await suspectsOf(left), asking);
+    });
     // Not while others wait here: the other node may have something to hand over, too.
     if (elsewhere.length > 0)
       await this.options.elsewhere.judge(elsewhere, hops);
+  }
+
+  /** Settles in one step what can be. Resolves with what is left to look at. */
+  async #sweep(keys: readonly Buffer[]): Promise<readonly Buffer[]> {
+    const { sweep, gaps, isSilent, wanted } = this.options;
+    if (!sweep) return keys;
+    await sweep.complete();
+    await this.#reconsiderAppended();
+    if (isSilent() || !gaps.isEmpty) return keys;
+    const left: Buffer[] = [];
+    const clear = keys.filter((key) => {
+      const isClear = wanted(key) && !this.#unanswered.has(toText(key));
+      if (!isClear) left.push(key);
+      return isClear;
+    });
+    if (clear.length > 0) await sweep.look(clear);
+    return left;
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
@@ -146,22 +142,25 @@ export class Judge {
     suspects: readonly Suspect[],
     asking: boolean,
   ): Promise<Buffer[]> {
-    const { index, reader } = this.options;
+    const { index, reader, evidence } = this.options;
     await this.#reconsiderAppended();
     for (const suspect of suspects) this.#reconsider(suspect);
     const keys = suspects.map(({ key }) => key);
+    const texts = keys.map(toText);
     // Only what was announced before the look can speak of a key that the look found alive.
-    const before = keys.map((key) => this.#announcedOf(key));
-    const generation = this.#generation;
+    const before = texts.map((text) => evidence.announced(text));
+    const { generation } = evidence;
     const { now, ttls } = asking
       ? await reader.readAsking(keys)
       : await reader.readProven(keys);
-    if (generation !== this.#generation) throw new Error('listening was lost');
-    this.#noteRemoved(keys, ttls);
+    if (generation !== evidence.generation)
+      throw new Error('listening was lost');
+    evidence.removed(texts.filter((_, i) => ttls[i] === -3));
     if (suspects.some((suspect, i) => this.#unproven(suspect, ttls[i]!)))
       await this.#awaitAnnounced();
     const { looks, elsewhere } = await this.#sort(suspects, ttls, before);
-    if (generation !== this.#generation) throw new Error('listening was lost');
+    if (generation !== evidence.generation)
+      throw new Error('listening was lost');
     await this.#settle(looks, now, index);
     return elsewhere;
   }
@@ -192,28 +191,26 @@ export class Judge {
     now: number,
     index: RedisIndex,
   ): Promise<void> {
+    const { evidence } = this.options;
     const verdicts = looks.map((look) => this.#verdictOn(look, now));
     // An announcement that comes while this is settled is of a later life.
     const heard = looks.map(({ suspect, ttl, before }) =>
-      ttl >= -1 ? before : this.#announcedOf(suspect.key),
+      ttl >= -1 ? before : evidence.announced(toText(suspect.key)),
     );
     for (const { key, seen, fire } of verdicts)
-      if (fire && seen !== undefined)
-        this.#unanswered.set(key.toString('latin1'), seen);
-      else if (fire) this.#appending.add(key.toString('latin1'));
+      if (fire && seen !== undefined) this.#unanswered.set(toText(key), seen);
+      else if (fire) this.#appending.add(toText(key));
     const news = verdicts.filter((verdict) => isNews(verdict, now));
     const answers = await index.settle(news, now);
     this.#appending.clear();
     const refused = new Set(news.filter((_, i) => !answers[i]));
     const done: string[] = [];
     verdicts.forEach((verdict, i) => {
-      const text = verdict.key.toString('latin1');
+      const text = toText(verdict.key);
       this.#unanswered.delete(text);
       // It was enrolled anew meanwhile, or settled by another node: judged with what is known then.
       if (refused.has(verdict)) return;
-      this.#removed.delete(text);
-      this.#forgetAnnounced(text, heard[i]!);
-      if (heard[i]! > 0 && !this.#announced.has(text)) done.push(text);
+      if (evidence.settle(text, heard[i]!)) done.push(text);
     });
     this.options.onSettled(done);
     const proven = [...refused].filter(({ fire }) => fire !== undefined);
@@ -235,34 +232,21 @@ export class Judge {
   async #reconsiderAppended(): Promise<void> {
     if (this.#appending.size === 0) return;
     if (await this.options.index.wasApplied())
-      for (const text of this.#appending)
-        if (!this.#removed.delete(text)) this.#forgetAnnounced(text, 1);
+      for (const text of this.#appending) this.options.evidence.spend(text);
     this.#appending.clear();
   }
 
   /** Was it settled though no answer came? Then what proved it proves nothing more. */
   #reconsider({ key, seen }: Suspect): void {
-    const text = key.toString('latin1');
+    const text = toText(key);
     const unanswered = this.#unanswered.get(text);
     if (unanswered === undefined || unanswered === seen) return;
     this.#unanswered.delete(text);
-    if (!this.#removed.delete(text)) this.#forgetAnnounced(text, 1);
-  }
-
-  #announcedOf(key: Buffer): number {
-    return this.#announced.get(key.toString('latin1')) ?? 0;
-  }
-
-  #forgetAnnounced(text: string, times: number): void {
-    const left = (this.#announced.get(text) ?? 0) - times;
-    if (left > 0) this.#announced.set(text, left);
-    else this.#announced.delete(text);
+    this.options.evidence.spend(text);
   }
 
   #isProven(key: Buffer): boolean {
-    return (
-      this.#announcedOf(key) > 0 || this.#removed.has(key.toString('latin1'))
-    );
+    return this.options.evidence.isProven(toText(key));
   }
 
   /** Gone, and its announcement may still be under way: by the other connection. */
@@ -275,7 +259,7 @@ export class Judge {
     const { key, seen } = suspect;
     if (ttl >= -1) {
       // It lapsed and was written again before anybody could look.
-      if (before > 0 || this.#removed.has(key.toString('latin1'))) {
+      if (before > 0 || this.options.evidence.wasRemoved(toText(key))) {
         this.options.counters.received++;
         this.options.counters.superseded++;
       }
@@ -301,22 +285,9 @@ export class Judge {
     const { isSilent, previewed } = this.options;
     return isSilent() && previewed(seen);
   }
-
-  /** Each key that the look removed is announced once; unless that was heard already, it is no news. */
-  #noteRemoved(keys: readonly Buffer[], ttls: readonly number[]): void {
-    const now = performance.now();
-    for (const [text, since] of this.#expected) {
-      if (now - since < MEMORY) break;
-      this.#expected.delete(text);
-    }
-    keys.forEach((key, i) => {
-      if (ttls[i] !== -3) return;
-      const text = key.toString('latin1');
-      if (this.#announcedOf(key) === 0) this.#expected.set(text, now);
-      this.#removed.add(text);
-    });
-  }
 }
+
+const toText = (key: Buffer): string => key.toString('latin1');
 
 /** A key that lives no shorter than is known needs no new score before it is due. */
 const isNews = (verdict: Verdict, now: number): boolean => {

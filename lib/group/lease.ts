@@ -74,7 +74,7 @@ export class Lease {
     const { lease, watched: note } = this.keys;
     await this.commands
       .run((redis) =>
-        redis.eval(GIVE_LEASE, 2, lease, note, token, watched ?? ''),
+        GIVE_LEASE.run(redis, [lease, note], token, watched ?? ''),
       )
       .catch((error: unknown) =>
         this.log.debug(`The lease could not be given back: ${reasonOf(error)}`),
@@ -109,7 +109,7 @@ export class Lease {
     const asked = performance.now();
     const { lease, watched } = this.keys;
     const reply = (await this.commands.run((redis) =>
-      redis.eval(TAKE_LEASE, 2, lease, watched, token, DURATION),
+      TAKE_LEASE.run(redis, [lease, watched], token, DURATION),
     )) as [number, string | number];
     if (reply[0] !== 1) return;
     this.#token = token;
@@ -126,7 +126,7 @@ export class Lease {
     const until = this.holder.watchedUntil();
     const { lease, watched } = this.keys;
     const kept = await this.commands.run((redis) =>
-      redis.eval(RENEW_LEASE, 2, lease, watched, token, DURATION, until ?? ''),
+      RENEW_LEASE.run(redis, [lease, watched], token, DURATION, until ?? ''),
     );
     if (token !== this.#token) return;
     if (kept === 1) this.#renewedAt = asked;

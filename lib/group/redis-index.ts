@@ -9,9 +9,29 @@ import type { RedisClock } from '../deadlines/redis-clock.js';
 import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
 import { SETTLE } from './scripts/settle.lua.js';
+import { SWEEP } from './scripts/sweep.lua.js';
 
 /** Entries that one command or script takes. */
 const CHUNK = 1_000;
+
+/** Keys to look at and settle in one step: see the script. */
+export interface SweepRequest {
+  readonly token: string;
+  readonly number: number;
+  readonly keys: readonly Buffer[];
+  /** What is known of each, one character. */
+  readonly known: string;
+}
+
+/** What was found and done. */
+export interface SweepReply {
+  /** Epoch ms by Redis's clock. */
+  readonly now: number;
+  /** When the first runs out that lives. */
+  readonly soonest: number | undefined;
+  /** Of each key one character. */
+  readonly codes: string;
+}
 
 /**
  * The index that a group shares: a sorted set in Redis, which outlives every instance. Reading and
@@ -107,13 +127,39 @@ export class RedisIndex implements DeadlineIndex {
     ]);
     const keys = verdicts.map(({ key }) => key);
     const reply = await this.commands.run((redis) =>
-      redis.eval(
-        SETTLE,
-        ...[4, index, events, lease, settled],
+      SETTLE.run(
+        redis,
+        [index, events, lease, settled],
         ...[this.token, request, now, keys.length, ...keys, ...seen],
       ),
     );
     return (reply as number[]).map((applied) => applied === 1);
+  }
+
+  /** A request that is done once, however often it is sent, as long as no newer one was made. */
+  sweepRequest(keys: readonly Buffer[], known: string): SweepRequest {
+    return { token: this.token, number: ++this.#requests, keys, known };
+  }
+
+  /** Looks at keys of the server that holds the index, and settles them. Rejects, changing nothing, if the lease is another's by now. */
+  async sweep(
+    commands: CommandClient,
+    { token, number, keys, known }: SweepRequest,
+  ): Promise<SweepReply> {
+    const { index, events, lease, swept } = this.keys;
+    const line = await commands.runNow((redis) =>
+      SWEEP.run(
+        redis,
+        [index, events, lease, swept, ...keys],
+        ...[token, number, known],
+      ),
+    );
+    const [, now, soonest, codes] = String(line).split(' ');
+    return {
+      now: Number(now),
+      soonest: soonest === '-1' ? undefined : Number(soonest),
+      codes: codes!,
+    };
   }
 
   /** Whether the newest settling was done, of those that append for keys that it does not know: for when no answer came. */

@@ -49,7 +49,7 @@ export class SharedPatterns {
   async note(): Promise<boolean> {
     const own = this.own();
     const [added, ...all] = (await this.commands.run((redis) =>
-      redis.eval(NOTE_PATTERNS, 1, this.keys.patterns, LIFETIME, ...own),
+      NOTE_PATTERNS.run(redis, [this.keys.patterns], LIFETIME, ...own),
     )) as [number, ...string[]];
     this.#take(new Set(all.filter((pattern) => !own.has(pattern))));
     return added > 0;

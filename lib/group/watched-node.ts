@@ -12,10 +12,12 @@ import type { RedisNode } from '../keyspace/redis-node.js';
 import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
 import type { Log } from '../log.js';
 import { Elsewhere, type Whereabouts } from './elsewhere.js';
+import { Evidence } from './evidence.js';
 import { GapBook } from './gap-book.js';
 import { Judge } from './judge.js';
 import type { RedisIndex } from './redis-index.js';
 import { Suspects } from './suspects.js';
+import { Sweep } from './sweep.js';
 
 /** What the nodes of one time of leading have in common. */
 export interface WatchedNodeParts {
@@ -65,6 +67,7 @@ const AUDIT_PAGE = 500;
  */
 export class WatchedNode implements NodeObserver {
   readonly gaps = new GapBook();
+  readonly #evidence = new Evidence();
   readonly #judge: Judge;
   readonly #suspects: Suspects;
   readonly #learner: Learner;
@@ -89,21 +92,26 @@ export class WatchedNode implements NodeObserver {
     this.#reader = cluster
       ? new TtlReader(commands, new RedisClock(), cluster)
       : new TtlReader(commands, clock);
-    this.#judge = new Judge({
+    const shared = {
       index,
+      evidence: this.#evidence,
+      counters,
+      barrier: () => parts.barrier(node),
+      onSettled: (keys: string[]) => this.#suspects.settled(keys),
+      onLater: parts.onLater,
+    };
+    this.#judge = new Judge({
+      ...shared,
+      sweep: cluster ? undefined : new Sweep({ ...shared, commands, clock }),
       reader: this.#reader,
       gaps: this.gaps,
-      counters,
       isSilent: () => this.isSilent,
       previewed: parts.previewed,
-      barrier: () => parts.barrier(node),
       wanted: (key) => registry.matches(key),
-      onSettled: (keys) => this.#suspects.settled(keys),
       onRefused: (keys) => {
         for (const key of keys) this.#suspects.expired(key);
       },
       elsewhere: new Elsewhere(this, this.#reader, parts.redirect),
-      onLater: parts.onLater,
     });
     this.#suspects = new Suspects(
       (keys) => this.#judge.judgeKeys(keys),
@@ -189,12 +197,13 @@ export class WatchedNode implements NodeObserver {
 
   expired(redisKey: Buffer): undefined {
     if (!this.#isListening || this.parts.isExpected(this, redisKey)) return;
-    if (this.#judge.announce(redisKey)) this.#suspects.expired(redisKey);
+    const text = redisKey.toString('latin1');
+    if (this.#evidence.announce(text)) this.#suspects.expired(redisKey);
   }
 
   /** Whether the announcement of an expiry is still to come that a look of this node caused; asked once for each. */
   expects(redisKey: Buffer): boolean {
-    return this.#judge.expects(redisKey);
+    return this.#evidence.expects(redisKey.toString('latin1'));
   }
 
   /** Looks at keys that another node was asked for. `asking`: they are on their way here. */

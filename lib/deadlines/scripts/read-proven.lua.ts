@@ -1,5 +1,7 @@
+import { Script } from '../../connection/script.js';
+
 /** See the header of the script. */
-export const READ_PROVEN = `
+export const READ_PROVEN = new Script(`
 -- READ-PROVEN: when some keys run out, and which of them expired by this very look.
 -- KEYS    the keys, some hundreds at most: about 1 us each; in a Cluster none, as they differ in their slots
 -- ARGV    the keys, if there are no KEYS
@@ -26,4 +28,4 @@ for i = 1, #keys do
   reply[i + 1] = ttl
 end
 return reply
-`;
+`);

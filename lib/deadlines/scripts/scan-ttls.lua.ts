@@ -1,5 +1,7 @@
+import { Script } from '../../connection/script.js';
+
 /** See the header of the script. */
-export const SCAN_TTLS = `
+export const SCAN_TTLS = new Script(`
 -- SCAN-TTLS: one page of the keys that match, and when they run out, in one round trip.
 -- KEYS    none: which keys a page holds is what it finds out
 -- ARGV    cursor, glob pattern, how many keys to look at
@@ -24,4 +26,4 @@ for _, key in ipairs(page[2]) do
   end
 end
 return reply
-`;
+`);

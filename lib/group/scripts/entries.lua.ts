@@ -1,5 +1,7 @@
+import { Script } from '../../connection/script.js';
+
 /** See the header of the script. */
-export const CLAIM = `
+export const CLAIM = new Script(`
 -- CLAIM: takes over entries whose consumer stopped renewing them.
 -- KEYS    events
 -- ARGV    group, consumer, ms without renewal, how many
@@ -19,10 +21,10 @@ repeat
   end
 until #reply >= room or cursor == '0-0' or steps >= 1000
 return reply
-`;
+`);
 
 /** See the header of the script. */
-export const RENEW_ENTRIES = `
+export const RENEW_ENTRIES = new Script(`
 -- RENEW-ENTRIES: keeps entries with the consumer that works on them.
 -- KEYS    events
 -- ARGV    group, consumer, id...
@@ -37,10 +39,10 @@ for i = 3, #ARGV do
   end
 end
 return reply
-`;
+`);
 
 /** See the header of the script. */
-export const ACKNOWLEDGE = `
+export const ACKNOWLEDGE = new Script(`
 -- ACKNOWLEDGE: ends entries that are done.
 -- KEYS    events
 -- ARGV    group, id...; a thousand at most
@@ -49,10 +51,10 @@ export const ACKNOWLEDGE = `
 --         deleted would stay for ever, as nobody is given it again.
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
-`;
+`);
 
 /** See the header of the script. */
-export const FINISH = `
+export const FINISH = new Script(`
 -- FINISH: ends an entry of which something is left to do: tries again, or gives up.
 -- KEYS    events, retry, dead
 -- ARGV    group, consumer, id, how many retries, then for each: ms to wait, payload; then for each letter
@@ -71,10 +73,10 @@ for i = 5, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) en
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
 return 1
-`;
+`);
 
 /** See the header of the script. */
-export const PROMOTE = `
+export const PROMOTE = new Script(`
 -- PROMOTE: puts retries that are due back among the events.
 -- KEYS    retry, events
 -- ARGV    how many at most
@@ -89,10 +91,10 @@ end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if not first[2] then return -1 end
 return math.max(0, math.ceil(first[2] - now))
-`;
+`);
 
 /** See the header of the script. */
-export const REAP = `
+export const REAP = new Script(`
 -- REAP: removes consumers of instances that are gone, once nothing is pending with them.
 -- KEYS    events
 -- ARGV    group, ms without a sign of life, own consumer
@@ -108,10 +110,10 @@ for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   end
 end
 return removed
-`;
+`);
 
 /** See the header of the script. */
-export const REDRIVE = `
+export const REDRIVE = new Script(`
 -- REDRIVE: puts a dead letter back among the events.
 -- KEYS    dead, events
 -- ARGV    id, payload
@@ -120,4 +122,4 @@ export const REDRIVE = `
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
 redis.call('XADD', KEYS[2], '*', 'p', ARGV[2])
 return redis.call('XDEL', KEYS[1], ARGV[1])
-`;
+`);

@@ -1,5 +1,7 @@
+import { Script } from '../../connection/script.js';
+
 /** See the header of the script. */
-export const TAKE_LEASE = `
+export const TAKE_LEASE = new Script(`
 -- TAKE-LEASE: becomes the group's watcher if there is none.
 -- KEYS    lease, watched
 -- ARGV    token, ms
@@ -13,10 +15,10 @@ if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   return { 1, watched or '' }
 end
 return { 0, redis.call('PTTL', KEYS[1]) }
-`;
+`);
 
 /** See the header of the script. */
-export const RENEW_LEASE = `
+export const RENEW_LEASE = new Script(`
 -- RENEW-LEASE: stays the watcher, and notes until when the group was watched without a gap.
 -- KEYS    lease, watched
 -- ARGV    token, ms, epoch ms until which everything is known ('' to leave it as it is)
@@ -26,10 +28,10 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3]) end
 return 1
-`;
+`);
 
 /** See the header of the script. */
-export const GIVE_LEASE = `
+export const GIVE_LEASE = new Script(`
 -- GIVE-LEASE: hands the lease back at shutdown.
 -- KEYS    lease, watched
 -- ARGV    token, epoch ms until which everything is known ('' to leave it as it is)
@@ -38,4 +40,4 @@ export const GIVE_LEASE = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2]) end
 return redis.call('DEL', KEYS[1])
-`;
+`);

@@ -1,5 +1,7 @@
+import { Script } from '../../connection/script.js';
+
 /** See the header of the script. */
-export const NOTE_PATTERNS = `
+export const NOTE_PATTERNS = new Script(`
 -- NOTE-PATTERNS: says which patterns an instance has handlers for, and learns everybody's.
 -- KEYS    patterns
 -- ARGV    ms for which a pattern counts, pattern...
@@ -13,4 +15,4 @@ for i = 2, #ARGV do added = added + redis.call('ZADD', KEYS[1], now, ARGV[i]) en
 local reply = redis.call('ZRANGE', KEYS[1], 0, -1)
 table.insert(reply, 1, added)
 return reply
-`;
+`);

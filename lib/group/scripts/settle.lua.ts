@@ -1,5 +1,7 @@
+import { Script } from '../../connection/script.js';
+
 /** See the header of the script. */
-export const SETTLE = `
+export const SETTLE = new Script(`
 -- SETTLE: applies what looking at due keys showed.
 -- KEYS    index, events, lease, settled
 -- ARGV    token, request, now, how many keys; then the keys; then of each in turn: the score that was
@@ -37,4 +39,4 @@ if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
 if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
 if unindexed then redis.call('SET', KEYS[4], ARGV[2]) end
 return reply
-`;
+`);

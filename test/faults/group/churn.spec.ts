@@ -14,7 +14,7 @@ afterAll(() => library.remove());
 const ROUNDS = 5;
 /** All that a group may ever have, by its last part. */
 const OWN = ['events', 'index', 'lease', 'patterns', 'retry'];
-const own = [...OWN, 'settled', 'watched'].map(
+const own = [...OWN, 'settled', 'swept', 'watched'].map(
   (part) => `rx:{presence}:${part}`,
 );
 /** What is left of it when there is nothing to do. */

@@ -167,6 +167,7 @@ onEveryServer('a group', (server) => {
         events: 0,
         lease: 'string',
         watched: 'string',
+        swept: 'string',
         patterns: expect.any(Number),
         // Only where some key was not known when it was announced.
         ...((await server.redis.exists('rx:{presence}:settled')) && {

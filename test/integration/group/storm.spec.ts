@@ -60,6 +60,7 @@ describe('100,000 keys that run out in one second', () => {
           events: 0,
           lease: 'string',
           watched: 'string',
+          swept: 'string',
           patterns: 1,
           ...((await server.redis.exists('rx:{presence}:settled')) && {
             settled: 'string',

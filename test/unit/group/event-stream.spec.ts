@@ -236,7 +236,7 @@ onEveryServer('EventStream', (server) => {
     await own.reap(60_000);
     expect(await names()).toHaveLength(3);
     await eventually(async () => {
-      expect(await redis.eval(REAP, 1, KEYS.events, 'g', 20, 'own')).toBe(1);
+      expect(await REAP.run(redis, [KEYS.events], 'g', 20, 'own')).toBe(1);
     });
     expect((await names()).toSorted()).toEqual(['busy', 'own']);
     expect(await pendingOf('busy')).toBe(1);

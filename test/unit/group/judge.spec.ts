@@ -1,38 +1,24 @@
-import type { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
-import type { Verdict } from '../../../lib/deadlines/deadline-index.js';
 import { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
+import { Evidence } from '../../../lib/group/evidence.js';
 import { GapBook } from '../../../lib/group/gap-book.js';
 import { Judge } from '../../../lib/group/judge.js';
-import { RedisIndex } from '../../../lib/group/redis-index.js';
-import {
-  type StoredEvent,
-  fromFields,
-} from '../../../lib/group/stored-event.js';
+import { Sweep } from '../../../lib/group/sweep.js';
 import { newCounters } from '../../../lib/handlers/counters.js';
-import { eventually } from '../../support/eventually.js';
+import {
+  ObservedIndex,
+  eventsOf,
+  lapsed,
+} from '../../support/group/judging.js';
 import { KEYS, commandsOn } from '../../support/group/parts.js';
 import { type TestServer, useServer } from '../../support/servers.js';
 
-/** The index, with what a test wants to happen around a settling. */
-class ObservedIndex extends RedisIndex {
-  before: () => Promise<void> = () => Promise.resolve();
-  after: () => Promise<void> = () => Promise.resolve();
-
-  override async settle(
-    verdicts: readonly Verdict[],
-    now?: number,
-  ): Promise<boolean[]> {
-    await this.before();
-    const applied = await super.settle(verdicts, now);
-    await this.after();
-    return applied;
-  }
-}
+/** Whether looks and settling are one step, as where one server holds the keys and the index, or two. */
+type Steps = 'one step' | 'two steps';
 
 /** A judge that hears, by the barrier at the latest, what the test announces. */
-async function judgeOn(server: TestServer) {
+async function judgeOn(server: TestServer, steps: Steps) {
   const commands = commandsOn(server);
   onTestFinished(() => commands.close());
   await server.redis.set(KEYS.lease, 'token');
@@ -44,55 +30,63 @@ async function judgeOn(server: TestServer) {
   const counters = newCounters();
   const announcements: Buffer[] = [];
   const state = { barriers: 0, barrierFails: false, wanted: true };
-  const judge = new Judge({
+  const evidence = new Evidence();
+  const announce = (key: Buffer): boolean =>
+    evidence.announce(key.toString('latin1'));
+  const clock = new RedisClock();
+  const shared = {
     index,
-    reader: new TtlReader(commands, new RedisClock()),
-    gaps,
+    evidence,
     counters,
-    isSilent: () => false,
+    barrier: () => {
+      state.barriers++;
+      if (state.barrierFails) return Promise.reject(new Error('not heard'));
+      for (const key of announcements.splice(0)) announce(key);
+      return Promise.resolve();
+    },
     onSettled: () => undefined,
+    onLater: () => undefined,
+  };
+  const judge = new Judge({
+    ...shared,
+    sweep:
+      steps === 'one step'
+        ? new Sweep({ ...shared, commands, clock })
+        : undefined,
+    reader: new TtlReader(commands, clock),
+    gaps,
+    isSilent: () => false,
     onRefused: () => undefined,
     elsewhere: {
       judge: () => Promise.resolve(),
       lives: () => Promise.resolve(false),
     },
     previewed: () => false,
-    barrier: () => {
-      state.barriers++;
-      if (state.barrierFails) return Promise.reject(new Error('not heard'));
-      for (const key of announcements.splice(0)) judge.announce(key);
-      return Promise.resolve();
-    },
     wanted: () => state.wanted,
-    onLater: () => undefined,
   });
-  const events = async (): Promise<StoredEvent[]> => {
-    const entries = await server.redis.xrangeBuffer(KEYS.events, '-', '+');
-    return entries.map(([, fields]) => fromFields(fields));
+  return {
+    judge,
+    announce,
+    index,
+    gaps,
+    counters,
+    announcements,
+    state,
+    events: () => eventsOf(server),
   };
-  return { judge, index, gaps, counters, announcements, state, events };
-}
-
-/** Writes a key that has run out, unnoticed, when it resolves. Returns when that was. */
-async function lapsed(redis: Redis, key: string): Promise<number> {
-  const [seconds, micros] = (await redis.time()).map(Number);
-  const deadline = seconds! * 1_000 + Math.floor(micros! / 1_000) + 20;
-  await redis.set(key, '1', 'PXAT', deadline);
-  await eventually(async () => {
-    const [s, m] = (await redis.time()).map(Number);
-    expect(s! * 1_000 + m! / 1_000).toBeGreaterThan(deadline + 1);
-  });
-  return deadline;
 }
 
 const K = Buffer.from('k');
 
-describe('Judge', () => {
+describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   const server = useServer({ args: ['--enable-debug-command', 'yes'] });
 
   describe('fires on a proof', () => {
     it('its own look removed the key', async () => {
-      const { judge, index, events, state } = await judgeOn(server);
+      const { judge, announce, index, events, state } = await judgeOn(
+        server,
+        steps,
+      );
       const at = await lapsed(server.redis, 'k');
       await index.enrol([{ key: K, at }]);
 
@@ -110,16 +104,19 @@ describe('Judge', () => {
       expect(await index.size()).toBe(0);
       // No other proof was needed, and its announcement, still to come, is no news.
       expect(state.barriers).toBe(0);
-      expect(judge.announce(K)).toBe(false);
-      expect(judge.announce(K)).toBe(true);
+      expect(announce(K)).toBe(false);
+      expect(announce(K)).toBe(true);
     });
 
     it('Redis announced it before the look', async () => {
-      const { judge, index, events, state } = await judgeOn(server);
+      const { judge, announce, index, events, state } = await judgeOn(
+        server,
+        steps,
+      );
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
 
-      expect(judge.announce(K)).toBe(true);
+      expect(announce(K)).toBe(true);
       await judge.judgeDue([{ key: K, at }]);
 
       expect(await events()).toMatchObject([
@@ -129,8 +126,10 @@ describe('Judge', () => {
     });
 
     it('Redis announced it, and that is heard only after the look', async () => {
-      const { judge, index, events, state, announcements } =
-        await judgeOn(server);
+      const { judge, index, events, state, announcements } = await judgeOn(
+        server,
+        steps,
+      );
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
       announcements.push(K);
@@ -142,7 +141,10 @@ describe('Judge', () => {
     });
 
     it('nobody listened at its deadline', async () => {
-      const { judge, index, events, gaps, state } = await judgeOn(server);
+      const { judge, index, events, gaps, state } = await judgeOn(
+        server,
+        steps,
+      );
       const at = Date.now() - 1_000;
       gaps.begin(at - 10);
       gaps.end(at + 10);
@@ -162,12 +164,12 @@ describe('Judge', () => {
     });
 
     it('Redis announced a key that the index does not know, or not with that deadline', async () => {
-      const { judge, index, events } = await judgeOn(server);
+      const { judge, announce, index, events } = await judgeOn(server, steps);
       const ahead = Date.now() + 60_000;
       await index.enrol([{ key: K, at: ahead }]);
       const unknown = Buffer.from([0xff, 0x00]);
-      judge.announce(K);
-      judge.announce(unknown);
+      announce(K);
+      announce(unknown);
 
       await judge.judgeKeys([K, unknown]);
 
@@ -181,7 +183,7 @@ describe('Judge', () => {
 
   describe('does not fire', () => {
     it('for a key that was deleted', async () => {
-      const { judge, index, events, state } = await judgeOn(server);
+      const { judge, index, events, state } = await judgeOn(server, steps);
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
 
@@ -193,7 +195,7 @@ describe('Judge', () => {
     });
 
     it('while it cannot know whether it was deleted', async () => {
-      const { judge, index, events, state } = await judgeOn(server);
+      const { judge, index, events, state } = await judgeOn(server, steps);
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
       state.barrierFails = true;
@@ -207,7 +209,7 @@ describe('Judge', () => {
     });
 
     it('for a key that a gap makes suspect, but whose deadline is ahead', async () => {
-      const { judge, index, events, gaps } = await judgeOn(server);
+      const { judge, index, events, gaps } = await judgeOn(server, steps);
       gaps.begin(0);
       const at = Date.now() + 60_000;
       await index.enrol([{ key: K, at }]);
@@ -219,7 +221,7 @@ describe('Judge', () => {
     });
 
     it('for a key that lives: it looks again at its deadline', async () => {
-      const { judge, index, events } = await judgeOn(server);
+      const { judge, index, events } = await judgeOn(server, steps);
       const { redis } = server;
       const at = Date.now() - 10;
       const deadline = Date.now() + 60_000;
@@ -240,7 +242,7 @@ describe('Judge', () => {
     });
 
     it('for a key that lives and that nobody asks for any more: it is dropped', async () => {
-      const { judge, index, state } = await judgeOn(server);
+      const { judge, index, state } = await judgeOn(server, steps);
       await server.redis.set('k', '1', 'PX', 60_000);
       await index.enrol([{ key: K, at: 5 }]);
       state.wanted = false;
@@ -251,10 +253,13 @@ describe('Judge', () => {
     });
 
     it('for a key that expired and was written again: that is superseded', async () => {
-      const { judge, index, events, counters } = await judgeOn(server);
+      const { judge, announce, index, events, counters } = await judgeOn(
+        server,
+        steps,
+      );
       await server.redis.set('k', '1', 'PX', 60_000);
       await index.enrol([{ key: K, at: 5 }]);
-      judge.announce(K);
+      announce(K);
 
       await judge.judgeKeys([K]);
 
@@ -267,8 +272,8 @@ describe('Judge', () => {
     });
 
     it('for an announcement of a time before it was to forget', async () => {
-      const { judge, index, events } = await judgeOn(server);
-      judge.announce(K);
+      const { judge, announce, index, events } = await judgeOn(server, steps);
+      announce(K);
       judge.forget();
       await index.enrol([{ key: K, at: 5 }]);
 
@@ -279,15 +284,15 @@ describe('Judge', () => {
   });
 
   it('keeps the proof while settling fails', async () => {
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, index, events } = await judgeOn(server, steps);
     const { redis } = server;
     const at = await lapsed(redis, 'k');
     await index.enrol([{ key: K, at }]);
     await redis.set(KEYS.lease, 'another');
 
     await expect(judge.judgeDue([{ key: K, at }])).rejects.toThrow(/^LEASE/);
-    // The look removed the key: nothing in Redis tells any more that it expired.
-    expect(await redis.exists('k')).toBe(0);
+    // Where the look removed the key, nothing in Redis tells any more that it expired.
+    expect(await redis.dbsize()).toBe(steps === 'one step' ? 3 : 2);
     expect(await events()).toEqual([]);
     await redis.set(KEYS.lease, 'token');
     await judge.judgeDue([{ key: K, at }]);
@@ -298,10 +303,10 @@ describe('Judge', () => {
   });
 
   it('fires once, however often and by whichever way it looks', async () => {
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = await lapsed(server.redis, 'k');
     await index.enrol([{ key: K, at }]);
-    judge.announce(K);
+    announce(K);
 
     await Promise.all([
       judge.judgeDue([{ key: K, at }]),
@@ -309,13 +314,13 @@ describe('Judge', () => {
       judge.judgeDue([{ key: K, at }]),
       judge.judgeKeys([K]),
     ]);
-    judge.announce(K);
+    announce(K);
 
     expect(await events()).toHaveLength(1);
   });
 
   it('fires once where Redis settled and the reply was lost: a look at a due key', async () => {
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = await lapsed(server.redis, 'k');
     await index.enrol([{ key: K, at }]);
     index.after = () => Promise.reject(new Error('the connection closed'));
@@ -324,7 +329,7 @@ describe('Judge', () => {
     expect(await events()).toHaveLength(1);
 
     // The announcement of the look comes; then the key is written anew, and deleted.
-    if (judge.announce(K)) await judge.judgeKeys([K]);
+    if (announce(K)) await judge.judgeKeys([K]);
     await server.redis.set('k', '2', 'PX', 60_000);
     await index.enrol([{ key: K, at: Date.now() + 60_000 }]);
     await server.redis.del('k');
@@ -334,10 +339,10 @@ describe('Judge', () => {
   });
 
   it('fires once where Redis settled and the reply was lost: an announced key, which is looked at again', async () => {
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = Date.now() - 10;
     await index.enrol([{ key: K, at }]);
-    judge.announce(K);
+    announce(K);
     index.after = () => Promise.reject(new Error('the connection closed'));
     await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
     index.after = () => Promise.resolve();
@@ -350,8 +355,8 @@ describe('Judge', () => {
   });
 
   it('fires once where Redis settled and the reply was lost: an announced key that the index does not know', async () => {
-    const { judge, index, events } = await judgeOn(server);
-    judge.announce(K);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
+    announce(K);
     index.after = () => Promise.reject(new Error('the connection closed'));
     await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
     index.after = () => Promise.resolve();
@@ -364,14 +369,14 @@ describe('Judge', () => {
   });
 
   it('does not lose an expiry that is announced while an earlier one of the same key is being settled', async () => {
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = Date.now() - 10;
     await index.enrol([{ key: K, at }]);
-    judge.announce(K);
+    announce(K);
     let again = false;
     // Written anew and expired while the first settling is under way.
     index.after = () => {
-      again ||= judge.announce(K);
+      again ||= announce(K);
       return Promise.resolve();
     };
     await judge.judgeKeys([K]);
@@ -386,13 +391,13 @@ describe('Judge', () => {
 
   it('does not lose an expiry that is announced while its key, found alive, is being settled', async () => {
     // As an audit after a gap does, which looks at keys whose deadline is just ahead.
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = Date.now() + 60_000;
     await server.redis.set('k', '1', 'PXAT', at);
     await index.enrol([{ key: K, at }]);
     index.after = async () => {
       await server.redis.del('k');
-      judge.announce(K);
+      announce(K);
     };
     await judge.judgeDue([{ key: K, at }]);
     index.after = () => Promise.resolve();
@@ -411,10 +416,10 @@ describe('Judge', () => {
     'keeps the proof (%s) where a scan moved the entry between the look and the settling',
     async ([, touch]) => {
       // What a scan reads may differ by a millisecond, and `LT` takes the sooner one.
-      const { judge, index, events } = await judgeOn(server);
+      const { judge, announce, index, events } = await judgeOn(server, steps);
       const at = touch ? await lapsed(server.redis, 'k') : Date.now() - 20;
       await index.enrol([{ key: K, at }]);
-      if (!touch) judge.announce(K);
+      if (!touch) announce(K);
       index.before = () => index.enrol([{ key: K, at: at - 1 }]);
       await judge.judgeDue([{ key: K, at }]);
       index.before = () => Promise.resolve();
@@ -428,9 +433,9 @@ describe('Judge', () => {
   );
 
   it('keeps the proof where a key was enrolled between its announcement and the settling', async () => {
-    const { judge, index, events } = await judgeOn(server);
+    const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = Date.now() - 20;
-    judge.announce(K);
+    announce(K);
     index.before = () => index.enrol([{ key: K, at }]);
     await judge.judgeKeys([K]);
     index.before = () => Promise.resolve();
@@ -444,21 +449,25 @@ describe('Judge', () => {
 
   it('fires once for a key that ran out in a gap and whose announcement is heard after the look', async () => {
     // Redis got to it after the gap: it is announced, too, by the other connection.
-    const { judge, index, events, gaps, announcements } = await judgeOn(server);
+    const { judge, announce, index, events, gaps, announcements } =
+      await judgeOn(server, steps);
     const at = Date.now() - 1_000;
     gaps.begin(at - 10);
     gaps.end(at + 10);
     await index.enrol([{ key: K, at }]);
     announcements.push(K);
     await judge.judgeDue([{ key: K, at }]);
-    for (const key of announcements.splice(0)) judge.announce(key);
+    for (const key of announcements.splice(0)) announce(key);
     await judge.judgeKeys([K]);
 
     expect(await events()).toHaveLength(1);
   });
 
   it('judges hundreds at once, each by its own evidence', async () => {
-    const { judge, index, events, announcements } = await judgeOn(server);
+    const { judge, index, events, announcements } = await judgeOn(
+      server,
+      steps,
+    );
     const { redis } = server;
     const at = await lapsed(redis, 'touched0');
     const pipeline = redis.pipeline();

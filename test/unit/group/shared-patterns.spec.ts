@@ -38,10 +38,9 @@ function instanceOn(server: TestServer, ...patterns: string[]) {
 
 onEveryServer('NOTE-PATTERNS', (server) => {
   const note = async (lifetime: number, ...patterns: string[]) => {
-    const [added, ...all] = (await server.redis.eval(
-      NOTE_PATTERNS,
-      1,
-      KEYS.patterns,
+    const [added, ...all] = (await NOTE_PATTERNS.run(
+      server.redis,
+      [KEYS.patterns],
       lifetime,
       ...patterns,
     )) as [number, ...string[]];

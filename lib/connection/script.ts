@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+
+type Word = string | number | Buffer;
+
+/** Clients whose ACL user may run scripts by their text only. */
+const byTextOnly = new WeakSet<Redis>();
+
+/**
+ * A Lua script. Redis is sent its digest, and its text only where it does not know it: to read the
+ * text again, and to compute its digest, would cost it more than many a script does.
+ */
+export class Script {
+  readonly #digest: string;
+
+  constructor(readonly text: string) {
+    this.#digest = createHash('sha1').update(text).digest('hex');
+  }
+
+  /** Resolves with the reply; its strings are texts. Rejects as the server does. */
+  run(
+    redis: Redis,
+    keys: readonly Word[],
+    ...args: readonly Word[]
+  ): Promise<unknown> {
+    const words = [keys.length, ...keys, ...args];
+    return this.#send(redis, (command, script) =>
+      redis.call(command, script, ...words),
+    );
+  }
+
+  /** The same; the reply's strings are Buffers. */
+  runBuffers(
+    redis: Redis,
+    keys: readonly Word[],
+    ...args: readonly Word[]
+  ): Promise<unknown> {
+    const words = [keys.length, ...keys, ...args];
+    return this.#send(redis, (command, script) =>
+      redis.callBuffer(command, script, ...words),
+    );
+  }
+
+  async #send(
+    redis: Redis,
+    call: (command: string, script: string) => Promise<unknown>,
+  ): Promise<unknown> {
+    if (!byTextOnly.has(redis)) {
+      try {
+        return await call('EVALSHA', this.#digest);
+      } catch (error) {
+        const { message } = error as Error;
+        if (/^NOPERM.*evalsha/i.test(message)) byTextOnly.add(redis);
+        else if (!message.startsWith('NOSCRIPT')) throw error;
+      }
+    }
+    return call('EVAL', this.text);
+  }
+}

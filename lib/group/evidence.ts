@@ -1,0 +1,100 @@
+/** Ms for which it is remembered that a look caused an announcement that is still to come. */
+const MEMORY = 10_000;
+
+/**
+ * What is known of expiries of one node's keys that are not settled yet. Keys are told in latin1.
+ *
+ * Guarantees: an announcement counts once, and one that a look of this instance caused does not
+ * count beside the look.
+ */
+export class Evidence {
+  /** How often each key's expiry was announced, as far as that is not settled yet. */
+  readonly #announced = new Map<string, number>();
+  /** Keys that a look removed and whose settling is still to succeed: there is no evidence but this. */
+  readonly #removed = new Set<string>();
+  /** Keys that a look removed and whose announcement is still to come, with when that was. */
+  readonly #expected = new Map<string, number>();
+  #generation = 0;
+
+  /** Changes whenever everything is forgotten: a look from before is worth nothing. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Nothing more is heard: announcements that were expected will not come. */
+  forget(): void {
+    this.#announced.clear();
+    this.#removed.clear();
+    this.#expected.clear();
+    this.#generation++;
+  }
+
+  /** Redis announced an expiry. Whether it says something new. */
+  announce(text: string): boolean {
+    if (this.expects(text)) return false;
+    this.#announced.set(text, this.announced(text) + 1);
+    return true;
+  }
+
+  /** How often an expiry was announced that is not settled. */
+  announced(text: string): number {
+    return this.#announced.get(text) ?? 0;
+  }
+
+  /** Whether a look caused an announcement of the key that was still to come; it came now. */
+  expects(text: string): boolean {
+    const since = this.#expected.get(text);
+    if (since === undefined) return false;
+    this.#expected.delete(text);
+    return performance.now() - since < MEMORY;
+  }
+
+  /** Whether a look removed it, and that is not settled. */
+  wasRemoved(text: string): boolean {
+    return this.#removed.has(text);
+  }
+
+  /** Whether it is known to have expired. */
+  isProven(text: string): boolean {
+    return this.#announced.has(text) || this.#removed.has(text);
+  }
+
+  /** A look removed these: each is announced once; unless that was heard already, it is no news. */
+  removed(texts: readonly string[]): void {
+    for (const text of texts) {
+      if (!this.#announced.has(text)) this.expect(text);
+      this.#removed.add(text);
+    }
+  }
+
+  /** A look caused an announcement that is still to come. */
+  expect(text: string): void {
+    const now = performance.now();
+    // The oldest come first: what did not come in time never will.
+    for (const [old, since] of this.#expected) {
+      if (now - since < MEMORY) break;
+      this.#expected.delete(old);
+    }
+    this.#expected.delete(text);
+    this.#expected.set(text, now);
+  }
+
+  /** What proved one expiry was used up: a look's removal if there was one, else an announcement. */
+  spend(text: string): void {
+    if (!this.#removed.delete(text)) this.#forgetAnnounced(text, 1);
+  }
+
+  /** Settled, with what a look removed and so many announcements taken into account. Whether that was all that was announced. */
+  settle(text: string, announced: number): boolean {
+    this.#removed.delete(text);
+    if (announced === 0) return false;
+    this.#forgetAnnounced(text, announced);
+    return !this.#announced.has(text);
+  }
+
+  #forgetAnnounced(text: string, times: number): void {
+    const left = this.announced(text) - times;
+    if (left > 0) this.#announced.set(text, left);
+    else this.#announced.delete(text);
+  }
+}

@@ -1,0 +1,71 @@
+import { Script } from '../../connection/script.js';
+
+/** See the header of the script. */
+export const SWEEP = new Script(`
+-- SWEEP: looks at keys of the server that holds the index, and settles them in the same step.
+-- KEYS    index, events, lease, swept; then the keys, each once: some hundreds, about 2 us each
+-- ARGV    token, number of the request, of each key one character: 'e' its expiry was announced,
+--         'd' it was gone at an earlier look and nothing was announced before that, '-' neither
+-- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each
+--         key one character, token. The characters:
+--         'a' alive; the index knows when to look again, or that it has no deadline any more
+--         'r' removed by this very look, which proves that it expired: appended
+--         'e' gone, and its expiry was announced: appended
+--         'd' gone, and 'd' was said: it was deleted, and is out of the index
+--         'n' gone, and not in the index: nothing to do
+--         '?' gone, and nothing tells why: nothing was done
+-- Safe: only the holder of the lease is heard. Nothing else runs between look and settling, so no
+-- score has to be compared. A request may be sent again after a lost reply: the newest one is noted
+-- with its line, and an older one that comes late does nothing. Nothing is written before all keys
+-- were looked at: where the number of keys falls across a PTTL, that PTTL removed the key. The append
+-- comes first: a server out of memory refuses it before anything was settled, and what the looks
+-- removed is announced.
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return redis.error_reply('LEASE lost') end
+local noted = redis.call('GET', KEYS[4])
+if noted then
+  local number, token = string.match(noted, '^(%d+) %d+ %-?%d+ %S* (.*)$')
+  if token == ARGV[1] then
+    if number == ARGV[2] then return noted end
+    if tonumber(number) > tonumber(ARGV[2]) then return redis.error_reply('STALE request') end
+  end
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local scores = redis.call('ZMSCORE', KEYS[1], unpack(KEYS, 5))
+local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
+local size = redis.call('DBSIZE')
+for i = 1, #KEYS - 4 do
+  local key, score = KEYS[4 + i], scores[i] and tonumber(scores[i])
+  local ttl = redis.call('PTTL', key)
+  local code = 'a'
+  if ttl >= 0 then
+    local at = now + ttl
+    if not score or at < score or score <= now then
+      later[#later + 1] = at
+      later[#later + 1] = key
+    end
+    if soonest < 0 or at < soonest then soonest = at end
+  elseif ttl == -2 then
+    local known, left = string.sub(ARGV[3], i, i), redis.call('DBSIZE')
+    if left < size then code = 'r'
+    elseif known == 'e' then code = 'e'
+    elseif not score then code = 'n'
+    elseif known == 'd' then code = 'd'
+    else code = '?' end
+    size = left
+    if code == 'r' or code == 'e' then fired[#fired + 1] = i end
+  end
+  if score and ttl < 0 and code ~= '?' then gone[#gone + 1] = key end
+  codes[i] = code
+end
+local line = ARGV[2] .. ' ' .. now .. ' ' .. soonest .. ' ' .. table.concat(codes) .. ' ' .. ARGV[1]
+for _, i in ipairs(fired) do
+  local due = scores[i] and tonumber(scores[i]) <= now
+  redis.call('XADD', KEYS[2], '*', 'k', KEYS[4 + i], 'd', due and scores[i] or '', 't', now, 's', 'notification')
+end
+if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+-- Refused out of memory only where nothing was appended, and then nothing is done twice.
+redis.pcall('SET', KEYS[4], line)
+return line
+`);

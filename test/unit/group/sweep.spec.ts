@@ -1,0 +1,247 @@
+import { beforeEach, expect, it, onTestFinished } from 'vitest';
+import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
+import { Evidence } from '../../../lib/group/evidence.js';
+import { Sweep } from '../../../lib/group/sweep.js';
+import { newCounters } from '../../../lib/handlers/counters.js';
+import {
+  ObservedIndex,
+  eventsOf,
+  lapsed,
+} from '../../support/group/judging.js';
+import { KEYS, commandsOn } from '../../support/group/parts.js';
+import { type TestServer, onEveryServer } from '../../support/servers.js';
+
+const K = Buffer.from('k');
+const MINUTE = 60_000;
+
+/** A sweep that hears, by the barrier at the latest, what the test announces. */
+async function sweepOn(server: TestServer) {
+  const commands = commandsOn(server);
+  onTestFinished(() => commands.close());
+  await server.redis.set(KEYS.lease, 'token');
+  const index = new ObservedIndex(commands, KEYS);
+  index.token = 'token';
+  const evidence = new Evidence();
+  const announcements: Buffer[] = [];
+  const [settled, later]: [string[], number[]] = [[], []];
+  const counters = newCounters();
+  const hooks = { barrier: () => Promise.resolve() };
+  const sweep = new Sweep({
+    index,
+    commands,
+    clock: new RedisClock(),
+    evidence,
+    counters,
+    barrier: async () => {
+      await hooks.barrier();
+      for (const key of announcements.splice(0))
+        evidence.announce(key.toString('latin1'));
+    },
+    onSettled: (keys) => settled.push(...keys),
+    onLater: (soonest) => later.push(soonest),
+  });
+  const parts = { sweep, index, evidence, announcements, counters, hooks };
+  return { ...parts, settled, later };
+}
+
+const closed = (): Promise<never> =>
+  Promise.reject(new Error('the connection closed'));
+
+onEveryServer(
+  'Sweep',
+  (server) => {
+    // Only what is looked at expires.
+    beforeEach(() => server.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0'));
+
+    it('finds of each key what became of it, and settles that at once', async () => {
+      const { redis } = server;
+      const { sweep, index, evidence, announcements, settled, later } =
+        await sweepOn(server);
+      const at = await lapsed(redis, 'removed');
+      const [soon, far] = [Date.now() + MINUTE, Date.now() + 2 * MINUTE];
+      await redis.set('renewed', '1', 'PXAT', far);
+      await redis.set('found', '1', 'PXAT', soon);
+      await redis.set('lasting', '1');
+      const indexed = ['removed', 'announced', 'late', 'deleted', 'renewed'];
+      await index.enrol(
+        [...indexed, 'lasting'].map((name) => ({ key: Buffer.from(name), at })),
+      );
+      await index.enrol([{ key: Buffer.from('ahead'), at: far }]);
+      for (const name of ['announced', 'ahead', 'unknown', 'renewed'])
+        evidence.announce(name);
+      announcements.push(Buffer.from('late'));
+      const names = [...indexed, 'lasting', 'ahead', 'found', 'unknown', 'no'];
+
+      await sweep.look(names.map((name) => Buffer.from(name)));
+
+      const events = await eventsOf(server);
+      expect(
+        events.map(({ redisKey, deadline }) => [`${redisKey}`, deadline]),
+      ).toEqual([
+        ['removed', at],
+        ['announced', at],
+        // Gone before its deadline came: somebody shortened it.
+        ['ahead', undefined],
+        ['unknown', undefined],
+        ['late', at],
+      ]);
+      const scores = await index.scores(
+        [...names, 'found'].map((name) => Buffer.from(name)),
+      );
+      const known = names.filter((_, i) => scores[i] !== undefined);
+      expect(known).toEqual(['renewed', 'found']);
+      for (const [name, deadline] of [
+        ['renewed', far],
+        ['found', soon],
+      ] as const)
+        expect(
+          Math.abs(scores[names.indexOf(name)]! - deadline),
+        ).toBeLessThanOrEqual(2);
+      expect(Math.abs(Math.min(...later) - soon)).toBeLessThanOrEqual(2);
+      expect(settled.toSorted()).toEqual([
+        ...['ahead', 'announced', 'late', 'renewed', 'unknown'],
+      ]);
+      expect(evidence.isProven('announced')).toBe(false);
+    });
+
+    it('counts as superseded what was announced and lives', async () => {
+      const { sweep, index, evidence, counters } = await sweepOn(server);
+      await server.redis.set('k', '1', 'EX', 60);
+      await index.enrol([{ key: K, at: 5 }]);
+      evidence.announce('k');
+
+      await sweep.look([K]);
+      await sweep.look([K]);
+
+      expect(counters).toMatchObject({ received: 1, superseded: 1 });
+      expect(await eventsOf(server)).toEqual([]);
+    });
+
+    it('goes on looking at a key that is written again right after it expired', async () => {
+      const { sweep, index } = await sweepOn(server);
+      const at = await lapsed(server.redis, 'k');
+      await index.enrol([{ key: K, at }]);
+      // The first to run once the look has ended: there is no moment between that and the settling.
+      index.after = async () => {
+        await server.redis.set('k', '2', 'EX', 60);
+        await index.enrol([{ key: K, at: at + MINUTE }]);
+      };
+
+      await sweep.look([K]);
+
+      expect(await eventsOf(server)).toHaveLength(1);
+      expect(await index.scores([K])).toEqual([at + MINUTE]);
+    });
+
+    it('does what was done and not answered once, and takes note of it', async () => {
+      const { sweep, index, evidence, settled } = await sweepOn(server);
+      const at = await lapsed(server.redis, 'k');
+      await index.enrol([{ key: K, at }]);
+      evidence.announce('unknown');
+      index.after = closed;
+      const keys = [K, Buffer.from('unknown')];
+      await expect(sweep.look(keys)).rejects.toThrow('closed');
+      index.after = () => Promise.resolve();
+      // The announcement of the look.
+      evidence.announce('k');
+
+      await sweep.look(keys);
+
+      expect(await eventsOf(server)).toHaveLength(2);
+      expect(settled.toSorted()).toEqual(['k', 'unknown']);
+      expect(evidence.isProven('k')).toBe(false);
+      expect(evidence.isProven('unknown')).toBe(false);
+    });
+
+    it('sends again what Redis never got', async () => {
+      const { sweep, index, evidence } = await sweepOn(server);
+      evidence.announce('k');
+      index.before = closed;
+      await expect(sweep.look([K])).rejects.toThrow('closed');
+      index.before = () => Promise.resolve();
+
+      await sweep.complete();
+
+      expect(await eventsOf(server)).toHaveLength(1);
+    });
+
+    it('does not take a key for deleted by what it knew before the connection broke', async () => {
+      const { sweep, index, evidence, hooks } = await sweepOn(server);
+      const { redis } = server;
+      await index.enrol([{ key: K, at: 5 }]);
+      // What it says second, that the key was deleted, does not reach Redis…
+      hooks.barrier = () => {
+        index.before = closed;
+        return Promise.resolve();
+      };
+      await expect(sweep.look([K])).rejects.toThrow('closed');
+      hooks.barrier = index.before = () => Promise.resolve();
+      // …and is not true any more: it was written again, and expired.
+      await lapsed(redis, 'k');
+      await redis.exists('k');
+
+      await sweep.complete();
+      expect(await index.scores([K])).toEqual([5]);
+      evidence.announce('k');
+      await sweep.look([K]);
+
+      expect(await eventsOf(server)).toHaveLength(1);
+    });
+
+    it('drops what was not answered once listening was lost: the index tells what was done', async () => {
+      const { sweep, index, evidence } = await sweepOn(server);
+      await index.enrol([{ key: K, at: 5 }]);
+      evidence.announce('k');
+      index.before = closed;
+      await expect(sweep.look([K])).rejects.toThrow('closed');
+      index.before = () => Promise.resolve();
+      evidence.forget();
+
+      await sweep.complete();
+
+      expect(await eventsOf(server)).toEqual([]);
+      expect(await index.scores([K])).toEqual([5]);
+    });
+
+    it('settles nothing by a look from before listening was lost', async () => {
+      const { sweep, index, evidence, hooks } = await sweepOn(server);
+      await index.enrol([{ key: K, at: 5 }]);
+      hooks.barrier = () => Promise.resolve(evidence.forget());
+
+      await expect(sweep.look([K])).rejects.toThrow('listening was lost');
+
+      expect(await index.scores([K])).toEqual([5]);
+    });
+
+    it("touches nothing where the lease is another one's", async () => {
+      const { sweep, index, evidence } = await sweepOn(server);
+      const { redis } = server;
+      const at = await lapsed(redis, 'k');
+      await index.enrol([{ key: K, at }]);
+      await redis.set(KEYS.lease, 'another');
+
+      await expect(sweep.look([K])).rejects.toThrow(/^LEASE lost/);
+
+      // The index, the lease, and the key, which nobody looked at.
+      expect(await redis.dbsize()).toBe(3);
+      await redis.set(KEYS.lease, 'token');
+      await sweep.look([K]);
+      expect(await eventsOf(server)).toHaveLength(1);
+      expect(evidence.expects('k')).toBe(true);
+    });
+
+    it('is not heard with a request that is older than the newest', async () => {
+      const { index } = await sweepOn(server);
+      const commands = commandsOn(server);
+      onTestFinished(() => commands.close());
+      const old = index.sweepRequest([K], 'e');
+      const next = index.sweepRequest([K], '-');
+      expect((await index.sweep(commands, next)).codes).toBe('n');
+
+      await expect(index.sweep(commands, old)).rejects.toThrow('STALE');
+
+      expect(await eventsOf(server)).toEqual([]);
+    });
+  },
+  { args: ['--enable-debug-command', 'yes'] },
+);
