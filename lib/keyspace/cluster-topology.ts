@@ -4,6 +4,8 @@ import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
+import { existInCluster } from './cluster-exists.js';
+import { ClusterFollowers } from './cluster-followers.js';
 import { ClusterScout } from './cluster-scout.js';
 import { ClusterSeeds } from './cluster-seeds.js';
 import {
@@ -15,7 +17,7 @@ import {
 } from './cluster-view.js';
 import { slotOf } from './hash-slot.js';
 import { KeyCheck } from './key-check.js';
-import { type RedisNode, isElsewhere } from './redis-node.js';
+import type { RedisNode } from './redis-node.js';
 import { Signal } from './signal.js';
 import type { Moves, Redirection, Topology } from './topology.js';
 
@@ -27,14 +29,6 @@ const SETTLING = 500;
 const INSISTING = 5_000;
 /** Names that are tried until one lives on a node. */
 const TRIES = 200_000;
-
-/** A connection that goes where one slot is served. */
-interface Follower {
-  readonly slot: number;
-  readonly client: CommandClient;
-  /** Where it is, or was last. */
-  at: string | undefined;
-}
 
 /**
  * Every primary of a Cluster: each announces the expiries of its own slots and no others.
@@ -48,13 +42,13 @@ export class ClusterTopology implements Topology {
   readonly keys: KeyCheck;
   readonly #seeds: ClusterSeeds;
   readonly #scout: ClusterScout;
+  readonly #followers: ClusterFollowers;
   readonly #nodes = new Map<string, RedisNode>();
   /** Nodes that left, and when. */
   readonly #left = new Map<string, number>();
   /** Primaries without slots that are not nodes yet, and when they were first seen. */
   readonly #newcomers = new Map<string, number>();
   #replicas = new Map<string, RedisNode>();
-  readonly #followers = new Set<Follower>();
   readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #found = new Signal();
   #view = NO_VIEW;
@@ -77,6 +71,13 @@ export class ClusterTopology implements Topology {
       witnesses: () => this.nodes,
       connect: (address) => this.#connect(address),
       onView: (view, askedAt) => this.#take(view, askedAt),
+      log,
+    });
+    this.#followers = new ClusterFollowers({
+      target,
+      seeds: this.#seeds,
+      ownerOf: (slot) => this.#view.owners[slot] ?? this.nodes[0]?.address,
+      onDoubt: () => this.doubt(),
       log,
     });
     this.keys = new KeyCheck(
@@ -131,24 +132,7 @@ export class ClusterTopology implements Topology {
   }
 
   openCommands(key: string): CommandClient {
-    const { connectTimeout, retryDelay } = this.target;
-    const slot = slotOf(key);
-    const follower: Follower = {
-      slot,
-      at: undefined,
-      client: new CommandClient({
-        open: () => {
-          follower.at = this.#view.owners[slot] ?? this.nodes[0]?.address;
-          return this.#seeds.open(follower.at ?? '', null);
-        },
-        onElsewhere: () => this.doubt(),
-        connectTimeout,
-        retryDelay,
-        log: this.log,
-      }),
-    };
-    this.#followers.add(follower);
-    return follower.client;
+    return this.#followers.open(key);
   }
 
   close(): void {
@@ -156,7 +140,7 @@ export class ClusterTopology implements Topology {
     this.#found.fire();
     this.#scout.close();
     this.#seeds.close();
-    for (const { client } of this.#followers) client.close();
+    this.#followers.close();
     for (const { commands } of [...this.nodes, ...this.replicas])
       commands.close();
   }
@@ -172,7 +156,7 @@ export class ClusterTopology implements Topology {
     const changed = this.#takePrimaries(view);
     const prepared = this.#takeReplicas(view.replicas);
     this.#viewedAt = askedAt;
-    this.#redirect(view);
+    this.#followers.follow(view.owners);
     this.#found.fire();
     if (changed || prepared || altered)
       for (const callback of this.#callbacks) callback(moves);
@@ -243,20 +227,6 @@ export class ClusterTopology implements Topology {
     return [...addresses].some((address) => !before.has(address));
   }
 
-  /** Sends connections to where their keys live now. */
-  #redirect({ owners }: ClusterView): void {
-    for (const follower of this.#followers) {
-      const { client, at, slot } = follower;
-      if (client.closed) this.#followers.delete(follower);
-      else if (
-        at !== undefined &&
-        owners[slot] !== undefined &&
-        at !== owners[slot]
-      )
-        client.reopen('its keys live elsewhere now');
-    }
-  }
-
   #toNode(address: string): RedisNode {
     return {
       address,
@@ -286,31 +256,16 @@ export class ClusterTopology implements Topology {
     });
   }
 
-  /** Asks for each key where it lives. */
   async #alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
     try {
-      const exist = await Promise.all(keys.map((key) => this.#exists(key)));
-      return new Set(exist.flatMap((exists, i) => (exists ? [i] : [])));
+      return await existInCluster(keys, {
+        nodeOf: (key) => this.nodeOf(key) ?? this.nodes[0],
+        redirect: (answer) => this.redirect(answer),
+      });
     } catch (error) {
       // A node that left closed its connection: others know of its keys now.
       const left = error instanceof RedisExpiryError && !this.#closed;
       throw left ? new Error('the node left', { cause: error }) : error;
-    }
-  }
-
-  async #exists(key: Buffer): Promise<number> {
-    try {
-      const node = this.nodeOf(key) ?? this.nodes[0];
-      if (!node) throw new Error('no node of the Cluster is known');
-      return await node.commands.run((redis) => redis.exists(key));
-    } catch (error) {
-      const there = isElsewhere(error) ? this.redirect(error) : undefined;
-      if (!there) throw error;
-      return there.node.commands.run((redis) => {
-        // Sent in one go with what follows: the permission is for one command.
-        if (there.asking) redis.asking().catch(() => undefined);
-        return redis.exists(key);
-      });
     }
   }
 }

@@ -76,7 +76,7 @@ onEveryServer(
 
       const events = await eventsOf(server);
       expect(
-        events.map(({ redisKey, deadline }) => [`${redisKey}`, deadline]),
+        events.map(({ redisKey, deadline }) => [redisKey.toString(), deadline]),
       ).toEqual([
         ['removed', at],
         ['announced', at],
