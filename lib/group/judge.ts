@@ -38,6 +38,8 @@ export interface JudgeOptions {
   readonly wanted: (key: Buffer) => boolean;
   /** All that was announced of these keys, in latin1, was taken into account. */
   readonly onSettled: (keys: string[]) => void;
+  /** These left the index, a moment after they were looked at: what was written in between may need a new entry. */
+  readonly onGone: (keys: Buffer[]) => void;
   /** An expiry is proven, but the index no longer holds what was seen of these keys: they are to be looked at again. */
   readonly onRefused: (keys: Buffer[]) => void;
   /** For keys that another node serves. */
@@ -213,6 +215,11 @@ export class Judge {
       if (evidence.settle(text, heard[i]!)) done.push(text);
     });
     this.options.onSettled(done);
+    const gone = looks.filter(
+      ({ suspect, ttl }, i) =>
+        ttl < 0 && suspect.seen !== undefined && !refused.has(verdicts[i]!),
+    );
+    this.options.onGone(gone.map(({ suspect }) => suspect.key));
     const proven = [...refused].filter(({ fire }) => fire !== undefined);
     if (proven.length > 0) this.options.onRefused(proven.map(({ key }) => key));
     this.options.onLater(

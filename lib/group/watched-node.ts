@@ -108,6 +108,9 @@ export class WatchedNode implements NodeObserver {
       isSilent: () => this.isSilent,
       previewed: parts.previewed,
       wanted: (key) => registry.matches(key),
+      onGone: (keys) => {
+        for (const key of keys) this.#learner.changed(key);
+      },
       onRefused: (keys) => {
         for (const key of keys) this.#suspects.expired(key);
       },

@@ -29,7 +29,13 @@ async function judgeOn(server: TestServer, steps: Steps) {
   const gaps = new GapBook();
   const counters = newCounters();
   const announcements: Buffer[] = [];
-  const state = { barriers: 0, barrierFails: false, wanted: true };
+  const gone: string[] = [];
+  const state = {
+    barriers: 0,
+    barrierFails: false,
+    wanted: true,
+    unwanted: '',
+  };
   const evidence = new Evidence();
   const announce = (key: Buffer): boolean =>
     evidence.announce(key.toString('latin1'));
@@ -56,13 +62,14 @@ async function judgeOn(server: TestServer, steps: Steps) {
     reader: new TtlReader(commands, clock),
     gaps,
     isSilent: () => false,
+    onGone: (keys) => gone.push(...keys.map(String)),
     onRefused: () => undefined,
     elsewhere: {
       judge: () => Promise.resolve(),
       lives: () => Promise.resolve(false),
     },
     previewed: () => false,
-    wanted: () => state.wanted,
+    wanted: (key) => state.wanted && key.toString() !== state.unwanted,
   });
   return {
     judge,
@@ -71,6 +78,7 @@ async function judgeOn(server: TestServer, steps: Steps) {
     gaps,
     counters,
     announcements,
+    gone,
     state,
     events: () => eventsOf(server),
   };
@@ -461,6 +469,30 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     await judge.judgeKeys([K]);
 
     expect(await events()).toHaveLength(1);
+  });
+
+  it('goes on looking at keys that are written again while they are settled', async () => {
+    const { judge, announce, index, gone, state } = await judgeOn(
+      server,
+      steps,
+    );
+    const { redis } = server;
+    const names = ['expired', 'deleted', 'lasting', 'unwanted', 'unknown'];
+    const keys = names.map((name) => Buffer.from(name));
+    const known = keys.filter((key) => key.toString() !== 'unknown');
+    await index.enrol(known.map((key) => ({ key, at: 5 })));
+    await redis.set('lasting', '1');
+    await redis.set('unwanted', '1', 'EX', 60);
+    announce(keys[0]!);
+    announce(keys[4]!);
+    state.unwanted = 'unwanted';
+
+    await judge.judgeKeys(keys);
+
+    // In one step, nothing can be written in between.
+    const inBetween = ['expired', 'deleted', 'lasting'];
+    expect(gone).toEqual(steps === 'one step' ? [] : inBetween);
+    expect(await index.size()).toBe(0);
   });
 
   it('judges hundreds at once, each by its own evidence', async () => {
