@@ -30,7 +30,7 @@ const PROMOTION = 1_000;
 const BACKLOG = 2_000;
 /** Events that one step moves or reads at most. */
 const MOST = 1_000;
-/** Events that it holds at most, those that are over and being ended included. */
+/** Events that it holds at most, those included that are over and being ended; of others, `MOST`. */
 const MOST_HELD = 4 * MOST;
 
 /**
@@ -47,6 +47,8 @@ export class Consumer {
   readonly #held = new Map<string, Entry>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #finishing = new Set<Promise<void>>();
+  /** How many of them are over and being ended. */
+  #ending = 0;
   #acks: string[] = [];
   #acking: Promise<void> | undefined;
   #stopped = false;
@@ -100,7 +102,7 @@ export class Consumer {
     while (!this.#stopped) {
       const free = Math.min(
         context.dispatcher.free,
-        MOST,
+        MOST - (this.#held.size - this.#ending),
         MOST_HELD - this.#held.size,
       );
       if (free <= 0) {
@@ -148,6 +150,7 @@ export class Consumer {
   async #handle(entry: Entry): Promise<void> {
     const { context, counters, stream } = this.options;
     const left = await deliver(entry, context);
+    this.#ending++;
     this.#wake?.();
     if (!left) {
       this.#acknowledge(entry.id);
@@ -158,7 +161,7 @@ export class Consumer {
     this.#finishing.add(finishing);
     await finishing;
     this.#finishing.delete(finishing);
-    this.#held.delete(entry.id);
+    this.#release(entry.id);
     for (const { delay } of left.retries)
       // Later ones are found by whoever leads.
       if (!this.#stopped && delay < PROMOTION)
@@ -173,10 +176,15 @@ export class Consumer {
       while (this.#acks.length > 0) {
         const ids = this.#acks.splice(0, MOST);
         await this.#untilDone(() => this.options.stream.acknowledge(ids));
-        for (const done of ids) this.#held.delete(done);
+        for (const done of ids) this.#release(done);
       }
       this.#acking = undefined;
     })();
+  }
+
+  #release(id: string): void {
+    this.#held.delete(id);
+    this.#ending--;
   }
 
   async #renew(): Promise<void> {

@@ -24,7 +24,7 @@ export interface JudgeOptions {
   readonly index: RedisIndex;
   readonly reader: Pick<TtlReader, 'readProven' | 'readAsking'>;
   /** Looks and settles in one step; undefined where keys live on other servers than the index. */
-  readonly sweep: Pick<Sweep, 'complete' | 'look'> | undefined;
+  readonly sweep: Pick<Sweep, 'prepare' | 'look'> | undefined;
   readonly evidence: Evidence;
   readonly gaps: GapBook;
   readonly counters: ExpiryCounters;
@@ -120,8 +120,8 @@ export class Judge {
   async #sweep(keys: readonly Buffer[]): Promise<readonly Buffer[]> {
     const { sweep, gaps, isSilent, wanted } = this.options;
     if (!sweep) return keys;
-    await sweep.complete();
     await this.#reconsiderAppended();
+    await sweep.prepare();
     if (isSilent() || !gaps.isEmpty) return keys;
     const left: Buffer[] = [];
     const clear = keys.filter((key) => {

@@ -1,7 +1,7 @@
 import type { CommandClient } from '../connection/command-client.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
-import { isReplyError } from '../keyspace/redis-node.js';
 import type { Evidence } from './evidence.js';
 import type { RedisIndex, SweepRequest } from './redis-index.js';
 
@@ -39,12 +39,15 @@ export class Sweep {
 
   constructor(private readonly options: SweepOptions) {}
 
-  /** Sends again what was not answered. */
-  async complete(): Promise<void> {
+  /** To be called before `look`: connects, and asks again what was not answered. */
+  async prepare(): Promise<void> {
+    const { commands } = this.options;
+    // What is sent while it connects would be done at some later time.
+    if (!commands.connected) await commands.runNow((redis) => redis.ping());
     const asked = this.#unanswered;
     if (!asked) return;
-    // What was done or not shows in the index; what it would go by is forgotten.
-    if (!this.#isFresh(asked)) this.#unanswered = undefined;
+    // What it went by is forgotten. Whether it was done shows in the index, if it is not done later.
+    if (!this.#isFresh(asked)) await this.#send(this.#ask([], '-'));
     // If it was not done, those that were gone may be anything by now.
     else
       await this.#send({ ...asked, known: asked.known.replaceAll('d', '-') });
@@ -52,7 +55,6 @@ export class Sweep {
 
   /** Rejects, with everything still to be looked at, where a connection or the lease was lost. */
   async look(keys: readonly Buffer[]): Promise<void> {
-    await this.complete();
     const asked = this.#ask(keys, '-');
     const unsure = await this.#send(asked);
     if (unsure.length === 0) return;
@@ -79,13 +81,16 @@ export class Sweep {
   /** Resolves with the keys that are gone, and of which nothing tells why. */
   async #send(asked: Asked): Promise<Buffer[]> {
     const { index, commands, clock, onSettled, onLater } = this.options;
+    if (!commands.connected) throw new Error('there is no connection');
     const again = this.#unanswered !== undefined;
     this.#unanswered = asked;
     const sent = clock.mark();
     const { now, soonest, codes } = await index
       .sweep(commands, asked)
       .catch((error: unknown) => {
-        if (isReplyError(error)) this.#unanswered = undefined;
+        // Another error need not be the answer to this: a connection is dropped with what ended it.
+        if (/^(LEASE|STALE)/.test(reasonOf(error)))
+          this.#unanswered = undefined;
         throw error;
       });
     this.#unanswered = undefined;
@@ -102,14 +107,16 @@ export class Sweep {
     const { evidence, counters } = this.options;
     const text = texts[i]!;
     let spent = announced[i]!;
+    const lapsedBefore = spent > 0 || evidence.wasRemoved(text);
+    if (lapsedBefore && (code === 'a' || code === 'r')) {
+      // It was written again before anybody could look.
+      counters.received++;
+      counters.superseded++;
+    }
     if (code === 'r') {
       // Its own announcement may have come meanwhile.
       if (evidence.announced(text) > spent) spent++;
       else evidence.expect(text);
-    } else if (code === 'a' && (spent > 0 || evidence.wasRemoved(text))) {
-      // It lapsed and was written again before anybody could look.
-      counters.received++;
-      counters.superseded++;
     }
     return evidence.settle(text, spent);
   }

@@ -3,7 +3,8 @@ import { Script } from '../../connection/script.js';
 /** See the header of the script. */
 export const SWEEP = new Script(`
 -- SWEEP: looks at keys of the server that holds the index, and settles them in the same step.
--- KEYS    index, events, lease, swept; then the keys, each once: some hundreds, about 2 us each
+-- KEYS    index, events, lease, swept; then the keys, each once: some hundreds, about 2 us each; with
+--         none, older requests are refused from now on
 -- ARGV    token, number of the request, of each key one character: 'e' its expiry was announced,
 --         'd' it was gone at an earlier look and nothing was announced before that, '-' neither
 -- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each
@@ -23,7 +24,7 @@ export const SWEEP = new Script(`
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return redis.error_reply('LEASE lost') end
 local noted = redis.call('GET', KEYS[4])
 if noted then
-  local number, token = string.match(noted, '^(%d+) %d+ %-?%d+ %S* (.*)$')
+  local number, token = string.match(noted, '^(%d+) %S+ %S+ %S* (.*)$')
   if token == ARGV[1] then
     if number == ARGV[2] then return noted end
     if tonumber(number) > tonumber(ARGV[2]) then return redis.error_reply('STALE request') end
@@ -31,7 +32,7 @@ if noted then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local scores = redis.call('ZMSCORE', KEYS[1], unpack(KEYS, 5))
+local scores = #KEYS > 4 and redis.call('ZMSCORE', KEYS[1], unpack(KEYS, 5))
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
 local size = redis.call('DBSIZE')
 for i = 1, #KEYS - 4 do
@@ -65,7 +66,8 @@ for _, i in ipairs(fired) do
 end
 if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
 if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
--- Refused out of memory only where nothing was appended, and then nothing is done twice.
-redis.pcall('SET', KEYS[4], line)
+-- Refused out of memory only where nothing was written before, and then nothing is done twice.
+local set = redis.pcall('SET', KEYS[4], line)
+if set.err and not string.find(set.err, 'OOM', 1, true) then return set end
 return line
 `);

@@ -289,6 +289,36 @@ describe('a group', () => {
     expect(done.all).toHaveLength(200);
   });
 
+  it('takes a thousand events at most for a handler that is busy, and leaves the rest to others', async () => {
+    const go = deferred();
+    const done = collect<string>();
+    const work = async ({ key }: KeyExpiredEvent): Promise<void> => {
+      await go.promise;
+      done.add(key);
+    };
+    await groupApp(server, [handler('k*', work, { concurrency: 1 })]);
+    const [stream, group] = ['rx:{presence}:events', 'presence'];
+    const pipeline = server.redis.pipeline();
+    for (const key of names('k', 2_500)) pipeline.set(key, '', 'PX', 100);
+    await pipeline.exec();
+    await eventually(async () =>
+      expect(await server.redis.xlen(stream)).toBe(2_500),
+    );
+    await eventually(async () =>
+      expect((await server.redis.xpending(stream, group))[0]).toBe(1_000),
+    );
+
+    const others = collect<string>();
+    const free = ({ key }: KeyExpiredEvent): void => others.add(key);
+    await groupApp(server, [handler('k*', free)]);
+    await others.next(1_500);
+    expect(done.all).toEqual([]);
+    go.resolve();
+    await groupIsDone(server);
+
+    expect(new Set([...done.all, ...others.all]).size).toBe(2_500);
+  });
+
   it('keeps an event whose handler takes longer than the lease', async () => {
     const events = collect<KeyExpiredEvent>();
     const work = async (event: KeyExpiredEvent): Promise<void> => {

@@ -86,7 +86,7 @@ describe('a group whose start does not wait for Redis (lazyConnect)', () => {
 
   it.for([
     ['no writing at all', ['~*', '&*', '+@all', '-@write'], 'presence'],
-    ['no scripts', ['~*', '&*', '+@all', '-eval'], 'presence'],
+    ['no scripts', ['~*', '&*', '+@all', '-eval', '-evalsha'], 'presence'],
     ['no keys of its own', ['~k*', '&*', '+@all'], 'presence'],
     ['no stream', ['~*', '&*', '+@all', '-xreadgroup', '-xgroup'], 'presence'],
     ['no channels', ['~*', 'resetchannels', '+@all'], 'refuses the subs'],

@@ -13,7 +13,12 @@ class SlowRedis {
   readonly deadlines = new Map<string, number>();
   looks = 0;
 
-  eval = (_: string, count: number, ...keys: Buffer[]): Promise<number[]> => {
+  call = (
+    _command: string,
+    _script: string,
+    count: number,
+    ...keys: Buffer[]
+  ): Promise<number[]> => {
     this.looks++;
     const now = Date.now();
     return this.#answer([

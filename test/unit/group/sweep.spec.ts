@@ -1,4 +1,4 @@
-import { beforeEach, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { Sweep } from '../../../lib/group/sweep.js';
@@ -40,8 +40,22 @@ async function sweepOn(server: TestServer) {
     onSettled: (keys) => settled.push(...keys),
     onLater: (soonest) => later.push(soonest),
   });
-  const parts = { sweep, index, evidence, announcements, counters, hooks };
+  const parts = {
+    commands,
+    sweep,
+    index,
+    evidence,
+    announcements,
+    counters,
+    hooks,
+  };
   return { ...parts, settled, later };
+}
+
+/** As a judge does it. */
+async function look(sweep: Sweep, keys: readonly Buffer[]): Promise<void> {
+  await sweep.prepare();
+  await sweep.look(keys);
 }
 
 const closed = (): Promise<never> =>
@@ -72,7 +86,10 @@ onEveryServer(
       announcements.push(Buffer.from('late'));
       const names = [...indexed, 'lasting', 'ahead', 'found', 'unknown', 'no'];
 
-      await sweep.look(names.map((name) => Buffer.from(name)));
+      await look(
+        sweep,
+        names.map((name) => Buffer.from(name)),
+      );
 
       const events = await eventsOf(server);
       expect(
@@ -110,8 +127,8 @@ onEveryServer(
       await index.enrol([{ key: K, at: 5 }]);
       evidence.announce('k');
 
-      await sweep.look([K]);
-      await sweep.look([K]);
+      await look(sweep, [K]);
+      await look(sweep, [K]);
 
       expect(counters).toMatchObject({ received: 1, superseded: 1 });
       expect(await eventsOf(server)).toEqual([]);
@@ -127,7 +144,7 @@ onEveryServer(
         await index.enrol([{ key: K, at: at + MINUTE }]);
       };
 
-      await sweep.look([K]);
+      await look(sweep, [K]);
 
       expect(await eventsOf(server)).toHaveLength(1);
       expect(await index.scores([K])).toEqual([at + MINUTE]);
@@ -140,12 +157,12 @@ onEveryServer(
       evidence.announce('unknown');
       index.after = closed;
       const keys = [K, Buffer.from('unknown')];
-      await expect(sweep.look(keys)).rejects.toThrow('closed');
+      await expect(look(sweep, keys)).rejects.toThrow('closed');
       index.after = () => Promise.resolve();
       // The announcement of the look.
       evidence.announce('k');
 
-      await sweep.look(keys);
+      await look(sweep, keys);
 
       expect(await eventsOf(server)).toHaveLength(2);
       expect(settled.toSorted()).toEqual(['k', 'unknown']);
@@ -153,14 +170,58 @@ onEveryServer(
       expect(evidence.isProven('unknown')).toBe(false);
     });
 
+    it('does so too beside a key that lives until the end of all dates', async () => {
+      const { sweep, index, evidence } = await sweepOn(server);
+      await server.redis.set('far', '1', 'PXAT', Date.UTC(9999, 11, 31));
+      evidence.announce('k');
+      index.after = closed;
+      const keys = [K, Buffer.from('far')];
+      await expect(look(sweep, keys)).rejects.toThrow('closed');
+      index.after = () => Promise.resolve();
+
+      await sweep.prepare();
+
+      expect(await eventsOf(server)).toHaveLength(1);
+    });
+
+    it('sends nothing that would wait for a connection', async () => {
+      const { commands, sweep, index, evidence } = await sweepOn(server);
+      await index.enrol([{ key: K, at: 5 }]);
+      evidence.announce('k');
+      await sweep.prepare();
+      commands.release();
+
+      await expect(sweep.look([K])).rejects.toThrow('no connection');
+
+      await sweep.prepare();
+      expect(await eventsOf(server)).toEqual([]);
+      await sweep.look([K]);
+      expect(await eventsOf(server)).toHaveLength(1);
+    });
+
+    it("sends again what was refused, for that may have been another one's answer", async () => {
+      const { sweep, index, evidence } = await sweepOn(server);
+      evidence.announce('k');
+      index.after = () =>
+        Promise.reject(
+          Object.assign(new Error('READONLY'), { name: 'ReplyError' }),
+        );
+      await expect(look(sweep, [K])).rejects.toThrow('READONLY');
+      index.after = () => Promise.resolve();
+
+      await look(sweep, [K]);
+
+      expect(await eventsOf(server)).toHaveLength(1);
+    });
+
     it('sends again what Redis never got', async () => {
       const { sweep, index, evidence } = await sweepOn(server);
       evidence.announce('k');
       index.before = closed;
-      await expect(sweep.look([K])).rejects.toThrow('closed');
+      await expect(look(sweep, [K])).rejects.toThrow('closed');
       index.before = () => Promise.resolve();
 
-      await sweep.complete();
+      await sweep.prepare();
 
       expect(await eventsOf(server)).toHaveLength(1);
     });
@@ -174,31 +235,35 @@ onEveryServer(
         index.before = closed;
         return Promise.resolve();
       };
-      await expect(sweep.look([K])).rejects.toThrow('closed');
+      await expect(look(sweep, [K])).rejects.toThrow('closed');
       hooks.barrier = index.before = () => Promise.resolve();
       // …and is not true any more: it was written again, and expired.
       await lapsed(redis, 'k');
       await redis.exists('k');
 
-      await sweep.complete();
+      await sweep.prepare();
       expect(await index.scores([K])).toEqual([5]);
       evidence.announce('k');
-      await sweep.look([K]);
+      await look(sweep, [K]);
 
       expect(await eventsOf(server)).toHaveLength(1);
     });
 
-    it('drops what was not answered once listening was lost: the index tells what was done', async () => {
-      const { sweep, index, evidence } = await sweepOn(server);
+    it('drops what was not answered once listening was lost, for good: the index tells what was done', async () => {
+      const { commands, sweep, index, evidence } = await sweepOn(server);
       await index.enrol([{ key: K, at: 5 }]);
       evidence.announce('k');
+      const asked = vi.spyOn(index, 'sweep');
       index.before = closed;
-      await expect(sweep.look([K])).rejects.toThrow('closed');
+      await expect(look(sweep, [K])).rejects.toThrow('closed');
       index.before = () => Promise.resolve();
       evidence.forget();
 
-      await sweep.complete();
+      await sweep.prepare();
 
+      // It comes after all.
+      const [, lost] = asked.mock.calls[0]!;
+      await expect(index.sweep(commands, lost)).rejects.toThrow('STALE');
       expect(await eventsOf(server)).toEqual([]);
       expect(await index.scores([K])).toEqual([5]);
     });
@@ -208,7 +273,7 @@ onEveryServer(
       await index.enrol([{ key: K, at: 5 }]);
       hooks.barrier = () => Promise.resolve(evidence.forget());
 
-      await expect(sweep.look([K])).rejects.toThrow('listening was lost');
+      await expect(look(sweep, [K])).rejects.toThrow('listening was lost');
 
       expect(await index.scores([K])).toEqual([5]);
     });
@@ -220,12 +285,12 @@ onEveryServer(
       await index.enrol([{ key: K, at }]);
       await redis.set(KEYS.lease, 'another');
 
-      await expect(sweep.look([K])).rejects.toThrow(/^LEASE lost/);
+      await expect(look(sweep, [K])).rejects.toThrow(/^LEASE lost/);
 
       // The index, the lease, and the key, which nobody looked at.
       expect(await redis.dbsize()).toBe(3);
       await redis.set(KEYS.lease, 'token');
-      await sweep.look([K]);
+      await look(sweep, [K]);
       expect(await eventsOf(server)).toHaveLength(1);
       expect(evidence.expects('k')).toBe(true);
     });
