@@ -74,6 +74,50 @@ export async function send(port, pieces, perSecond = Infinity) {
 }
 
 /**
+ * Sends the pieces as many clients would: each by itself, over some connections in turn.
+ *
+ * @param {number} port
+ * @param {Iterable<{ bytes: Buffer, count: number }>} pieces
+ * @param {number} perSecond pieces
+ * @param {number} [connections]
+ */
+export async function sendApart(port, pieces, perSecond, connections = 50) {
+  let waitingFor = 0;
+  /** @type {Error | undefined} */
+  let failure;
+  const sockets = await Promise.all(
+    Array.from({ length: connections }, async () => {
+      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+      await once(socket, 'connect');
+      socket.on('error', (error) => (failure ??= error));
+      socket.on('data', (/** @type {Buffer} */ answers) => {
+        if (answers.includes('-')) failure ??= new Error(answers.toString());
+        waitingFor -= answers.length;
+      });
+      return socket;
+    }),
+  );
+  const tick = (connections / perSecond) * 1_000;
+  const began = performance.now();
+  let turns = 0;
+  const left = pieces[Symbol.iterator]();
+  for (let done = false; !done || waitingFor > 0; turns++) {
+    // One for each connection; the next one not before its time.
+    for (const socket of done ? [] : sockets) {
+      const next = left.next();
+      done = next.done === true;
+      if (next.done) break;
+      socket.write(next.value.bytes);
+      waitingFor += next.value.count * OK;
+    }
+    const early = turns * tick - (performance.now() - began);
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, early)));
+    if (failure) throw failure;
+  }
+  for (const socket of sockets) socket.destroy();
+}
+
+/**
  * @param {number} port
  * @param {number} count
  * @param {(i: number) => string[]} words what follows SET, ASCII

@@ -1,5 +1,5 @@
 /** The figures of groups, and what they should be. */
-import { count, duration } from './report-texts.mjs';
+import { count, duration, renewals } from './report-texts.mjs';
 import { median, round } from './stats.mjs';
 
 /** @typedef {import('./report.mjs').Target} Target */
@@ -138,18 +138,15 @@ function kept({ keys, nameLength, perKey, perEnrolled, perJob }, add) {
  * @param {import('./results.mjs').Heartbeat} beat
  * @param {Add} add
  */
-function renewed({ pace, ttl, alone, group, groupRatio, ...beat }, add) {
+function renewed(beat, add) {
+  const { ttl, alone, group, groupRatio } = beat;
   if (!group || groupRatio === undefined) return;
-  const how =
-    pace === 'flood'
-      ? 'as fast as it goes'
-      : `${count(beat.perSecond ?? 0)} a second over ${count(beat.keys)} keys`;
   const gaps = beat.groupGaps ?? 0;
   const job = beat.bullmq
     ? `; renewing a delayed job of BullMQ's: ${round(median(beat.bullmq), 2)} µs`
     : '';
   add(
-    `Redis CPU per \`SET k v EX ${ttl}\`, ${how}: watched by a group to not`,
+    `Redis CPU per \`SET k v EX ${ttl}\`, ${renewals(beat)}: watched by a group to not`,
     `${round(groupRatio, 2)} (${round(median(group), 2)} to ${round(median(alone), 2)} µs${job})${gaps ? `, cut off ${gaps} times` : ''}`,
     '≤ 1.5',
     groupRatio <= 1.5 && gaps === 0,

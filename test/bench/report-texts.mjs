@@ -11,6 +11,17 @@ export function duration(ms) {
   return `${round(ms / 1_000, ms < 10_000 ? 1 : 0)} s`;
 }
 
+/**
+ * How renewals come.
+ *
+ * @param {Pick<import('./results.mjs').Heartbeat, 'pace' | 'perSecond' | 'keys'>} beat
+ */
+export function renewals({ pace, perSecond = 0, keys }) {
+  if (pace === 'flood') return 'as fast as it goes';
+  const rate = `${count(perSecond)} a second over ${count(keys)} keys`;
+  return `${rate}, ${pace === 'apart' ? 'each by itself' : 'a thousand in one go'}`;
+}
+
 /** @param {number} mb */
 export const megabytes = (mb) => `${round(mb, mb < 10 ? 1 : 0)} MB`;
 

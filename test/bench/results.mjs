@@ -27,7 +27,7 @@ import { format } from 'prettier';
 
 /**
  * @typedef {object} Heartbeat
- * @property {'flood' | 'paced'} pace
+ * @property {'flood' | 'paced' | 'apart'} pace how they come: as fast as it goes, a thousand in one go, or each by itself
  * @property {number} keys
  * @property {number} sets a round
  * @property {number} [perSecond]

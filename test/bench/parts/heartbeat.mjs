@@ -5,18 +5,19 @@
  */
 import { Redis } from 'ioredis';
 import { RedisServer } from '../../support/redis/redis-server.mjs';
-import { send, setCommands } from '../bulk.mjs';
+import { send, sendApart, setCommands } from '../bulk.mjs';
 import { Contender } from '../contender.mjs';
 import { removeKeys, serverCpu } from '../redis-info.mjs';
 import { DelayedJobs } from '../renewals.mjs';
 import { median, round } from '../stats.mjs';
 
-/** @typedef {{ name: 'flood' | 'paced', keys: number, ttl: number, sets: number, renewals: number, perSecond?: number, warmUp: number, rounds: number }} Pace */
+/** @typedef {{ name: 'flood' | 'paced' | 'apart', keys: number, ttl: number, sets: number, renewals: number, perSecond?: number, warmUp: number, rounds: number }} Pace */
 /** @typedef {'alone' | 'tracked' | 'group' | 'bullmq'} Side */
 
 /**
- * A flood measures what a SET costs. It is over before any key falls due, so a second one keeps the
- * pace of life: every key renewed three times in its time to live, and looked at once in that time.
+ * A flood measures what a SET costs. It is over before any key falls due, so two others keep the
+ * pace of life: every key renewed three times in its time to live, and looked at once in that time;
+ * a thousand together in one go, and each by itself, as devices send them.
  *
  * @param {boolean} quick
  * @returns {Pace[]}
@@ -40,6 +41,16 @@ const paces = (quick) => [
     renewals: quick ? 40_000 : 120_000,
     perSecond: 10_000,
     // Until the looks at the keys are spread as they are in the long run.
+    warmUp: 60_000,
+    rounds: quick ? 1 : 3,
+  },
+  {
+    name: 'apart',
+    keys: 20_000,
+    ttl: 6,
+    sets: quick ? 40_000 : 120_000,
+    renewals: quick ? 40_000 : 120_000,
+    perSecond: 10_000,
     warmUp: 60_000,
     rounds: quick ? 1 : 3,
   },
@@ -113,9 +124,16 @@ export async function heartbeat({ path, quick, log }) {
 function sidesOf({ keys, ttl, perSecond, ...pace }, context) {
   const { port, redis, inGroup, log } = context;
   /** Once over all keys. */
-  const turn = [...setCommands(keys, (i) => [`due:${i}`, '1', 'EX', `${ttl}`])];
+  const words = (/** @type {number} */ i) => [`due:${i}`, '1', 'EX', `${ttl}`];
+  const turn = [...setCommands(keys, words)];
+  const isApart = pace.name === 'apart';
+  const ofLife = isApart ? [...setCommands(keys, words, 1)] : turn;
   const turns = (/** @type {number} */ sets) =>
-    Array.from({ length: sets / keys }, () => turn).flat();
+    Array.from({ length: sets / keys }, () => ofLife).flat();
+  const beat = (/** @type {typeof turn} */ pieces) =>
+    isApart && perSecond !== undefined
+      ? sendApart(port, pieces, perSecond)
+      : send(port, pieces, perSecond);
   const beats = turns(pace.sets);
   const firstBeats = turns(pace.warmUp);
   const costOf = async (
@@ -126,7 +144,7 @@ function sidesOf({ keys, ttl, perSecond, ...pace }, context) {
     await work();
     return (((await serverCpu(redis)) - before) / count) * 1e6;
   };
-  const measure = () => costOf(pace.sets, () => send(port, beats, perSecond));
+  const measure = () => costOf(pace.sets, () => beat(beats));
 
   /** @param {string} [group] */
   const watched = async (group) => {
@@ -137,7 +155,7 @@ function sidesOf({ keys, ttl, perSecond, ...pace }, context) {
       ...(group !== undefined && { group }),
     });
     try {
-      await send(port, firstBeats, perSecond);
+      await beat(firstBeats);
       const cost = await measure();
       const { nodes, groups } = await contender.status();
       const { tracked } = groups[0] ?? nodes[0];
