@@ -123,6 +123,7 @@ export class Broadcast {
   }
 
   close(): void {
+    this.#startup.close();
     this.#listener.close();
   }
 

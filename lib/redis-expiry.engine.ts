@@ -135,7 +135,10 @@ export class RedisExpiryEngine {
     this.#closed = true;
     this.#beginDraining();
     this.#broadcast.close();
-    for (const { group } of this.#groups.values()) group.close();
+    for (const { group, startup } of this.#groups.values()) {
+      startup.close();
+      group.close();
+    }
     this.#topology.close();
   }
 

@@ -17,10 +17,12 @@ export interface StartupOptions {
 /**
  * Something that is started once and must reach Redis in time: rejects with `CONNECT_FAILED` after
  * `connectTimeout`, or with what the work itself rejects with. With `lazyConnect` it resolves at
- * once, and what goes wrong is logged and tried again: the work must bear to be begun anew.
+ * once, and what goes wrong is logged and tried again: the work must bear to be begun anew. That
+ * Redis is not reached is logged after `connectTimeout`.
  */
 export class Startup {
   #begun: Promise<void> | undefined;
+  #endWarning: (() => void) | undefined;
 
   constructor(
     private readonly work: () => Promise<void>,
@@ -34,6 +36,11 @@ export class Startup {
   run(): Promise<void> {
     this.#begun ??= this.#run();
     return this.#begun;
+  }
+
+  /** Says nothing more. The work is ended by whoever does it. */
+  close(): void {
+    this.#endWarning?.();
   }
 
   async #run(): Promise<void> {
@@ -67,6 +74,7 @@ export class Startup {
   async #untilItWorks(): Promise<void> {
     const { retryDelay, log } = this.options;
     for (let failures = 1; ; failures++) {
+      this.#endWarning = this.#warnWhileNotReached();
       try {
         await this.work();
         return;
@@ -76,16 +84,35 @@ export class Startup {
         log.error(`Starting failed, and is tried again: ${reasonOf(error)}`);
         const ms = Math.max(1_000, retryDelay(failures));
         await new Promise((resolve) => setTimeout(resolve, ms).unref());
+      } finally {
+        this.#endWarning();
       }
     }
   }
 
+  /** Says after `connectTimeout`, once for each reason, that it is not there yet. Returns how to end that. */
+  #warnWhileNotReached(): () => void {
+    const { connectTimeout, log } = this.options;
+    const warned = new Set<string>();
+    const timer = setInterval(() => {
+      const reasons = this.#reasons();
+      if (warned.has(reasons)) return;
+      warned.add(reasons);
+      log.warn(`Redis is not reached yet, and is tried again: ${reasons}`);
+    }, connectTimeout).unref();
+    return () => clearInterval(timer);
+  }
+
+  #reasons(): string {
+    const reasons = [...new Set(this.options.reasons())];
+    return reasons.join('; ') || 'no node answered';
+  }
+
   #notConnected(): RedisExpiryError {
-    const { connectTimeout, reasons } = this.options;
+    const { connectTimeout } = this.options;
     return new RedisExpiryError(
       'CONNECT_FAILED',
-      `Redis was not reached within ${connectTimeout} ms (connectTimeout): ` +
-        `${[...new Set(reasons())].join('; ') || 'no node answered'}. ` +
+      `Redis was not reached within ${connectTimeout} ms (connectTimeout): ${this.#reasons()}. ` +
         'Check the option "connection", or set lazyConnect in it so that start-up does not wait.',
     );
   }

@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
+import { disconnect } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { hostAndPort } from './cluster-view.js';
 
@@ -15,6 +16,8 @@ export class ClusterSeeds {
   /** Clients that hold the options; never connected by the module. */
   readonly #templates = new Map<string, Redis>();
   #searching: Cluster | undefined;
+  /** Finds out why a start-up node cannot be reached. */
+  #probe: Redis | undefined;
 
   constructor(
     private readonly target: ConnectionTarget,
@@ -39,8 +42,13 @@ export class ClusterSeeds {
       },
     });
     this.#searching = cluster;
+    let first: Redis | undefined;
+    cluster.on('+node', (node: Redis) => (first ??= node));
     cluster.on('error', (error: Error & { lastNodeError?: Error }) => {
-      this.lastError = (error.lastNodeError ?? error).message;
+      const { message } = error.lastNodeError ?? error;
+      // Why it is closed is told to nobody.
+      if (message === CLOSED) this.#explain(first);
+      else this.lastError = message;
     });
     try {
       await cluster.connect();
@@ -76,8 +84,35 @@ export class ClusterSeeds {
   /** Ends a search that is under way. */
   close(): void {
     this.#searching?.disconnect();
+    if (this.#probe) disconnect(this.#probe);
+  }
+
+  /** Connects to a node once more, to hear what it says. */
+  #explain(node: Redis | undefined): void {
+    if (!node || this.#probe) return;
+    const probe = node.duplicate({
+      ...ownClientOptions(this.name),
+      retryStrategy: null,
+    });
+    this.#probe = probe;
+    const address = addressOf(probe);
+    probe.on('error', ({ message }: Error) => {
+      this.lastError = message.includes(address)
+        ? message
+        : `${address}: ${message}`;
+    });
+    void probe
+      .connect()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#probe = undefined;
+        disconnect(probe);
+      });
   }
 }
+
+/** What ioredis says of a connection of its own that was never made. */
+const CLOSED = 'Connection is closed.';
 
 const addressOf = ({ options }: Redis): string =>
   `${options.host}:${options.port}`;

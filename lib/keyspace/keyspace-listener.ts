@@ -51,6 +51,9 @@ export class KeyspaceListener {
   }
 
   get nodes(): NodeStatus[] {
+    const { lastError } = this.topology;
+    if (this.#listeners.size === 0 && lastError)
+      return [unknownNode(lastError)];
     return [...this.#listeners.values()].map((listener) => listener.status);
   }
 
@@ -213,3 +216,13 @@ export class KeyspaceListener {
 
 const isVerified = ({ missingFlags, selfTest }: NodeStatus): boolean =>
   missingFlags === undefined ? selfTest === 'passed' : missingFlags === '';
+
+/** In the place of the nodes, while none is known. */
+const unknownNode = (lastError: string): NodeStatus => ({
+  address: '(no node is known yet)',
+  state: 'connecting',
+  patterns: [],
+  refused: [],
+  gaps: 0,
+  lastError,
+});

@@ -139,13 +139,14 @@ export class ListenerSession {
     if (before && wanted === this.#tracked) return true;
     if (this.#id === undefined || this.#refusesTracking) return false;
     try {
+      let tracker: KeyTracker | undefined;
       const onLost = (reason: string): void => {
-        if (this.#tracker === tracker) this.close(reason);
+        if (tracker && this.#tracker === tracker) this.close(reason);
       };
       const client = open();
       // Nobody waits for it any more once the session is over.
       void this.lost.then(() => disconnect(client));
-      const tracker = await this.#orLost(
+      tracker = await this.#orLost(
         KeyTracker.open(client, this.#id, prefixes, onLost),
       );
       this.#tracker = tracker;

@@ -6,11 +6,13 @@ import {
 } from './cluster/failing.js';
 import { type TestClusterOptions, meet, replicate } from './cluster/forming.js';
 import { ClusterLife } from './cluster/life.js';
+import { migrateSlots } from './cluster/migrating.js';
 import { type MoveOptions, empty, moveSlots } from './cluster/moving.js';
 import { type SlotRange, slotOf, slotsOf } from './cluster/slots.js';
 import type { Promotion } from './promotion.js';
 import type { TestServer } from './servers.js';
 
+export { atomicMigration } from './cluster/migrating.js';
 export { keyForSlot, keysForSlot, slotOf } from './cluster/slots.js';
 
 /**
@@ -102,6 +104,15 @@ export class TestCluster extends ClusterLife {
     options: MoveOptions = {},
   ): Promise<void> {
     return moveSlots(this.members, slotsOf(range), to, options);
+  }
+
+  /** Slots that belong to one primary, all at once: see `atomicMigration`. */
+  migrateSlots(
+    range: SlotRange,
+    to: TestServer,
+    microsPerKey?: number,
+  ): Promise<void> {
+    return migrateSlots(this.members, range, to, microsPerKey);
   }
 
   /** Its slots and its replicas go to others, who then forget it. */

@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Cluster, type ClusterOptions } from 'ioredis';
 import { onTestFinished } from 'vitest';
 import { replicated } from '../promotion.js';
@@ -57,6 +59,25 @@ export class ClusterLife {
     }
     await Promise.all(this.servers.map((server) => server.reset()));
     for (const primary of await this.primaries()) await this.replicate(primary);
+  }
+
+  /** All of it is lost, and another Cluster is made at the same addresses: its epochs begin anew. */
+  async rebuild(): Promise<void> {
+    const { servers } = this;
+    await Promise.all(servers.map((server) => server.kill()));
+    this.members = new Members();
+    this.orphans.clear();
+    await Promise.all(
+      servers.map(async (server) => {
+        const { dir } = server.process;
+        for (const name of await readdir(dir))
+          await rm(join(dir, name), { recursive: true });
+        await server.restart();
+      }),
+    );
+    for (const server of servers) await this.members.add(server);
+    await form(this.members, this.size);
+    this.#beginning = pictureOf(await this.members.agree(), this.members.ids);
   }
 
   /** A client that is connected, and closed when the test is over. */
