@@ -76,7 +76,7 @@ export class Startup {
     for (let failures = 1; ; failures++) {
       this.#endWarning = this.#warnWhileNotReached();
       try {
-        await this.work();
+        await this.work().finally(this.#endWarning);
         return;
       } catch (error) {
         if (error instanceof RedisExpiryError && error.code === 'CLOSED')
@@ -84,8 +84,6 @@ export class Startup {
         log.error(`Starting failed, and is tried again: ${reasonOf(error)}`);
         const ms = Math.max(1_000, retryDelay(failures));
         await new Promise((resolve) => setTimeout(resolve, ms).unref());
-      } finally {
-        this.#endWarning();
       }
     }
   }
@@ -96,7 +94,7 @@ export class Startup {
     const warned = new Set<string>();
     const timer = setInterval(() => {
       const reasons = this.#reasons();
-      if (warned.has(reasons)) return;
+      if (reasons === '' || warned.has(reasons)) return;
       warned.add(reasons);
       log.warn(`Redis is not reached yet, and is tried again: ${reasons}`);
     }, connectTimeout).unref();
@@ -104,15 +102,14 @@ export class Startup {
   }
 
   #reasons(): string {
-    const reasons = [...new Set(this.options.reasons())];
-    return reasons.join('; ') || 'no node answered';
+    return [...new Set(this.options.reasons())].join('; ');
   }
 
   #notConnected(): RedisExpiryError {
     const { connectTimeout } = this.options;
     return new RedisExpiryError(
       'CONNECT_FAILED',
-      `Redis was not reached within ${connectTimeout} ms (connectTimeout): ${this.#reasons()}. ` +
+      `Redis was not reached within ${connectTimeout} ms (connectTimeout): ${this.#reasons() || 'no node answered'}. ` +
         'Check the option "connection", or set lazyConnect in it so that start-up does not wait.',
     );
   }

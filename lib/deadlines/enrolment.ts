@@ -91,7 +91,8 @@ export class Enrolment {
   }
 
   #await(key: string, looks: number): void {
-    this.#waiting.set(key, looks);
+    // Who waits for second looks goes on to get them.
+    this.#waiting.set(key, Math.min(looks, this.#waiting.get(key) ?? looks));
     if (this.#scheduled || this.#busy) return;
     this.#scheduled = true;
     setImmediate(() => {

@@ -77,6 +77,18 @@ export function invalidOption(
   );
 }
 
+/** The error for a pattern whose channels the ACL refuses, with its words. */
+export const subscriptionRefused = (
+  address: string,
+  pattern: string,
+  reason: string,
+): RedisExpiryError =>
+  new RedisExpiryError(
+    'SUBSCRIPTION_REFUSED',
+    `${address} refuses the subscription to ${JSON.stringify(pattern)}: ${reason}. ` +
+      'Grant the user the channels by ACL, or use another pattern.',
+  );
+
 /** The text of anything thrown, for a log line or a message. */
 export function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0)

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { Log } from '../log.js';
+import { Pause } from '../pause.js';
 import { within } from '../within.js';
 import { type DeliveryContext, deliver } from './delivery.js';
 import type { Backlog, Entry, EventStream } from './event-stream.js';
@@ -53,7 +54,8 @@ export class Consumer {
   #acking: Promise<void> | undefined;
   #stopped = false;
   #reading: Promise<void> = Promise.resolve();
-  #wake: (() => void) | undefined;
+  /** Waits for room. */
+  readonly #pause = new Pause();
 
   constructor(private readonly options: ConsumerOptions) {}
 
@@ -78,7 +80,7 @@ export class Consumer {
   /** Takes nothing more. Resolves when the read that is under way has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#wake?.();
+    this.#pause.end();
     // A read that was just begun may not wait yet: asked again until it has ended.
     const ending = setInterval(() => void this.options.stream.endRead(), 50);
     await this.options.stream.endRead();
@@ -106,7 +108,8 @@ export class Consumer {
         MOST_HELD - this.#held.size,
       );
       if (free <= 0) {
-        await this.#roomOrSoon();
+        // Other work than this group's may have left room too.
+        await this.#pause.wait(SOON);
         continue;
       }
       try {
@@ -129,17 +132,6 @@ export class Consumer {
       if (!had.has(entry.id)) this.#take(entry);
   }
 
-  /** Other work than this group's may have left room too: looked at again after a moment. */
-  #roomOrSoon(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, SOON);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
   #take(entry: Entry): void {
     if (this.#held.has(entry.id)) return;
     this.#held.set(entry.id, entry);
@@ -151,7 +143,7 @@ export class Consumer {
     const { context, counters, stream } = this.options;
     const left = await deliver(entry, context);
     this.#ending++;
-    this.#wake?.();
+    this.#pause.end();
     if (!left) {
       this.#acknowledge(entry.id);
       return;

@@ -193,7 +193,7 @@ export class Judge {
     now: number,
     index: RedisIndex,
   ): Promise<void> {
-    const { evidence } = this.options;
+    const { evidence, onGone } = this.options;
     const verdicts = looks.map((look) => this.#verdictOn(look, now));
     // An announcement that comes while this is settled is of a later life.
     const heard = looks.map(({ suspect, ttl, before }) =>
@@ -203,7 +203,13 @@ export class Judge {
       if (fire && seen !== undefined) this.#unanswered.set(toText(key), seen);
       else if (fire) this.#appending.add(toText(key));
     const news = verdicts.filter((verdict) => isNews(verdict, now));
-    const answers = await index.settle(news, now);
+    const gone = looks.filter(
+      ({ suspect, ttl }) => ttl < 0 && suspect.seen !== undefined,
+    );
+    // It may be done though no answer comes.
+    const answers = await index
+      .settle(news, now)
+      .finally(() => onGone(gone.map(({ suspect }) => suspect.key)));
     this.#appending.clear();
     const refused = new Set(news.filter((_, i) => !answers[i]));
     const done: string[] = [];
@@ -215,11 +221,6 @@ export class Judge {
       if (evidence.settle(text, heard[i]!)) done.push(text);
     });
     this.options.onSettled(done);
-    const gone = looks.filter(
-      ({ suspect, ttl }, i) =>
-        ttl < 0 && suspect.seen !== undefined && !refused.has(verdicts[i]!),
-    );
-    this.options.onGone(gone.map(({ suspect }) => suspect.key));
     const proven = [...refused].filter(({ fire }) => fire !== undefined);
     if (proven.length > 0) this.options.onRefused(proven.map(({ key }) => key));
     this.options.onLater(

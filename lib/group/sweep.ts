@@ -88,8 +88,8 @@ export class Sweep {
     const { now, soonest, codes } = await index
       .sweep(commands, asked)
       .catch((error: unknown) => {
-        // Another error need not be the answer to this: a connection is dropped with what ended it.
-        if (/^(LEASE|STALE)/.test(reasonOf(error)))
+        // Nothing was done. Another error need not be the answer to this: a connection is dropped with what ended it.
+        if (/^(LEASE|STALE|NOPERM)/.test(reasonOf(error)))
           this.#unanswered = undefined;
         throw error;
       });

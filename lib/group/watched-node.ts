@@ -109,7 +109,8 @@ export class WatchedNode implements NodeObserver {
       previewed: parts.previewed,
       wanted: (key) => registry.matches(key),
       onGone: (keys) => {
-        for (const key of keys) this.#learner.changed(key);
+        for (const key of keys)
+          if (registry.matches(key)) this.#learner.changed(key);
       },
       onRefused: (keys) => {
         for (const key of keys) this.#suspects.expired(key);

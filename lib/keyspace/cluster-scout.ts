@@ -3,6 +3,7 @@ import type { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
+import { Pause } from '../pause.js';
 import { within } from '../within.js';
 import type { ClusterSeeds } from './cluster-seeds.js';
 import {
@@ -47,7 +48,7 @@ export class ClusterScout {
   /** Why nobody told at the newest look. */
   lastError: string | undefined;
   readonly #doubted = new Signal();
-  #endPause: (() => void) | undefined;
+  readonly #pause = new Pause();
   #doubtUntil = 0;
   #turn = 0;
   #closed = false;
@@ -60,13 +61,15 @@ export class ClusterScout {
     for (let failures = 0; !this.#closed;) {
       if (await this.#look()) {
         failures = 0;
-        this.lastError = undefined;
+        this.lastError = seeds.lastError = undefined;
         await this.#rest();
         continue;
       }
       // What start-up nodes name may be out of reach, too.
-      if (!(await seeds.find()) || failures > 0)
-        await this.#pause(target.retryDelay(failures + 1));
+      const found = await seeds.find();
+      // While no node is known, this is all that keeps the process alive.
+      if ((!found || failures > 0) && !this.#closed)
+        await this.#pause.wait(target.retryDelay(failures + 1));
       failures++;
     }
   }
@@ -80,7 +83,7 @@ export class ClusterScout {
   close(): void {
     this.#closed = true;
     this.#doubted.fire();
-    this.#endPause?.();
+    this.#pause.end();
   }
 
   /** Asks one after the other until one tells. Whether one did. */
@@ -133,18 +136,6 @@ export class ClusterScout {
     await this.#sleep(SOON);
     if (performance.now() < this.#doubtUntil) return;
     await Promise.race([this.#sleep(CALM - SOON), this.#doubted.next()]);
-  }
-
-  /** While no node is known, this is all that keeps the process alive. */
-  #pause(ms: number): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 
   #sleep(ms: number): Promise<void> {

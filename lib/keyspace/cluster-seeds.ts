@@ -2,6 +2,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
 import { disconnect } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import { within } from '../within.js';
 import { hostAndPort } from './cluster-view.js';
 
 /**
@@ -55,6 +56,7 @@ export class ClusterSeeds {
       const nodes = cluster.nodes('all');
       for (const node of nodes) this.#templates.set(addressOf(node), node);
       this.addresses = nodes.map(addressOf);
+      this.#endProbe();
       this.lastError = undefined;
       return nodes.length > 0;
     } catch (error) {
@@ -84,7 +86,7 @@ export class ClusterSeeds {
   /** Ends a search that is under way. */
   close(): void {
     this.#searching?.disconnect();
-    if (this.#probe) disconnect(this.#probe);
+    this.#endProbe();
   }
 
   /** Connects to a node once more, to hear what it says. */
@@ -101,13 +103,17 @@ export class ClusterSeeds {
         ? message
         : `${address}: ${message}`;
     });
-    void probe
-      .connect()
+    // It may be let in, and then told nothing.
+    void within(this.target.connectTimeout, probe.connect())
       .catch(() => undefined)
-      .finally(() => {
-        this.#probe = undefined;
-        disconnect(probe);
+      .then(() => {
+        if (this.#probe === probe) this.#endProbe();
       });
+  }
+
+  #endProbe(): void {
+    if (this.#probe) disconnect(this.#probe);
+    this.#probe = undefined;
   }
 }
 

@@ -1,6 +1,9 @@
-import { RedisExpiryError } from '../errors/redis-expiry.error.js';
+import {
+  RedisExpiryError,
+  subscriptionRefused,
+} from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
-import { NodeListener, subscriptionRefused } from './node-listener.js';
+import { NodeListener } from './node-listener.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import type { RedisNode } from './redis-node.js';
@@ -51,16 +54,15 @@ export class KeyspaceListener {
   }
 
   get nodes(): NodeStatus[] {
-    const { lastError } = this.topology;
-    if (this.#listeners.size === 0 && lastError)
-      return [unknownNode(lastError)];
+    const { nodes, lastError } = this.topology;
+    if (nodes.length === 0 && lastError) return [unknownNode(lastError)];
     return [...this.#listeners.values()].map((listener) => listener.status);
   }
 
   /** What keeps nodes from being listened to, in words. */
   get reasons(): string[] {
-    const { lastError } = this.topology;
-    if (this.#listeners.size === 0 && lastError) return [lastError];
+    const { nodes, lastError } = this.topology;
+    if (nodes.length === 0 && lastError) return [lastError];
     return this.nodes
       .filter(({ state }) => state !== 'listening' && state !== 'deaf')
       .map((node) => `${node.address}: ${node.lastError ?? node.state}`);

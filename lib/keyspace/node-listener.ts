@@ -1,5 +1,10 @@
-import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import {
+  RedisExpiryError,
+  reasonOf,
+  subscriptionRefused,
+} from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
+import { Pause } from '../pause.js';
 import { FlagKeeper } from './flag-keeper.js';
 import { GapLog } from './gap.js';
 import { ListenerSession } from './listener-session.js';
@@ -43,7 +48,7 @@ export class NodeListener {
   #report: SetupReport | undefined;
   #lastError: string | undefined;
   #queue: Promise<unknown> = Promise.resolve();
-  #endPause: (() => void) | undefined;
+  readonly #pause = new Pause();
   #refreshing: Promise<void> | undefined;
   #looks = 0;
   /** The session ends because another server took the place of the one that was listened to. */
@@ -96,7 +101,7 @@ export class NodeListener {
 
   /** Tries to connect now, where it waits before its next try: something changed. */
   retry(): void {
-    this.#endPause?.();
+    this.#pause.end();
   }
 
   /** Begins to listen, and goes on until `close`. */
@@ -157,7 +162,7 @@ export class NodeListener {
     this.#enter('closed');
     this.observer?.close();
     this.#session?.close();
-    this.#endPause?.();
+    this.#pause.end();
   }
 
   async #run(): Promise<void> {
@@ -178,7 +183,7 @@ export class NodeListener {
       session.close();
       if (this.#isClosed()) return;
       this.#lose(end, proof);
-      await this.#pause(this.options.retryDelay(++failures));
+      await this.#pause.wait(this.options.retryDelay(++failures));
     }
   }
 
@@ -306,25 +311,4 @@ export class NodeListener {
       lost.catch(() => undefined);
     }
   }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
 }
-
-export const subscriptionRefused = (
-  address: string,
-  pattern: string,
-  reason: string,
-): RedisExpiryError =>
-  new RedisExpiryError(
-    'SUBSCRIPTION_REFUSED',
-    `${address} refuses the subscription to ${JSON.stringify(pattern)}: ${reason}. ` +
-      'Grant the user the channels by ACL, or use another pattern.',
-  );

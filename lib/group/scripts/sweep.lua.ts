@@ -68,6 +68,6 @@ if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
 if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
 -- Refused out of memory only where nothing was written before, and then nothing is done twice.
 local set = redis.pcall('SET', KEYS[4], line)
-if set.err and not string.find(set.err, 'OOM', 1, true) then return set end
+if set.err and (#KEYS == 4 or not string.find(set.err, 'OOM', 1, true)) then return set end
 return line
 `);

@@ -61,6 +61,24 @@ describe('a group on a server that cannot carry it', () => {
     expect((await events.one()).key).toBe('k');
   });
 
+  it('hands over keys that it may look at, though a pattern matches others too', async () => {
+    const rules = ['~own:*', '~rx:*', '&*', '+@all'];
+    await server.redis.acl('SETUSER', 'limited', 'on', '>secret', ...rules);
+    const connection = `redis://limited:secret@${server.host}:${server.port}`;
+    const events = collect<string>();
+    await groupApp(server, [handler('*', ({ key }) => events.add(key))], {
+      connection,
+    });
+    // Something happens to one that it may not look at.
+    await server.redis.set('others', '1', 'EX', 60);
+    await server.redis.del('others');
+
+    for (const key of names('own:', 5))
+      await server.redis.set(key, '', 'PX', 200);
+
+    expect((await events.next(5)).toSorted()).toEqual(names('own:', 5));
+  });
+
   it('refuses punctual: false, for the module and for a handler', async () => {
     expect(() =>
       RedisExpiryModule.forRoot({ group: 'g', punctual: false }),

@@ -167,6 +167,17 @@ describe('Enrolment', () => {
       expect(await index.size()).toBe(0);
     });
 
+    it('looks again all the same where it was changed right after it was created', async () => {
+      reader.ttls.set('a', -1);
+      created('a');
+      enrolment.changed(Buffer.from('a'));
+      await pass(20);
+      reader.ttls.set('a', 5_000);
+      await pass(500);
+
+      expect(await index.size()).toBe(1);
+    });
+
     it.for([5, 50, 500])(
       'finds the one that it is given %i ms later',
       async (ms) => {
