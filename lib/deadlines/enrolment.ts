@@ -9,6 +9,8 @@ const BATCH = 500;
 const SECOND_LOOKS = [10, 100, 1_000, 10_000];
 /** Keys that may wait for a look. */
 const MOST_WAITING = 200_000;
+/** Ms before keys are looked at again where a look failed. */
+const AGAIN = 100;
 /** `expire` events whose key is read anew, in a second. */
 const MOST_RENEWALS = 2_000;
 
@@ -19,7 +21,7 @@ export interface EnrolmentOptions {
   readonly onEnrolled: (soonest: number) => void;
   /** Too much came at once to look at each key: a scan has to find what was left out. */
   readonly onOverflow: () => void;
-  /** A look failed: a scan has to find these keys. */
+  /** A look failed. It is made again, unless the ACL forbids it: then the keys are left out. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -37,6 +39,8 @@ export class Enrolment {
   #running = false;
   #busy = false;
   #scheduled = false;
+  /** A look failed a moment ago. */
+  #resting = false;
   #renewals = 0;
   #renewalsSince = 0;
   /** In the second before, more keys were renewed than can be looked at. */
@@ -58,6 +62,7 @@ export class Enrolment {
     this.#waiting.clear();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+    this.#resting = false;
     for (const keys of this.#later) keys.clear();
   }
 
@@ -93,7 +98,7 @@ export class Enrolment {
   #await(key: string, looks: number): void {
     // Who waits for second looks goes on to get them.
     this.#waiting.set(key, Math.min(looks, this.#waiting.get(key) ?? looks));
-    if (this.#scheduled || this.#busy) return;
+    if (this.#scheduled || this.#busy || this.#resting) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
@@ -104,18 +109,29 @@ export class Enrolment {
   async #lookAtWaiting(): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
-    try {
-      while (this.#running && this.#waiting.size > 0) {
-        const batch = [...take(this.#waiting, BATCH)];
+    while (this.#running && !this.#resting && this.#waiting.size > 0) {
+      const batch = [...take(this.#waiting, BATCH)];
+      try {
         await this.#lookAt(batch);
+      } catch (error) {
+        this.options.onError(error);
+        if (!isForbidden(error)) this.#lookAgainSoon(batch);
       }
-    } catch (error) {
-      this.options.onError(error);
-      // What the ACL forbids here it forbids a scan too.
-      if (this.#running && !isForbidden(error)) this.options.onOverflow();
-    } finally {
-      this.#busy = false;
     }
+    this.#busy = false;
+  }
+
+  /** A connection that broke will be back soon: sooner than a scan could find them. */
+  #lookAgainSoon(batch: readonly [key: string, looks: number][]): void {
+    if (!this.#running) return;
+    this.#resting = true;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#resting = false;
+      void this.#lookAtWaiting();
+    }, AGAIN).unref();
+    this.#timers.add(timer);
+    for (const [key, looks] of batch) this.#await(key, looks);
   }
 
   async #lookAt(batch: readonly [key: string, looks: number][]): Promise<void> {

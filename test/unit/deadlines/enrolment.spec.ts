@@ -379,40 +379,58 @@ describe('Enrolment', () => {
   });
 
   describe('when reading fails', () => {
-    it('tells so, asks for a scan, and goes on', async () => {
+    it('tells so, and looks at the keys again, with what came meanwhile', async () => {
       reader.usual = 500;
       reader.failures = [new Error('lost')];
       created('a');
       await pass(1);
       expect(errors).toEqual([new Error('lost')]);
-      expect(overflows).toBe(1);
-
       created('b');
-      await pass(1);
-      expect((await enrolled()).map(([key]) => key)).toContain('b');
+      await pass(50);
+      // Not at once: it would fail as often as something comes.
+      expect(reader.asked).toHaveLength(1);
+
+      await pass(100);
+
+      expect(reader.asked[1]!.keys.toSorted()).toEqual(['a', 'b']);
+      expect((await enrolled()).map(([key]) => key).toSorted()).toEqual([
+        'a',
+        'b',
+      ]);
       expect(errors).toHaveLength(1);
+      expect(overflows).toBe(0);
     });
 
-    it('looks with the next hint at what came meanwhile', async () => {
+    it('goes on to look as often at a key that has no deadline yet', async () => {
+      reader.ttls.set('a', -1);
+      reader.failures = [new Error('lost')];
+      created('a');
+      await pass(105);
+      expect(reader.asked).toHaveLength(2);
+      reader.ttls.set('a', 5_000);
+      await pass(20);
+
+      expect(await index.size()).toBe(1);
+    });
+
+    it('leaves out what the ACL forbids to look at, and goes on with what came meanwhile', async () => {
       reader.usual = 500;
       reader.gate = deferred();
-      reader.failures = [new Error('lost')];
+      const forbidden = Object.assign(new Error('NOPERM No permissions'), {
+        name: 'ReplyError',
+      });
+      reader.failures = [forbidden];
       created('a');
       await pass(1);
       created('b');
       reader.gate.resolve();
-      await pass(1);
-      expect(overflows).toBe(1);
-      created('c');
-      await pass(1);
+      await pass(1_000);
 
-      expect((await enrolled()).map(([key]) => key).toSorted()).toEqual([
-        'b',
-        'c',
-      ]);
+      expect(reader.asked.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
+      expect(errors).toEqual([forbidden]);
     });
 
-    it('asks for no scan when it was paused: one follows anyway', async () => {
+    it('forgets the keys when it was paused: a scan follows', async () => {
       reader.gate = deferred();
       reader.failures = [new Error('lost')];
       created('a');
@@ -420,8 +438,24 @@ describe('Enrolment', () => {
       enrolment.pause();
       reader.gate.resolve();
       await pass(1_000);
+      enrolment.resume();
+      await pass(1_000);
 
+      expect(reader.asked).toHaveLength(1);
       expect(overflows).toBe(0);
+    });
+
+    it('forgets them when it is paused before it looks again, and goes on when it resumes', async () => {
+      reader.usual = 500;
+      reader.failures = [new Error('lost')];
+      created('a');
+      await pass(1);
+      enrolment.pause();
+      enrolment.resume();
+      created('b');
+      await pass(1_000);
+
+      expect(reader.asked.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
     });
   });
 });
