@@ -23,10 +23,7 @@ export class Script {
     keys: readonly Word[],
     ...args: readonly Word[]
   ): Promise<unknown> {
-    const words = [keys.length, ...keys, ...args];
-    return this.#send(redis, (command, script) =>
-      redis.call(command, script, ...words),
-    );
+    return this.#send(redis, 'call', [keys.length, ...keys, ...args]);
   }
 
   /** The same; the reply's strings are Buffers. */
@@ -35,25 +32,23 @@ export class Script {
     keys: readonly Word[],
     ...args: readonly Word[]
   ): Promise<unknown> {
-    const words = [keys.length, ...keys, ...args];
-    return this.#send(redis, (command, script) =>
-      redis.callBuffer(command, script, ...words),
-    );
+    return this.#send(redis, 'callBuffer', [keys.length, ...keys, ...args]);
   }
 
   async #send(
     redis: Redis,
-    call: (command: string, script: string) => Promise<unknown>,
+    call: 'call' | 'callBuffer',
+    words: readonly Word[],
   ): Promise<unknown> {
     if (!byTextOnly.has(redis)) {
       try {
-        return await call('EVALSHA', this.#digest);
+        return await redis[call]('EVALSHA', this.#digest, ...words);
       } catch (error) {
         const { message } = error as Error;
         if (/^NOPERM.*evalsha/i.test(message)) byTextOnly.add(redis);
         else if (!message.startsWith('NOSCRIPT')) throw error;
       }
     }
-    return call('EVAL', this.text);
+    return redis[call]('EVAL', this.text, ...words);
   }
 }
