@@ -3,6 +3,7 @@ import { type KeyExpiredEvent, RedisExpiryModule } from '../../../lib/index.js';
 import { createApp } from '../../support/app.js';
 import { keyForSlot, useCluster } from '../../support/cluster.js';
 import { collect } from '../../support/collect.js';
+import { expectEach } from '../../support/cluster/expecting.js';
 import { eventually } from '../../support/eventually.js';
 import { bedOf } from '../../support/faults/bed.js';
 import { handler } from '../../support/group/app.js';
@@ -14,7 +15,7 @@ describe.each(inject('redisServers'))(
     /** One for each primary. */
     const keys = [0, 8_000, 16_000].map((slot) => keyForSlot(slot, 'k'));
 
-    async function startWithoutCluster() {
+    async function startWithoutCluster({ broadcast = true } = {}) {
       const { nodes } = cluster;
       await Promise.all(cluster.servers.map((server) => cluster.kill(server)));
       const heard = collect<KeyExpiredEvent>();
@@ -38,7 +39,7 @@ describe.each(inject('redisServers'))(
           }),
         ],
         providers: [
-          handler('k*', heard.add, { group: false }),
+          ...(broadcast ? [handler('k*', heard.add, { group: false })] : []),
           handler('k*', handled.add),
         ],
       });
@@ -76,14 +77,39 @@ describe.each(inject('redisServers'))(
           ]);
       });
 
-      const redis = await cluster.connect();
-      for (const key of keys) await redis.set(key, '1', 'PX', 300);
-      for (const events of [heard, handled]) {
-        const received = await events.next(keys.length);
-        expect(received.map(({ key }) => key).toSorted()).toEqual(
-          keys.toSorted(),
-        );
-      }
+      await expectEach(await cluster.connect(), keys, [heard, handled]);
+    });
+
+    it('is told of as long as no node is known, and not when all went away again', async (context) => {
+      bedOf(context);
+      const { subscriber, tries } = await startWithoutCluster({
+        broadcast: false,
+      });
+      const nodes = () => subscriber.status().nodes;
+      const up = async () => {
+        await Promise.all(cluster.servers.map((server) => server.restart()));
+        await cluster.settled();
+        await eventually(() => {
+          const [group] = subscriber.status().groups;
+          const states = group!.nodes.map(({ state }) => state);
+          expect(states).toEqual(['listening', 'listening', 'listening']);
+        });
+      };
+      await tries.one();
+      expect(nodes()).toMatchObject([{ state: 'connecting' }]);
+      await up();
+      // Nothing listens but the group, which tells of its own nodes.
+      expect(nodes()).toEqual([]);
+
+      await Promise.all(cluster.servers.map((server) => cluster.kill(server)));
+      const before = tries.all.length;
+      await eventually(() =>
+        expect(tries.all.length).toBeGreaterThan(before + 2),
+      );
+      expect(nodes()).toEqual([]);
+      await up();
+
+      expect(nodes()).toEqual([]);
     });
 
     it('is given up when the application is closed', async (context) => {

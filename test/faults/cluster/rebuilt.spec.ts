@@ -3,6 +3,7 @@ import { type KeyExpiredEvent, RedisExpiryModule } from '../../../lib/index.js';
 import { createApp } from '../../support/app.js';
 import { keyForSlot, useCluster } from '../../support/cluster.js';
 import { collect } from '../../support/collect.js';
+import { expectEach } from '../../support/cluster/expecting.js';
 import { eventually } from '../../support/eventually.js';
 import { bedOf } from '../../support/faults/bed.js';
 import { handler } from '../../support/group/app.js';
@@ -62,14 +63,7 @@ describe.each(inject('redisServers'))(
         );
       };
       const handleAll = async () => {
-        const redis = await cluster.connect();
-        for (const key of keys) await redis.set(key, '1', 'PX', 300);
-        for (const events of [heard, handled]) {
-          const received = await events.next(keys.length);
-          expect(received.map(({ key }) => key).toSorted()).toEqual(
-            keys.toSorted(),
-          );
-        }
+        await expectEach(await cluster.connect(), keys, [heard, handled]);
         expect([...heard.rest, ...handled.rest]).toEqual([]);
       };
       for (const primary of await cluster.primaries()) {

@@ -295,6 +295,24 @@ onEveryServer(
       expect(evidence.expects('k')).toBe(true);
     });
 
+    it('says so where a server out of memory does not keep older requests out', async () => {
+      const { commands, index } = await sweepOn(server);
+      const { redis } = server;
+      const old = index.sweepRequest([K], 'e');
+      const none = index.sweepRequest([], '');
+      await redis.config('SET', 'maxmemory', '1');
+      onTestFinished(() => void redis.config('SET', 'maxmemory', '0'));
+
+      await expect(index.sweep(commands, none)).rejects.toThrow('OOM');
+      // What writes nothing but the note is done all the same.
+      const asked = index.sweepRequest([K], '-');
+      expect((await index.sweep(commands, asked)).codes).toBe('n');
+
+      await redis.config('SET', 'maxmemory', '0');
+      await index.sweep(commands, none);
+      await expect(index.sweep(commands, old)).rejects.toThrow('STALE');
+    });
+
     it('is not heard with a request that is older than the newest', async () => {
       const { index } = await sweepOn(server);
       const commands = commandsOn(server);
