@@ -17,7 +17,7 @@ describe.each(inject('redisServers'))(
 
     async function startWithoutCluster({ broadcast = true } = {}) {
       const { nodes } = cluster;
-      await Promise.all(cluster.servers.map((server) => cluster.kill(server)));
+      await cluster.killAll();
       const heard = collect<KeyExpiredEvent>();
       const handled = collect<KeyExpiredEvent>();
       const tries = collect<number>();
@@ -64,8 +64,7 @@ describe.each(inject('redisServers'))(
         for (const text of warnings) expect(text).toContain('ECONNREFUSED');
       });
 
-      await Promise.all(cluster.servers.map((server) => server.restart()));
-      await cluster.settled();
+      await cluster.restartAll();
       await subscriber.ready();
       await eventually(() => {
         const { nodes, groups } = subscriber.status();
@@ -87,8 +86,7 @@ describe.each(inject('redisServers'))(
       });
       const nodes = () => subscriber.status().nodes;
       const up = async () => {
-        await Promise.all(cluster.servers.map((server) => server.restart()));
-        await cluster.settled();
+        await cluster.restartAll();
         await eventually(() => {
           const [group] = subscriber.status().groups;
           const states = group!.nodes.map(({ state }) => state);
@@ -101,7 +99,7 @@ describe.each(inject('redisServers'))(
       // Nothing listens but the group, which tells of its own nodes.
       expect(nodes()).toEqual([]);
 
-      await Promise.all(cluster.servers.map((server) => cluster.kill(server)));
+      await cluster.killAll();
       const before = tries.all.length;
       await eventually(() =>
         expect(tries.all.length).toBeGreaterThan(before + 2),
@@ -121,8 +119,7 @@ describe.each(inject('redisServers'))(
       await close();
 
       expect(Date.now() - began).toBeLessThan(1_000);
-      await Promise.all(cluster.servers.map((server) => server.restart()));
-      await cluster.settled();
+      await cluster.restartAll();
       // Nor does anybody connect to it now that it is up.
       for (const server of cluster.servers)
         expect(await server.connections()).toEqual([]);

@@ -64,7 +64,7 @@ export class ClusterLife {
   /** All of it is lost, and another Cluster is made at the same addresses: its epochs begin anew. */
   async rebuild(): Promise<void> {
     const { servers } = this;
-    await Promise.all(servers.map((server) => server.kill()));
+    await this.killAll();
     this.members = new Members();
     this.orphans.clear();
     await Promise.all(
@@ -78,6 +78,17 @@ export class ClusterLife {
     for (const server of servers) await this.members.add(server);
     await form(this.members, this.size);
     this.#beginning = pictureOf(await this.members.agree(), this.members.ids);
+  }
+
+  /** SIGKILL to every member at once: nobody is asked who follows whom, as it may be dying. */
+  async killAll(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.kill()));
+  }
+
+  /** All come back, with empty memories and in the roles that they had. */
+  async restartAll(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.restart()));
+    await this.members.agree();
   }
 
   /** A client that is connected, and closed when the test is over. */

@@ -84,7 +84,7 @@ export class Hearing {
   }
 
   /** Resolves when all was heard that must have been, and nothing else; with how many were missed that may be. */
-  async accounts(mayMiss: MayMiss = () => false, timeout = 10_000) {
+  async accounts(mayMiss: MayMiss = () => false) {
     const { history } = this;
     const unexcused = () => {
       const { missing } = history.check();
@@ -102,7 +102,7 @@ export class Hearing {
         const lost = unexcused();
         assert.deepEqual(lost.slice(0, 5), [], `${lost.length} are missing`);
       },
-      { timeout, interval: 20 },
+      { timeout: 10_000, interval: 20 },
     );
     const { missing, ...findings } = history.check();
     expectNothing({ ...findings, missing: unexcused() });
