@@ -2,11 +2,14 @@ import type { ChannelKind } from './channels.js';
 import type { ExpiryTiming, NodeObserver } from './node-observer.js';
 import type { SelfTest } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
+import type { Told } from './told.js';
 
 /** An expiry that was heard on a keyspace channel. */
 interface Heard {
   readonly key: Buffer;
   readonly timing: ExpiryTiming | undefined;
+  /** Another server told it already. */
+  readonly isRepeat: boolean;
   /** The first pattern that it was announced for. */
   readonly first: string;
 }
@@ -25,6 +28,8 @@ export class ExpiryRoute {
     private readonly registry: SubscriptionRegistry,
     private readonly selfTest: SelfTest,
     private readonly observer: NodeObserver | undefined,
+    /** Set where another server may take the place of the one that is heard, and repeat what it told. */
+    private readonly told?: Told,
   ) {}
 
   /** The families on which expiries are listened for. On both, an expiry is still handed on once. */
@@ -37,6 +42,11 @@ export class ExpiryRoute {
     if (![...this.#kinds].every((kind) => kinds.has(kind)))
       this.#last = undefined;
     this.#kinds = kinds;
+  }
+
+  /** What is taken from here on was heard on another connection. */
+  reconnected(): void {
+    this.told?.reconnected();
   }
 
   /** Takes one message, with the channel or pattern by which it was subscribed to. */
@@ -54,7 +64,10 @@ export class ExpiryRoute {
   /** Takes keys that changed in some way, where they are tracked. */
   takeChanged(keys: readonly Buffer[]): void {
     for (const key of keys)
-      if (this.registry.matches(key)) this.observer?.changed(key);
+      if (this.registry.matches(key)) {
+        this.told?.forget(key);
+        this.observer?.changed(key);
+      }
   }
 
   #takeKeyspace(subscribed: string, channel: Buffer, message: Buffer): void {
@@ -64,25 +77,37 @@ export class ExpiryRoute {
     if (event === 'expired') {
       // Redis goes through the patterns once for each expiry, in the same order.
       if (this.#last?.first === subscribed || !this.#last?.key.equals(key)) {
-        const timing = this.observer?.expired(key);
-        this.#last = { key, timing, first: subscribed };
+        this.#last = { ...this.#hear(key), first: subscribed };
       }
-      this.registry.routeKeyspaceExpiry(subscribed, key, this.#last.timing);
+      const { timing, isRepeat } = this.#last;
+      if (!isRepeat) this.registry.routeKeyspaceExpiry(subscribed, key, timing);
       return;
     }
     this.#last = undefined;
-    if (this.registry.isHint(event)) this.observer?.hint(event, key);
+    if (this.registry.isHint(event)) this.#hint(event, key);
   }
 
   #takeKeyevent(event: string, key: Buffer): void {
     if (event !== 'expired') {
-      this.observer?.hint(event, key);
+      this.#hint(event, key);
       return;
     }
     // Redis announces it on the keyspace channel first and on the keyevent channel right after.
     const known = this.#last?.key.equals(key);
     this.#last = undefined;
-    if (!known)
-      this.registry.routeKeyeventExpiry(key, this.observer?.expired(key));
+    if (known) return;
+    const { timing, isRepeat } = this.#hear(key);
+    if (!isRepeat) this.registry.routeKeyeventExpiry(key, timing);
+  }
+
+  #hear(key: Buffer): Omit<Heard, 'first'> {
+    const timing = this.observer?.expired(key);
+    const isRepeat = this.told?.repeats(key, timing !== undefined) ?? false;
+    return { key, timing, isRepeat };
+  }
+
+  #hint(event: string, key: Buffer): void {
+    this.told?.forget(key);
+    this.observer?.hint(event, key);
   }
 }

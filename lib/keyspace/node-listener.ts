@@ -190,6 +190,7 @@ export class NodeListener {
   #newSession(): ListenerSession {
     this.#enter('connecting');
     const { route } = this.#setup;
+    route.reconnected();
     this.#session = new ListenerSession(
       this.node.openListener(),
       (subscribed, channel, message) =>
