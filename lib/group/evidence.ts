@@ -79,22 +79,13 @@ export class Evidence {
     this.#expected.set(text, now);
   }
 
-  /** What proved one expiry was used up: a look's removal if there was one, else an announcement. */
-  spend(text: string): void {
-    if (!this.#removed.delete(text)) this.#forgetAnnounced(text, 1);
-  }
-
   /** Settled, with what a look removed and so many announcements taken into account. Whether that was all that was announced. */
   settle(text: string, announced: number): boolean {
     this.#removed.delete(text);
     if (announced === 0) return false;
-    this.#forgetAnnounced(text, announced);
-    return !this.#announced.has(text);
-  }
-
-  #forgetAnnounced(text: string, times: number): void {
-    const left = this.announced(text) - times;
+    const left = this.announced(text) - announced;
     if (left > 0) this.#announced.set(text, left);
     else this.#announced.delete(text);
+    return left <= 0;
   }
 }

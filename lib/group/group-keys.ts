@@ -14,7 +14,7 @@ export interface GroupKeys {
   readonly watched: string;
   /** ZSET: the patterns of all instances, and when each was noted. */
   readonly patterns: string;
-  /** The newest request that appended for a key that the index did not hold. */
+  /** The newest request to apply what looks had found, and of what it was applied. */
   readonly settled: string;
   /** The newest request that looked at keys and settled them in one step, and what it found. */
   readonly swept: string;

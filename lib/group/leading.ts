@@ -14,6 +14,7 @@ import type { Log } from '../log.js';
 import { DueEntries } from './due-entries.js';
 import { Preview } from './preview.js';
 import type { RedisIndex } from './redis-index.js';
+import { Settling } from './settling.js';
 import { WatchedNode, type WatchedNodeParts } from './watched-node.js';
 
 export interface WatcherOptions extends ListenerOptions {
@@ -74,6 +75,7 @@ export class Leading {
     });
     this.#parts = {
       index,
+      settling: new Settling(index),
       clock,
       registry,
       punctual: options.punctual,

@@ -14,10 +14,22 @@ import { SWEEP } from './scripts/sweep.lua.js';
 /** Entries that one command or script takes. */
 const CHUNK = 1_000;
 
-/** Keys to look at and settle in one step: see the script. */
-export interface SweepRequest {
+/** A request that is done once, however often it is sent, as long as no newer one of its kind was. */
+interface OnceRequest {
+  /** The lease under which it was made. */
   readonly token: string;
   readonly number: number;
+}
+
+/** Verdicts on keys, each key once: see the script. */
+export interface SettleRequest extends OnceRequest {
+  readonly verdicts: readonly Verdict[];
+  /** Epoch ms by Redis's clock. */
+  readonly now: number;
+}
+
+/** Keys to look at and settle in one step: see the script. */
+export interface SweepRequest extends OnceRequest {
   readonly keys: readonly Buffer[];
   /** What is known of each, one character. */
   readonly known: string;
@@ -41,7 +53,6 @@ export class RedisIndex implements DeadlineIndex {
   /** The lease under which it settles. */
   token = '';
   #requests = 0;
-  #request = '';
 
   constructor(
     private readonly commands: CommandClient,
@@ -110,15 +121,23 @@ export class RedisIndex implements DeadlineIndex {
   async settle(verdicts: readonly Verdict[], now = 0): Promise<boolean[]> {
     const applied: boolean[] = [];
     for (const batch of batches(verdicts))
-      applied.push(...(await this.#settle(batch, now)));
+      applied.push(...(await this.send(this.settleRequest(batch, now))));
     return applied;
   }
 
-  async #settle(verdicts: readonly Verdict[], now: number): Promise<boolean[]> {
+  /** The verdicts: one of the batches of `batches`. */
+  settleRequest(verdicts: readonly Verdict[], now: number): SettleRequest {
+    return { ...this.#request(), verdicts, now };
+  }
+
+  /** Resolves with whether each verdict was applied. Rejects, changing nothing, if the lease is another's by now. */
+  async send({
+    token,
+    number,
+    verdicts,
+    now,
+  }: SettleRequest): Promise<boolean[]> {
     const { index, events, lease, settled } = this.keys;
-    // One name for this request, however often a connection that breaks has it sent.
-    const request = `${this.token}#${++this.#requests}`;
-    this.#request = request;
     const seen = verdicts.flatMap(({ seen, at, fire }) => [
       seen ?? '',
       at ?? '',
@@ -126,19 +145,18 @@ export class RedisIndex implements DeadlineIndex {
       fire?.deadline ?? '',
     ]);
     const keys = verdicts.map(({ key }) => key);
-    const reply = await this.commands.run((redis) =>
+    const applied = await this.commands.run((redis) =>
       SETTLE.run(
         redis,
         [index, events, lease, settled],
-        ...[this.token, request, now, keys.length, ...keys, ...seen],
+        ...[token, number, now, keys.length, ...keys, ...seen],
       ),
     );
-    return (reply as number[]).map((applied) => applied === 1);
+    return Array.from(String(applied), (code) => code === '1');
   }
 
-  /** A request that is done once, however often it is sent, as long as no newer one was made. */
   sweepRequest(keys: readonly Buffer[], known: string): SweepRequest {
-    return { token: this.token, number: ++this.#requests, keys, known };
+    return { ...this.#request(), keys, known };
   }
 
   /** Looks at keys of the server that holds the index, and settles them. Rejects, changing nothing, if the lease is another's by now. */
@@ -162,14 +180,6 @@ export class RedisIndex implements DeadlineIndex {
     };
   }
 
-  /** Whether the newest settling was done, of those that append for keys that it does not know: for when no answer came. */
-  async wasApplied(): Promise<boolean> {
-    const noted = await this.commands.run((redis) =>
-      redis.get(this.keys.settled),
-    );
-    return noted === this.#request;
-  }
-
   /** When each of some keys is to be looked at; undefined for a key that it does not know. */
   async scores(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
     const reply = (await this.commands.run((redis) =>
@@ -181,10 +191,14 @@ export class RedisIndex implements DeadlineIndex {
   size(): Promise<number> {
     return this.commands.run((redis) => redis.zcard(this.keys.index));
   }
+
+  #request(): OnceRequest {
+    return { token: this.token, number: ++this.#requests };
+  }
 }
 
 /** In the same order, each key once in a batch, and no more than a script takes. */
-function* batches(verdicts: readonly Verdict[]): Generator<Verdict[]> {
+export function* batches(verdicts: readonly Verdict[]): Generator<Verdict[]> {
   let batch: Verdict[] = [];
   const keys = new Set<string>();
   for (const verdict of verdicts) {

@@ -16,12 +16,15 @@ import { Evidence } from './evidence.js';
 import { GapBook } from './gap-book.js';
 import { Judge } from './judge.js';
 import type { RedisIndex } from './redis-index.js';
+import type { Settling } from './settling.js';
 import { Suspects } from './suspects.js';
 import { Sweep } from './sweep.js';
+import { Verdicts } from './verdicts.js';
 
 /** What the nodes of one time of leading have in common. */
 export interface WatchedNodeParts {
   readonly index: RedisIndex;
+  readonly settling: Settling;
   /** The clock by which the index tells deadlines. */
   readonly clock: RedisClock;
   readonly registry: SubscriptionRegistry;
@@ -87,7 +90,7 @@ export class WatchedNode implements NodeObserver {
     /** Nobody watched since then; undefined for a new group, which knows no key that it could have missed. */
     watched: number | undefined,
   ) {
-    const { index, clock, registry, counters, cluster, log } = parts;
+    const { index, settling, clock, registry, counters, cluster, log } = parts;
     const { commands } = node;
     this.#reader = cluster
       ? new TtlReader(commands, new RedisClock(), cluster)
@@ -102,15 +105,20 @@ export class WatchedNode implements NodeObserver {
     };
     this.#judge = new Judge({
       ...shared,
+      settling,
+      verdicts: new Verdicts({
+        ...{ evidence: this.#evidence, gaps: this.gaps, counters },
+        isSilent: () => this.isSilent,
+        previewed: parts.previewed,
+        wanted: (key) => registry.matches(key),
+      }),
       sweep: cluster ? undefined : new Sweep({ ...shared, commands, clock }),
       reader: this.#reader,
       gaps: this.gaps,
       isSilent: () => this.isSilent,
-      previewed: parts.previewed,
       wanted: (key) => registry.matches(key),
       onGone: (keys) => {
-        for (const key of keys)
-          if (registry.matches(key)) this.#learner.changed(key);
+        for (const key of keys) this.#learner.changed(key);
       },
       onRefused: (keys) => {
         for (const key of keys) this.#suspects.expired(key);
@@ -263,7 +271,7 @@ export class WatchedNode implements NodeObserver {
     this.#clockTimer = undefined;
     this.#learner.pause();
     this.#suspects.pause();
-    this.#judge.forget();
+    this.#evidence.forget();
     // Lost again before it was watched, it is lost since the first time.
     if (wasWatched) this.#lostUntil = undefined;
     this.#miss(Math.min(settledBefore() ?? now, now - ago));

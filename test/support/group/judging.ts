@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import type { CommandClient } from '../../../lib/connection/command-client.js';
-import type { Verdict } from '../../../lib/deadlines/deadline-index.js';
 import {
   RedisIndex,
+  type SettleRequest,
   type SweepReply,
   type SweepRequest,
 } from '../../../lib/group/redis-index.js';
@@ -20,12 +20,9 @@ export class ObservedIndex extends RedisIndex {
   before: () => Promise<void> = () => Promise.resolve();
   after: () => Promise<void> = () => Promise.resolve();
 
-  override async settle(
-    verdicts: readonly Verdict[],
-    now?: number,
-  ): Promise<boolean[]> {
+  override async send(request: SettleRequest): Promise<boolean[]> {
     await this.before();
-    const applied = await super.settle(verdicts, now);
+    const applied = await super.send(request);
     await this.after();
     return applied;
   }

@@ -4,7 +4,9 @@ import { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { GapBook } from '../../../lib/group/gap-book.js';
 import { Judge } from '../../../lib/group/judge.js';
+import { Settling } from '../../../lib/group/settling.js';
 import { Sweep } from '../../../lib/group/sweep.js';
+import { Verdicts } from '../../../lib/group/verdicts.js';
 import { newCounters } from '../../../lib/handlers/counters.js';
 import {
   ObservedIndex,
@@ -53,26 +55,31 @@ async function judgeOn(server: TestServer, steps: Steps) {
     onSettled: () => undefined,
     onLater: () => undefined,
   };
+  const isSilent = () => false;
+  const wanted = (key: Buffer) =>
+    state.wanted && key.toString() !== state.unwanted;
   const judge = new Judge({
-    ...shared,
+    ...{ ...shared, gaps, isSilent, wanted },
+    settling: new Settling(index),
+    verdicts: new Verdicts({
+      ...{ evidence, gaps, counters, isSilent, wanted },
+      previewed: () => false,
+    }),
     sweep:
       steps === 'one step'
         ? new Sweep({ ...shared, commands, clock })
         : undefined,
     reader: new TtlReader(commands, clock),
-    gaps,
-    isSilent: () => false,
     onGone: (keys) => gone.push(...keys.map(String)),
     onRefused: () => undefined,
     elsewhere: {
       judge: () => Promise.resolve(),
       lives: () => Promise.resolve(false),
     },
-    previewed: () => false,
-    wanted: (key) => state.wanted && key.toString() !== state.unwanted,
   });
   return {
     judge,
+    evidence,
     announce,
     index,
     gaps,
@@ -280,9 +287,12 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('for an announcement of a time before it was to forget', async () => {
-      const { judge, announce, index, events } = await judgeOn(server, steps);
+      const { judge, evidence, announce, index, events } = await judgeOn(
+        server,
+        steps,
+      );
       announce(K);
-      judge.forget();
+      evidence.forget();
       await index.enrol([{ key: K, at: 5 }]);
 
       await judge.judgeDue([{ key: K, at: 5 }]);
@@ -401,7 +411,8 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     // As an audit after a gap does, which looks at keys whose deadline is just ahead.
     const { judge, announce, index, events } = await judgeOn(server, steps);
     const at = Date.now() + 60_000;
-    await server.redis.set('k', '1', 'PXAT', at);
+    // Sooner than the index knows: there is something to settle.
+    await server.redis.set('k', '1', 'PXAT', at - 1_000);
     await index.enrol([{ key: K, at }]);
     index.after = async () => {
       await server.redis.del('k');
