@@ -150,11 +150,11 @@ describe('npm start -- --instances 3', () => {
 
   it('shares the work: nothing is lost or done twice though one is killed', async () => {
     await several.prints(/^#2 was killed\n[^]*^#2 was replaced$/m, 40_000);
-    const tally = /^expired (?:[2-9]\d|\d{3,}), handled (\d+), lost 0, .*/m;
-    const [count] = await several.prints(tally, 40_000);
+    // 20 at least; what expired last may not be handled yet.
+    const tally = /^expired \d+, handled (?:[2-9]\d|\d{3,}), lost 0, /m;
+    await several.prints(tally, 40_000);
 
     expect(new Set(handled().map(({ by }) => by))).toEqual(new Set(names));
-    expect(Number(count)).toBeGreaterThanOrEqual(20);
     expect(several.output).not.toMatch(/lost [1-9]/);
   }, 60_000);
 
