@@ -15,7 +15,7 @@ export interface TrafficOptions {
 /** Ms that a key lives without a heartbeat. */
 const TTL = 3_500;
 /** Ms in which what is to be deleted must be, or it runs out. */
-const DOOM = 8_000;
+const DOOM = 12_000;
 /** Ms between two rounds; how many keys are new in each. */
 const ROUND = 100;
 const FRESH = 15;
