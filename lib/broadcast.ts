@@ -51,14 +51,8 @@ export class Broadcast {
       listenerOptions,
       log,
       punctual &&
-        (({ commands }) =>
-          new NodeDeadlines(
-            commands,
-            target.isCluster,
-            registry,
-            punctual,
-            log,
-          )),
+        ((node) =>
+          new NodeDeadlines(node, target.isCluster, registry, punctual, log)),
     );
     this.#startup = new Startup(() => this.#listen(), {
       ...target,

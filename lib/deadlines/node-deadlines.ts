@@ -1,9 +1,9 @@
-import type { CommandClient } from '../connection/command-client.js';
 import type {
   DeadlineStatus,
   ExpiryTiming,
   NodeObserver,
 } from '../keyspace/node-observer.js';
+import type { RedisNode } from '../keyspace/redis-node.js';
 import { Signal } from '../keyspace/signal.js';
 import type { Log } from '../log.js';
 import type { DeadlineEntry, Verdict } from './deadline-index.js';
@@ -11,6 +11,7 @@ import { Learner, type Patterns, type PunctualOptions } from './learner.js';
 import { MemoryIndex } from './memory-index.js';
 import { RecentlyGone } from './recently-gone.js';
 import { RedisClock } from './redis-clock.js';
+import { Told } from './told.js';
 import { TtlReader } from './ttl-reader.js';
 import { Watch } from './watch.js';
 
@@ -28,6 +29,8 @@ export class NodeDeadlines implements NodeObserver {
   readonly #index = new MemoryIndex();
   readonly #clock = new RedisClock();
   readonly #gone = new RecentlyGone();
+  /** Set where another server may take this one's place unnoticed. */
+  readonly #told: Told | undefined;
   readonly #reader: TtlReader;
   readonly #watch: Watch;
   readonly #learner: Learner;
@@ -36,12 +39,13 @@ export class NodeDeadlines implements NodeObserver {
   #clockTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    commands: CommandClient,
+    { commands, noticedAfter }: Pick<RedisNode, 'commands' | 'noticedAfter'>,
     isCluster: boolean,
     private readonly patterns: Patterns,
     options: PunctualOptions,
     log: Log,
   ) {
+    this.#told = noticedAfter > 0 ? new Told(noticedAfter) : undefined;
     this.#reader = new TtlReader(
       commands,
       this.#clock,
@@ -70,6 +74,7 @@ export class NodeDeadlines implements NodeObserver {
   }
 
   listening(): void {
+    this.#told?.listening();
     this.#silent = false;
     this.#learner.resume();
     this.#watch.resume();
@@ -79,6 +84,7 @@ export class NodeDeadlines implements NodeObserver {
   }
 
   lost(): void {
+    this.#told?.lost();
     this.#watch.pause();
     this.#learner.pause();
     clearInterval(this.#clockTimer);
@@ -92,12 +98,17 @@ export class NodeDeadlines implements NodeObserver {
     this.#changed.fire();
   }
 
+  replaced(): void {
+    this.#told?.replaced();
+  }
+
   gained(): void {
     this.#learner.rescan();
   }
 
   hint(event: string, redisKey: Buffer): void {
     this.#gone.take(redisKey);
+    this.#told?.forget(redisKey);
     if (event === 'new') this.#learner.created(redisKey);
     else this.#learner.renewed(redisKey);
   }
@@ -106,8 +117,9 @@ export class NodeDeadlines implements NodeObserver {
     this.#learner.changed(redisKey);
   }
 
-  expired(redisKey: Buffer): ExpiryTiming | undefined {
+  expired(redisKey: Buffer): ExpiryTiming | 'repeat' | undefined {
     const at = this.#index.take(redisKey) ?? this.#gone.take(redisKey);
+    if (this.#told?.repeats(redisKey, at !== undefined)) return 'repeat';
     const now = this.#clock.now();
     // Due later than now: another client shortened it, and when it ran out is not known.
     if (at === undefined || !(at <= this.#clock.latest())) return undefined;

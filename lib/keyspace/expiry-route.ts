@@ -2,14 +2,11 @@ import type { ChannelKind } from './channels.js';
 import type { ExpiryTiming, NodeObserver } from './node-observer.js';
 import type { SelfTest } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-import type { Told } from './told.js';
 
 /** An expiry that was heard on a keyspace channel. */
 interface Heard {
   readonly key: Buffer;
-  readonly timing: ExpiryTiming | undefined;
-  /** Another server told it already. */
-  readonly isRepeat: boolean;
+  readonly timing: ExpiryTiming | 'repeat' | undefined;
   /** The first pattern that it was announced for. */
   readonly first: string;
 }
@@ -28,8 +25,6 @@ export class ExpiryRoute {
     private readonly registry: SubscriptionRegistry,
     private readonly selfTest: SelfTest,
     private readonly observer: NodeObserver | undefined,
-    /** Set where another server may take the place of the one that is heard, and repeat what it told. */
-    private readonly told?: Told,
   ) {}
 
   /** The families on which expiries are listened for. On both, an expiry is still handed on once. */
@@ -44,9 +39,9 @@ export class ExpiryRoute {
     this.#kinds = kinds;
   }
 
-  /** What is taken from here on was heard on another connection. */
-  reconnected(): void {
-    this.told?.reconnected();
+  /** What comes from here on is heard on another connection. */
+  restart(): void {
+    this.#last = undefined;
   }
 
   /** Takes one message, with the channel or pattern by which it was subscribed to. */
@@ -64,10 +59,7 @@ export class ExpiryRoute {
   /** Takes keys that changed in some way, where they are tracked. */
   takeChanged(keys: readonly Buffer[]): void {
     for (const key of keys)
-      if (this.registry.matches(key)) {
-        this.told?.forget(key);
-        this.observer?.changed(key);
-      }
+      if (this.registry.matches(key)) this.observer?.changed(key);
   }
 
   #takeKeyspace(subscribed: string, channel: Buffer, message: Buffer): void {
@@ -77,37 +69,28 @@ export class ExpiryRoute {
     if (event === 'expired') {
       // Redis goes through the patterns once for each expiry, in the same order.
       if (this.#last?.first === subscribed || !this.#last?.key.equals(key)) {
-        this.#last = { ...this.#hear(key), first: subscribed };
+        const timing = this.observer?.expired(key);
+        this.#last = { key, timing, first: subscribed };
       }
-      const { timing, isRepeat } = this.#last;
-      if (!isRepeat) this.registry.routeKeyspaceExpiry(subscribed, key, timing);
+      const { timing } = this.#last;
+      if (timing !== 'repeat')
+        this.registry.routeKeyspaceExpiry(subscribed, key, timing);
       return;
     }
     this.#last = undefined;
-    if (this.registry.isHint(event)) this.#hint(event, key);
+    if (this.registry.isHint(event)) this.observer?.hint(event, key);
   }
 
   #takeKeyevent(event: string, key: Buffer): void {
     if (event !== 'expired') {
-      this.#hint(event, key);
+      this.observer?.hint(event, key);
       return;
     }
     // Redis announces it on the keyspace channel first and on the keyevent channel right after.
     const known = this.#last?.key.equals(key);
     this.#last = undefined;
     if (known) return;
-    const { timing, isRepeat } = this.#hear(key);
-    if (!isRepeat) this.registry.routeKeyeventExpiry(key, timing);
-  }
-
-  #hear(key: Buffer): Omit<Heard, 'first'> {
     const timing = this.observer?.expired(key);
-    const isRepeat = this.told?.repeats(key, timing !== undefined) ?? false;
-    return { key, timing, isRepeat };
-  }
-
-  #hint(event: string, key: Buffer): void {
-    this.told?.forget(key);
-    this.observer?.hint(event, key);
+    if (timing !== 'repeat') this.registry.routeKeyeventExpiry(key, timing);
   }
 }

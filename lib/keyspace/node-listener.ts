@@ -51,6 +51,8 @@ export class NodeListener {
   readonly #pause = new Pause();
   #refreshing: Promise<void> | undefined;
   #looks = 0;
+  /** The run of the server that was listened to last, as far as it told. */
+  #runId: string | undefined;
   /** The session ends because another server took the place of the one that was listened to. */
   #replaced = false;
 
@@ -190,7 +192,7 @@ export class NodeListener {
   #newSession(): ListenerSession {
     this.#enter('connecting');
     const { route } = this.#setup;
-    route.reconnected();
+    route.restart();
     this.#session = new ListenerSession(
       this.node.openListener(),
       (subscribed, channel, message) =>
@@ -204,6 +206,10 @@ export class NodeListener {
   async #establish(session: ListenerSession): Promise<void> {
     await session.connect();
     if (this.#isClosed()) return;
+    const { runId = this.#runId } = session;
+    if (this.#runId !== undefined && runId !== this.#runId)
+      this.observer?.replaced?.();
+    this.#runId = runId;
     this.node.commands.wake();
     this.#enter('subscribing');
     await this.#enqueue(session, true);

@@ -41,14 +41,16 @@ export interface NodeObserver {
    * certainly did, or it never has.
    */
   silent(ago: number): void;
+  /** Another server stands in the node's place than the one that was listened to before. */
+  replaced?(): void;
   /** It serves more keys than before, which other nodes, by their addresses, served. */
   gained?(from: ReadonlySet<string>): void;
   /** Something happened to a key that matches some pattern: one of the events that the registry is to listen for. */
   hint(event: string, redisKey: Buffer): void;
   /** A key that matches some pattern was written or removed, by whatever; only where keys are tracked. */
   changed(redisKey: Buffer): void;
-  /** An expiry was heard; what is known of its time. */
-  expired(redisKey: Buffer): ExpiryTiming | undefined;
+  /** An expiry was heard; what is known of its time, or that another server told it already. */
+  expired(redisKey: Buffer): ExpiryTiming | 'repeat' | undefined;
   /** What there is to tell in `status()`. */
   readonly status: DeadlineStatus;
   /** Resolves when the deadlines of all keys that existed at the start of listening are known. */

@@ -11,7 +11,6 @@ import type { RedisNode } from './redis-node.js';
 import { ReplacedError, ServerIdentity } from './server-identity.js';
 import { SelfTest, type SelfTestResult } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-import { Told } from './told.js';
 
 export interface SetupResult extends Served {
   readonly report: SetupReport;
@@ -52,9 +51,7 @@ export class NodeSetup {
   ) {
     this.#identity = new ServerIdentity(node, log);
     this.#selfTest = new SelfTest(options.database, options.ownPrefix);
-    const { noticedAfter } = node;
-    const told = noticedAfter > 0 ? new Told(noticedAfter) : undefined;
-    this.route = new ExpiryRoute(registry, this.#selfTest, observer, told);
+    this.route = new ExpiryRoute(registry, this.#selfTest, observer);
     this.#channels = new ChannelKeeper(
       registry,
       this.route,

@@ -17,10 +17,13 @@ import { SubscriptionRegistry } from '../../../lib/keyspace/subscription-registr
 class FakeObserver implements NodeObserver {
   readonly told: string[] = [];
   readonly status = { tracked: 0 };
+  /** Keys of which another server told. */
+  readonly repeats = new Set<string>();
   #expiries = 0;
 
-  expired(key: Buffer): ExpiryTiming {
+  expired(key: Buffer): ExpiryTiming | 'repeat' {
     this.told.push(`expired ${key.toString()}`);
+    if (this.repeats.has(key.toString())) return 'repeat';
     const lateness = ++this.#expiries;
     return { deadline: new Date(lateness * 1_000), lateness };
   }
@@ -100,6 +103,17 @@ describe('what ExpiryRoute tells and asks an observer', () => {
   describe.for(cases)('by %s', ([, families]) => {
     beforeEach(() => {
       route.kinds = new Set(families);
+    });
+
+    it('is whether another server told it: then no pattern hears of it', () => {
+      handle('a*');
+      handle('*1');
+      observer.repeats.add('p:a1');
+      announce('expired', 'a1', families, 'a*', '*1');
+      announce('expired', 'a2', families, 'a*');
+
+      expect(observer.told).toEqual(['expired p:a1', 'expired p:a2']);
+      expect(heard).toEqual(['a* a2 1']);
     });
 
     it('are keys that are created or renewed', () => {
@@ -182,6 +196,20 @@ describe('what ExpiryRoute tells and asks an observer', () => {
     announce('expired', 'a1', ['keyevent']);
 
     expect(heard).toEqual(['a* a1 1', 'a* a1 2']);
+  });
+
+  it('are asked anew for what another connection hears, by whichever pattern first', () => {
+    handle('a*');
+    handle('*1');
+    route.kinds = new Set(['keyspace']);
+    announce('expired', 'a1', ['keyspace'], 'a*', '*1');
+    observer.repeats.add('p:a1');
+    route.restart();
+    // Another server goes through its patterns in another order.
+    announce('expired', 'a1', ['keyspace'], '*1', 'a*');
+
+    expect(observer.told).toEqual(['expired p:a1', 'expired p:a1']);
+    expect(heard).toEqual(['a* a1 1', '*1 a1 1']);
   });
 
   it('works without an observer', () => {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommandClient } from '../../../lib/connection/command-client.js';
 import { NodeDeadlines } from '../../../lib/deadlines/node-deadlines.js';
+import type { ExpiryTiming } from '../../../lib/keyspace/node-observer.js';
 import { eventually } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 
@@ -60,7 +61,7 @@ describe('NodeDeadlines, far from Redis,', () => {
         work(redis),
     };
     deadlines = new NodeDeadlines(
-      commands as unknown as CommandClient,
+      { commands: commands as unknown as CommandClient, noticedAfter: 3_000 },
       false,
       { redisPatterns: () => ['*'], matches: () => true },
       { scanInterval: 600_000, scanCount: 1_000 },
@@ -80,10 +81,10 @@ describe('NodeDeadlines, far from Redis,', () => {
     // Announced before its answers could tell this process that it is that late.
     await delay(due + 3 - Date.now());
 
-    const timing = deadlines.expired(key);
+    const timing = deadlines.expired(key) as ExpiryTiming;
     expect(timing).toMatchObject({ deadline: new Date(due) });
-    expect(timing!.lateness).toBeGreaterThanOrEqual(0);
-    expect(timing!.lateness).toBeLessThan(1_000);
+    expect(timing.lateness).toBeGreaterThanOrEqual(0);
+    expect(timing.lateness).toBeLessThan(1_000);
     expect(deadlines.status.tracked).toBe(0);
   });
 
@@ -96,6 +97,27 @@ describe('NodeDeadlines, far from Redis,', () => {
     // Another client has shortened it.
     expect(deadlines.expired(key)).toBeUndefined();
     expect(deadlines.status.tracked).toBe(0);
+  });
+
+  it('tells a repeat of another server from the expiry of a key that is known to live, or was created', async () => {
+    const [told, known, created] = ['told', 'known', 'created'].map((name) =>
+      Buffer.from(name),
+    ) as [Buffer, Buffer, Buffer];
+    for (const key of [told, known, created]) deadlines.expired(key);
+    deadlines.lost();
+    deadlines.replaced();
+    deadlines.listening();
+    // It will run out before that, for another client shortens it.
+    redis.deadlines.set('known', Date.now() + 60_000);
+    deadlines.changed(known);
+    await eventually(() => expect(deadlines.status.tracked).toBe(1));
+    deadlines.hint('new', created);
+    // As tracking does, for the expiry itself.
+    deadlines.changed(told);
+
+    expect(deadlines.expired(told)).toBe('repeat');
+    expect(deadlines.expired(known)).toBeUndefined();
+    expect(deadlines.expired(created)).toBeUndefined();
   });
 
   it('touches a key no sooner than it is due, and about as soon', async () => {

@@ -1,0 +1,71 @@
+/** Ms in which a server may repeat what the one before it told. A scan of a million keys takes about five seconds. */
+const REPEATING = 10_000;
+
+/**
+ * Remembers which expiries one node told lately, where another server may stand in its place before
+ * that is noticed: then both hold a key as primaries when it is due, and the new one tells its expiry
+ * too, when it comes to it.
+ *
+ * A repeat is an expiry that the server before told shortly before its connection was lost, of a key
+ * that is not known to live and was not created since. So one of a key that was created on the new
+ * server before that was listened to, and that ran out before a scan came to it, may be taken for one.
+ */
+export class Told {
+  /** Keys, with the ms at which they were told; whatever is older than both generations is forgotten. */
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
+  #turnedAt = 0;
+  #lostAt: number | undefined;
+  /** What was told from then on until the server was replaced may be repeated. */
+  #from = Infinity;
+  #replacedAt = -Infinity;
+
+  /** `within`: ms for which another server may have stood there unnoticed. `now`: a clock in ms. */
+  constructor(
+    private readonly within: number,
+    private readonly now = (): number => performance.now(),
+  ) {}
+
+  /** Listening was lost, or failed once more. */
+  lost(): void {
+    this.#lostAt ??= this.now();
+  }
+
+  /** What is told from here on, another server tells. */
+  replaced(): void {
+    const now = this.now();
+    this.#from = (this.#lostAt ?? now) - this.within;
+    this.#replacedAt = now;
+    if (now >= this.#turnedAt + this.within) this.#turn(now);
+  }
+
+  listening(): void {
+    this.#lostAt = undefined;
+  }
+
+  /** The key was created: its next expiry is none that was told. */
+  forget(key: Buffer): void {
+    if (this.#young.size + this.#old.size === 0) return;
+    const text = key.toString('latin1');
+    this.#young.delete(text);
+    this.#old.delete(text);
+  }
+
+  /** An expiry was heard: whether it is a repeat. `isKnown`: the key was known to live. */
+  repeats(key: Buffer, isKnown: boolean): boolean {
+    const now = this.now();
+    // Nothing is forgotten as long as it may be repeated.
+    const repeating = now < this.#replacedAt + REPEATING;
+    if (!repeating && now >= this.#turnedAt + this.within) this.#turn(now);
+    const text = key.toString('latin1');
+    const at = this.#young.get(text) ?? this.#old.get(text) ?? -Infinity;
+    this.#young.set(text, now);
+    return repeating && !isKnown && this.#from <= at && at < this.#replacedAt;
+  }
+
+  #turn(now: number): void {
+    this.#old = this.#young;
+    this.#young = new Map();
+    this.#turnedAt = now;
+  }
+}
