@@ -15,7 +15,7 @@ const AGAIN = 100;
 const MOST_RENEWALS = 2_000;
 
 export interface EnrolmentOptions {
-  readonly index: DeadlineIndex;
+  readonly index: Pick<DeadlineIndex, 'enrol'>;
   readonly reader: Pick<TtlReader, 'read'>;
   /** Keys were enrolled; the soonest of their deadlines. */
   readonly onEnrolled: (soonest: number) => void;

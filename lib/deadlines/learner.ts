@@ -61,7 +61,7 @@ export class Learner {
   #closed = false;
 
   constructor(
-    private readonly index: DeadlineIndex,
+    private readonly index: Pick<DeadlineIndex, 'enrol'>,
     private readonly reader: TtlReader,
     private readonly patterns: Patterns,
     private readonly options: PunctualOptions,

@@ -4,7 +4,7 @@ import type { ScanReport } from '../keyspace/node-observer.js';
 import type { TtlReader } from './ttl-reader.js';
 
 export interface ScanOptions {
-  readonly index: DeadlineIndex;
+  readonly index: Pick<DeadlineIndex, 'enrol'>;
   readonly reader: Pick<TtlReader, 'scan'>;
   /** Keys that one page looks at. */
   readonly count: number;

@@ -26,8 +26,8 @@ export interface JudgeOptions {
   readonly wanted: (key: Buffer) => boolean;
   /** All that was announced of these keys, in latin1, was taken into account. */
   readonly onSettled: (keys: string[]) => void;
-  /** These left the index, a moment after they were looked at: what was written in between may need a new entry. */
-  readonly onGone: (keys: Buffer[]) => void;
+  /** What the index says of these may be older than what was written since they were looked at: their deadlines are to be learnt anew. */
+  readonly relearn: (keys: Buffer[]) => void;
   /** An expiry is proven, but the index no longer holds what was seen of these keys: they are to be looked at again. */
   readonly onRefused: (keys: Buffer[]) => void;
   /** For keys that another node serves. */
@@ -51,39 +51,39 @@ export class Judge {
   /** Looks at keys that are due. */
   judgeDue(due: readonly { key: Buffer; at: number }[]): Promise<void> {
     const seen = new Map(due.map(({ key, at }) => [key, at]));
-    return this.#judgeAll([...seen.keys()], (keys) =>
-      Promise.resolve(keys.map((key) => ({ key, seen: seen.get(key) }))),
-    );
+    return this.#judgeAll([...seen.keys()], seen);
   }
 
   /** Looks at keys to which something happened, whether the index knows them or not. `asking`: they are on their way to this node. */
   judgeKeys(keys: readonly Buffer[], asking = false, hops = 0): Promise<void> {
-    return this.#judgeAll(
-      keys,
-      async (left) => {
-        const scores = await this.options.index.scores(left);
-        return left.map((key, i) => ({ key, seen: scores[i] }));
-      },
-      asking,
-      hops,
-    );
+    return this.#judgeAll(keys, undefined, asking, hops);
   }
 
+  /** `seen`: with which score each was found, if that is known. */
   async #judgeAll(
     keys: readonly Buffer[],
-    suspectsOf: (keys: readonly Buffer[]) => Promise<readonly Suspect[]>,
+    seen: ReadonlyMap<Buffer, number> | undefined,
     asking = false,
     hops = 0,
   ): Promise<void> {
-    const elsewhere = await this.#turns.take(async () => {
-      await this.options.settling.prepare();
+    const { settling, elsewhere } = this.options;
+    const away = await this.#turns.take(async () => {
+      const isChanged = await settling.prepare();
       const left = await this.#sweep(keys);
       if (left.length === 0) return [];
-      return this.#judge(await suspectsOf(left), asking);
+      const suspects =
+        seen && !isChanged
+          ? left.map((key) => ({ key, seen: seen.get(key) }))
+          : await this.#suspects(left);
+      return this.#judge(suspects, asking);
     });
     // Not while others wait here: the other node may have something to hand over, too.
-    if (elsewhere.length > 0)
-      await this.options.elsewhere.judge(elsewhere, hops);
+    if (away.length > 0) await elsewhere.judge(away, hops);
+  }
+
+  async #suspects(keys: readonly Buffer[]): Promise<Suspect[]> {
+    const scores = await this.options.index.scores(keys);
+    return keys.map((key, i) => ({ key, seen: scores[i] }));
   }
 
   /** Settles in one step what can be. Resolves with what is left to look at. */
@@ -161,19 +161,22 @@ export class Judge {
     const all = [...heard.keys()];
     const [news, olds] = partition(all, (each) => isNews(each, now));
     this.#conclude(olds, heard);
-    await settling
-      .settle(news, now, (answered, applied) => {
-        this.#lookAgainAtGone(answered);
+    const settled = settling.settle(news, now, {
+      isFresh: () => generation === evidence.generation,
+      onAnswer: (answered, applied, isLate) => {
+        this.#relearn(isLate ? answered : answered.filter(isRemoval));
         if (generation !== evidence.generation) return;
         const [done, refused] = partition(answered, (_, i) => applied[i]!);
         this.#conclude(done, heard);
         this.#lookAgainAtRefused(refused);
-      })
-      .catch((error: unknown) => {
-        // It may be done though no answer came.
-        this.#lookAgainAtGone(news);
-        throw error;
-      });
+      },
+      onForgotten: (verdicts) => this.#relearn(verdicts),
+    });
+    await settled.catch((error: unknown) => {
+      // It may be done though no answer came.
+      this.#relearn(news.filter(isRemoval));
+      throw error;
+    });
     onLater(all.reduce((a, { at }) => Math.min(a, at ?? Infinity), Infinity));
   }
 
@@ -189,14 +192,10 @@ export class Judge {
     if (texts.length > 0) onSettled(texts);
   }
 
-  /** These left the index a moment after they were looked at: what was written in between may need a new entry. */
-  #lookAgainAtGone(verdicts: readonly Verdict[]): void {
-    const { onGone, wanted } = this.options;
-    const keys = verdicts
-      .filter(({ seen, at }) => seen !== undefined && at === undefined)
-      .map(({ key }) => key)
-      .filter(wanted);
-    if (keys.length > 0) onGone(keys);
+  #relearn(verdicts: readonly Verdict[]): void {
+    const { relearn, wanted } = this.options;
+    const keys = verdicts.map(({ key }) => key).filter(wanted);
+    if (keys.length > 0) relearn(keys);
   }
 
   /** These were enrolled anew meanwhile, or settled by another node: judged with what is known then. */
@@ -213,6 +212,10 @@ export class Judge {
     });
   }
 }
+
+/** It takes an entry out of the index, a moment after the look. */
+const isRemoval = ({ seen, at }: Verdict): boolean =>
+  seen !== undefined && at === undefined;
 
 const toText = (key: Buffer): string => key.toString('latin1');
 

@@ -47,9 +47,9 @@ export interface SweepReply {
 
 /**
  * The index that a group shares: a sorted set in Redis, which outlives every instance. Reading and
- * enrolling is anybody's; settling takes the lease, by its token.
+ * enrolling is anybody's; settling takes the lease, by its token, and a request: see `Settling`, `Sweep`.
  */
-export class RedisIndex implements DeadlineIndex {
+export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
   /** The lease under which it settles. */
   token = '';
   #requests = 0;
@@ -115,14 +115,6 @@ export class RedisIndex implements DeadlineIndex {
       redis.zscanBuffer(this.keys.index, cursor, 'COUNT', count),
     );
     return { cursor: next.toString(), entries: toEntries(flat) };
-  }
-
-  /** Rejects, changing nothing more, if the lease is another's by now. */
-  async settle(verdicts: readonly Verdict[], now = 0): Promise<boolean[]> {
-    const applied: boolean[] = [];
-    for (const batch of batches(verdicts))
-      applied.push(...(await this.send(this.settleRequest(batch, now))));
-    return applied;
   }
 
   /** The verdicts: one of the batches of `batches`. */

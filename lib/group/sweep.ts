@@ -1,10 +1,9 @@
 import type { CommandClient } from '../connection/command-client.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
-import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { Evidence } from './evidence.js';
 import type { RedisIndex, SweepRequest } from './redis-index.js';
-import { DID_NOTHING } from './settling.js';
+import { isRefused } from './settling.js';
 
 export interface SweepOptions {
   readonly index: RedisIndex;
@@ -90,7 +89,7 @@ export class Sweep {
       .sweep(commands, asked)
       .catch((error: unknown) => {
         // Nothing was done. Another error need not be the answer to this: a connection is dropped with what ended it.
-        if (DID_NOTHING.test(reasonOf(error))) this.#unanswered = undefined;
+        if (isRefused(error, again)) this.#unanswered = undefined;
         throw error;
       });
     this.#unanswered = undefined;

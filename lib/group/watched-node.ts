@@ -117,7 +117,7 @@ export class WatchedNode implements NodeObserver {
       gaps: this.gaps,
       isSilent: () => this.isSilent,
       wanted: (key) => registry.matches(key),
-      onGone: (keys) => {
+      relearn: (keys) => {
         for (const key of keys) this.#learner.changed(key);
       },
       onRefused: (keys) => {

@@ -6,7 +6,8 @@ export const SETTLE = new Script(`
 -- KEYS    index, events, lease, settled
 -- ARGV    token, number of the request, now, how many keys; then the keys; then of each in turn: the
 --         score that was seen ('' for a key that was not in the index), new score ('' to take it
---         out), source ('' unless it expired), deadline ('' unknown); each key once, some hundreds at most
+--         out), source ('' unless it expired), deadline ('' unknown); each key once, a thousand at
+--         most; with none, older requests are refused from now on
 -- returns of each key one character: '1' it was applied, '0' the index no longer holds what was seen
 -- Safe: whoever's compare-and-set on the score succeeds owns that expiry, and the event is appended
 -- in the same step; only the holder of the lease is heard. A request may be sent again after a lost
@@ -22,7 +23,7 @@ if noted then
   end
 end
 local count, now = tonumber(ARGV[4]), ARGV[3]
-local scores = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 5, 4 + count))
+local scores = count > 0 and redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 5, 4 + count))
 local codes, later, gone = {}, {}, {}
 for i = 1, count do
   local key, at, current = ARGV[4 + i], 5 + count + (i - 1) * 4, scores[i]
@@ -43,8 +44,9 @@ end
 if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
 if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
 local applied = table.concat(codes)
--- Refused out of memory only where nothing was written before, and then nothing is done twice.
+-- Out of memory it is refused only where nothing was written before, and then nothing is done twice.
+-- Refused for another reason it must not hide that all was done.
 local set = redis.pcall('SET', KEYS[4], ARGV[2] .. ' ' .. applied .. ' ' .. ARGV[1])
-if set.err and not string.find(set.err, 'OOM', 1, true) then return set end
+if set.err and count == 0 then return set end
 return applied
 `);

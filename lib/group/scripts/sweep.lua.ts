@@ -66,8 +66,9 @@ for _, i in ipairs(fired) do
 end
 if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
 if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
--- Refused out of memory only where nothing was written before, and then nothing is done twice.
+-- Out of memory it is refused only where nothing was written before, and then nothing is done twice.
+-- Refused for another reason it must not hide that all was done.
 local set = redis.pcall('SET', KEYS[4], line)
-if set.err and (#KEYS == 4 or not string.find(set.err, 'OOM', 1, true)) then return set end
+if set.err and #KEYS == 4 then return set end
 return line
 `);

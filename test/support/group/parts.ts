@@ -3,9 +3,9 @@ import { CommandClient } from '../../../lib/connection/command-client.js';
 import { ownClientOptions } from '../../../lib/connection/client-options.js';
 import { EventStream } from '../../../lib/group/event-stream.js';
 import { type GroupKeys, groupKeys } from '../../../lib/group/group-keys.js';
-import { RedisIndex } from '../../../lib/group/redis-index.js';
 import type { Log } from '../../../lib/log.js';
 import type { TestServer } from '../servers.js';
+import { SettledIndex } from './settled-index.js';
 
 /** A log that is not kept. */
 export const noLog: Log = {
@@ -30,9 +30,9 @@ export const KEYS = groupKeys('rx:', 'g');
 export async function indexOn(
   server: TestServer,
   keys: GroupKeys = KEYS,
-): Promise<{ index: RedisIndex; keys: GroupKeys; close: () => void }> {
+): Promise<{ index: SettledIndex; keys: GroupKeys; close: () => void }> {
   const commands = commandsOn(server);
-  const index = new RedisIndex(commands, keys);
+  const index = new SettledIndex(commands, keys);
   index.token = 'token';
   await server.redis.set(keys.lease, 'token');
   return { index, keys, close: () => commands.close() };

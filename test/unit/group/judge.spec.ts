@@ -31,7 +31,9 @@ async function judgeOn(server: TestServer, steps: Steps) {
   const gaps = new GapBook();
   const counters = newCounters();
   const announcements: Buffer[] = [];
-  const gone: string[] = [];
+  const relearnt: string[] = [];
+  const settled: string[] = [];
+  const refused: string[] = [];
   const state = {
     barriers: 0,
     barrierFails: false,
@@ -52,7 +54,7 @@ async function judgeOn(server: TestServer, steps: Steps) {
       for (const key of announcements.splice(0)) announce(key);
       return Promise.resolve();
     },
-    onSettled: () => undefined,
+    onSettled: (keys: string[]) => void settled.push(...keys),
     onLater: () => undefined,
   };
   const isSilent = () => false;
@@ -70,8 +72,8 @@ async function judgeOn(server: TestServer, steps: Steps) {
         ? new Sweep({ ...shared, commands, clock })
         : undefined,
     reader: new TtlReader(commands, clock),
-    onGone: (keys) => gone.push(...keys.map(String)),
-    onRefused: () => undefined,
+    relearn: (keys) => void relearnt.push(...keys.map(String)),
+    onRefused: (keys) => void refused.push(...keys.map(String)),
     elsewhere: {
       judge: () => Promise.resolve(),
       lives: () => Promise.resolve(false),
@@ -85,7 +87,9 @@ async function judgeOn(server: TestServer, steps: Steps) {
     gaps,
     counters,
     announcements,
-    gone,
+    relearnt,
+    settled,
+    refused,
     state,
     events: () => eventsOf(server),
   };
@@ -483,7 +487,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('goes on looking at keys that are written again while they are settled', async () => {
-    const { judge, announce, index, gone, state } = await judgeOn(
+    const { judge, announce, index, relearnt, state } = await judgeOn(
       server,
       steps,
     );
@@ -502,8 +506,50 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
     // In one step, nothing can be written in between.
     const inBetween = ['expired', 'deleted', 'lasting'];
-    expect(gone).toEqual(steps === 'one step' ? [] : inBetween);
+    expect(relearnt).toEqual(steps === 'one step' ? [] : inBetween);
     expect(await index.size()).toBe(0);
+  });
+
+  it('goes by the scores of now where what was not answered is answered late', async () => {
+    const { judge, index, relearnt } = await judgeOn(server, steps);
+    const { redis } = server;
+    const at = Date.now() - 10;
+    await index.enrol([{ key: K, at }]);
+    await redis.set('k', '1', 'PX', 60_000);
+    index.before = () => Promise.reject(new Error('the connection closed'));
+    await expect(judge.judgeDue([{ key: K, at }])).rejects.toThrow('closed');
+    index.before = () => Promise.resolve();
+    // Which the index, where it is overdue, is not told.
+    await redis.pexpire('k', 5_000);
+
+    await judge.judgeDue([{ key: K, at }]);
+
+    const [score] = await index.scores([K]);
+    expect(score).toBeLessThan(Date.now() + 5_001);
+    // In two steps it was said to live for a minute, and may have been written since.
+    expect(relearnt).toEqual(steps === 'one step' ? [] : ['k']);
+  });
+
+  it('does not use up what is announced after listening was lost while it settles', async () => {
+    const { judge, announce, index, evidence, settled, events } = await judgeOn(
+      server,
+      steps,
+    );
+    announce(K);
+    index.after = () => {
+      evidence.forget();
+      // Of its next life.
+      announce(K);
+      return Promise.resolve();
+    };
+    // In two steps it is settled by then, and in one step there is more to look at.
+    await judge.judgeKeys([K]).catch(() => undefined);
+    index.after = () => Promise.resolve();
+    expect(settled).toEqual([]);
+    await judge.judgeKeys([K]);
+
+    expect(await events()).toHaveLength(2);
+    expect(settled).toEqual(['k']);
   });
 
   it('judges hundreds at once, each by its own evidence', async () => {
@@ -533,5 +579,28 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     expect(fired).toHaveLength(200);
     expect(fired.every((key) => /^(touched|announced)/.test(key))).toBe(true);
     expect(await index.size()).toBe(100);
+  });
+});
+
+describe('Judge, which compares scores in two steps,', () => {
+  const server = useServer({ args: ['--enable-debug-command', 'yes'] });
+
+  it('tells of what is proven, and refused as the index no longer holds what was seen', async () => {
+    const { judge, announce, index, refused, settled, relearnt, events } =
+      await judgeOn(server, 'two steps');
+    const at = Date.now() - 20;
+    await index.enrol([{ key: K, at }]);
+    announce(K);
+    index.before = () => index.enrol([{ key: K, at: at - 1 }]);
+    await judge.judgeDue([{ key: K, at }]);
+
+    expect({ refused, settled }).toEqual({ refused: ['k'], settled: [] });
+    expect(await events()).toEqual([]);
+
+    relearnt.length = 0;
+    index.before = () => Promise.reject(new Error('the connection closed'));
+    await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
+    // It may be done though no answer came.
+    expect(relearnt).toEqual(['k']);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CommandClient } from '../../../lib/connection/command-client.js';
 import { ownClientOptions } from '../../../lib/connection/client-options.js';
-import { RedisIndex } from '../../../lib/group/redis-index.js';
+import { SettledIndex } from '../../support/group/settled-index.js';
 import { Lease } from '../../../lib/group/lease.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
@@ -154,7 +154,7 @@ describe('Lease', () => {
   it('is lost when another took it, and no settling under the old token is heard', async () => {
     const a = leaseOf(server, 'a');
     await a.lease.start();
-    const index = new RedisIndex(a.commands, KEYS);
+    const index = new SettledIndex(a.commands, KEYS);
     index.token = a.tokens[0]!;
     await index.enrol([{ key: Buffer.from('k'), at: 5 }]);
     await server.redis.set(KEYS.lease, 'another', 'PX', 60_000);

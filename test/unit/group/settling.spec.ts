@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Verdict } from '../../../lib/deadlines/deadline-index.js';
 import { Settling } from '../../../lib/group/settling.js';
 import { ObservedIndex, eventsOf } from '../../support/group/judging.js';
+import { settler } from '../../support/group/settled-index.js';
 import { KEYS, commandsOn } from '../../support/group/parts.js';
 import { type TestServer, useServer } from '../../support/servers.js';
 
@@ -20,14 +21,20 @@ async function settlingOn(server: TestServer) {
   const index = new ObservedIndex(commands, KEYS);
   index.token = 'token';
   const answers: string[] = [];
-  /** Notes who was told of what, and whether it was applied. */
-  const by =
-    (name: string) =>
-    (verdicts: readonly Verdict[], applied: readonly boolean[]): void => {
-      verdicts.forEach(({ key }, i) =>
-        answers.push(`${name} ${key.toString()} ${applied[i]}`),
-      );
-    };
+  /** Notes who was told of what, and whether it was applied, and late, or forgotten. */
+  const by = (name: string, isFresh = () => true) =>
+    settler({
+      isFresh,
+      onAnswer: (verdicts, applied, isLate) =>
+        verdicts.forEach(({ key }, i) => {
+          const what = `${key.toString()} ${applied[i]}`;
+          answers.push(`${name} ${what}${isLate ? ', late' : ''}`);
+        }),
+      onForgotten: (verdicts) => {
+        for (const { key } of verdicts)
+          answers.push(`${name} ${key.toString()} forgotten`);
+      },
+    });
   return {
     index,
     settling: new Settling(index),
@@ -73,10 +80,10 @@ describe('Settling', () => {
       await expect(settling.prepare()).rejects.toThrow(LOST);
 
       recover(parts);
-      await settling.prepare();
-      await settling.prepare();
+      expect(await settling.prepare()).toBe(true);
+      expect(await settling.prepare()).toBe(false);
 
-      expect(answers).toEqual(['A a true', 'A b true']);
+      expect(answers).toEqual(['A a true, late', 'A b true, late']);
       expect(await keysOfEvents()).toEqual(['a', 'b']);
     },
   );
@@ -98,7 +105,7 @@ describe('Settling', () => {
     await settling.settle([expired('c', 5), expired('d', 6)], NOW, by('C'));
 
     // B's was never sent: A's had no answer yet.
-    expect(answers).toEqual(['A of A true', 'C c true', 'C d false']);
+    expect(answers).toEqual(['A of A true, late', 'C c true', 'C d false']);
     expect(await keysOfEvents()).toEqual(['of A', 'c']);
   });
 
@@ -141,21 +148,109 @@ describe('Settling', () => {
     expect(await keysOfEvents()).toEqual(['b']);
   });
 
-  it('asks again when a server that was out of memory has some', async () => {
-    const parts = await settlingOn(server);
-    const { index, settling, answers, by, keysOfEvents } = parts;
-    await index.enrol([{ key: Buffer.from('c'), at: 5 }]);
+  it('asks no more for what a server out of memory refused, and so lets what is gone go', async () => {
+    const { index, settling, answers, by, keysOfEvents } =
+      await settlingOn(server);
+    const gone: Verdict = { key: Buffer.from('d'), seen: 5, at: undefined };
+    await index.enrol(['c', 'd'].map((k) => ({ key: Buffer.from(k), at: 5 })));
     await server.redis.config('SET', 'maxmemory', '1');
     await expect(
       settling.settle([expired('a'), expired('c', 5)], NOW, by('A')),
     ).rejects.toThrow('OOM');
+
+    await settling.settle([gone], NOW, by('B'));
+
     expect(await index.size()).toBe(1);
     await server.redis.config('SET', 'maxmemory', '0');
+    await settling.settle([expired('a'), expired('c', 5)], NOW, by('C'));
+    expect(answers).toEqual(['B d true', 'C a true', 'C c true']);
+    expect(await keysOfEvents()).toEqual(['a', 'c']);
+  });
+
+  it.each([
+    ['was done and not answered', loseAnswers, ['a']],
+    ['was not done', loseRequests, []],
+  ])(
+    'lets a request not be done, nor be done again, that %s, once what it goes by does not count any more',
+    async (_, lose, events) => {
+      const parts = await settlingOn(server);
+      const { index, settling, answers, by, keysOfEvents } = parts;
+      let counts = true;
+      const send = index.send.bind(index);
+      const sent: Parameters<typeof send>[0][] = [];
+      index.send = (request) => {
+        sent.push(request);
+        return send(request);
+      };
+      lose(parts);
+      await expect(
+        settling.settle(
+          [expired('a')],
+          NOW,
+          by('A', () => counts),
+        ),
+      ).rejects.toThrow(LOST);
+      counts = false;
+      recover(parts);
+
+      expect(await settling.prepare()).toBe(true);
+      expect(await settling.prepare()).toBe(false);
+      // It comes at last, by the connection that was lost.
+      await expect(index.send(sent[0]!)).rejects.toThrow(/^STALE/);
+
+      expect(answers).toEqual(['A a forgotten']);
+      expect(await keysOfEvents()).toEqual(events);
+    },
+  );
+
+  it('does not send what does not count any more when its turn comes', async () => {
+    const { settling, answers, by, keysOfEvents } = await settlingOn(server);
+    let counts = true;
+    const first = settling.settle([expired('a')], NOW, {
+      ...by('A'),
+      onAnswer: () => (counts = false),
+    });
+    const second = settling.settle(
+      [expired('b')],
+      NOW,
+      by('B', () => counts),
+    );
+
+    await first;
+    await expect(second).rejects.toThrow('listening was lost');
+    expect(answers).toEqual([]);
+    expect(await keysOfEvents()).toEqual(['a']);
+  });
+
+  it('asks again, also where the right to do so is taken away for a while', async () => {
+    const parts = await settlingOn(server);
+    const { settling, answers, by, keysOfEvents } = parts;
+    loseAnswers(parts);
+    await expect(settling.settle([expired('a')], NOW, by('A'))).rejects.toThrow(
+      LOST,
+    );
+    recover(parts);
+    await server.redis.acl('SETUSER', 'default', '-evalsha', '-eval');
+    await expect(settling.prepare()).rejects.toThrow(/^NOPERM/);
+    await expect(settling.prepare()).rejects.toThrow(/^NOPERM/);
+    await server.redis.acl('SETUSER', 'default', '+@all');
 
     await settling.prepare();
 
-    expect(answers).toEqual(['A a true', 'A c true']);
-    expect(await keysOfEvents()).toEqual(['a', 'c']);
+    expect(answers).toEqual(['A a true, late']);
+    expect(await keysOfEvents()).toEqual(['a']);
+  });
+
+  it('does once what it may not note', async () => {
+    const { settling, answers, by, keysOfEvents } = await settlingOn(server);
+    await server.redis.acl('SETUSER', 'default', '-set');
+    await settling.settle([expired('a')], NOW, by('A'));
+    await server.redis.acl('SETUSER', 'default', '+@all');
+
+    await settling.prepare();
+
+    expect(answers).toEqual(['A a true']);
+    expect(await keysOfEvents()).toEqual(['a']);
   });
 
   it('takes keys out of the index while the server is out of memory, and tells so once', async () => {
