@@ -44,7 +44,8 @@ describe.each(inject('redisServers'))(
           await hears(scene, before + 30);
           await cluster.replicated(primary);
 
-          const killedAt = await cluster.kill(primary);
+          const killedAfter = Date.now();
+          await cluster.kill(primary);
           const promotion = await cluster.untilPromoted(primary);
           const gap = await hearing.resumed(replica.address);
           await keys.set(spread(names(`${round}:after:`, 300), 200, 2_000));
@@ -53,7 +54,9 @@ describe.each(inject('redisServers'))(
           hearing.expectSoonAfter(promotion, gap.to, 'a primary killed');
           excuses.push(
             (key, deadline) =>
-              isOnIt(key) && killedAt - LAST <= deadline && deadline <= gap.to,
+              isOnIt(key) &&
+              killedAfter - LAST <= deadline &&
+              deadline <= gap.to,
           );
           const missed = await hearing.accounts((key, deadline) =>
             excuses.some((excuse) => excuse(key, deadline)),
