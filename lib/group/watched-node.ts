@@ -11,15 +11,14 @@ import type {
 import type { RedisNode } from '../keyspace/redis-node.js';
 import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
 import type { Log } from '../log.js';
-import { Elsewhere, type Whereabouts } from './elsewhere.js';
+import type { Whereabouts } from './elsewhere.js';
 import { Evidence } from './evidence.js';
 import { GapBook } from './gap-book.js';
-import { Judge } from './judge.js';
+import type { Judge } from './judge.js';
+import { newJudge } from './new-judge.js';
 import type { RedisIndex } from './redis-index.js';
 import type { Settling } from './settling.js';
 import { Suspects } from './suspects.js';
-import { Sweep } from './sweep.js';
-import { Verdicts } from './verdicts.js';
 
 /** What the nodes of one time of leading have in common. */
 export interface WatchedNodeParts {
@@ -90,41 +89,11 @@ export class WatchedNode implements NodeObserver {
     /** Nobody watched since then; undefined for a new group, which knows no key that it could have missed. */
     watched: number | undefined,
   ) {
-    const { index, settling, clock, registry, counters, cluster, log } = parts;
+    const { index, clock, registry, cluster, log } = parts;
     const { commands } = node;
     this.#reader = cluster
       ? new TtlReader(commands, new RedisClock(), cluster)
       : new TtlReader(commands, clock);
-    const shared = {
-      index,
-      evidence: this.#evidence,
-      counters,
-      barrier: () => parts.barrier(node),
-      onSettled: (keys: string[]) => this.#suspects.settled(keys),
-      onLater: parts.onLater,
-    };
-    this.#judge = new Judge({
-      ...shared,
-      settling,
-      verdicts: new Verdicts({
-        ...{ evidence: this.#evidence, gaps: this.gaps, counters },
-        isSilent: () => this.isSilent,
-        previewed: parts.previewed,
-        wanted: (key) => registry.matches(key),
-      }),
-      sweep: cluster ? undefined : new Sweep({ ...shared, commands, clock }),
-      reader: this.#reader,
-      gaps: this.gaps,
-      isSilent: () => this.isSilent,
-      wanted: (key) => registry.matches(key),
-      relearn: (keys) => {
-        for (const key of keys) this.#learner.changed(key);
-      },
-      onRefused: (keys) => {
-        for (const key of keys) this.#suspects.expired(key);
-      },
-      elsewhere: new Elsewhere(this, this.#reader, parts.redirect),
-    });
     this.#suspects = new Suspects(
       (keys) => this.#judge.judgeKeys(keys),
       (error) => this.report(error),
@@ -136,6 +105,16 @@ export class WatchedNode implements NodeObserver {
       parts.punctual,
       parts.onLater,
       log,
+    );
+    this.#judge = newJudge(
+      this,
+      {
+        reader: this.#reader,
+        evidence: this.#evidence,
+        suspects: this.#suspects,
+        learner: this.#learner,
+      },
+      parts,
     );
     if (watched !== undefined) this.#miss(watched);
   }
