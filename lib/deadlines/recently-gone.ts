@@ -1,3 +1,5 @@
+import { Generations } from './generations.js';
+
 /** Ms for which a generation of keys is kept. */
 const GENERATION = 5_000;
 
@@ -11,32 +13,27 @@ interface Gone {
  * comes by another connection, may arrive after the look that caused it.
  */
 export class RecentlyGone {
-  #young = new Map<string, Gone>();
-  #old = new Map<string, Gone>();
+  readonly #gone = new Generations<Gone>();
   #since = 0;
 
   /** `ms`: for how long it is remembered, at most. */
   add(key: Buffer, deadline: number, ms = GENERATION): void {
     this.#age();
     const until = performance.now() + ms;
-    this.#young.set(key.toString('latin1'), { deadline, until });
+    this.#gone.set(key, { deadline, until });
   }
 
   /** The key's deadline, if it was found gone a moment ago. */
   take(key: Buffer): number | undefined {
-    if (this.#young.size + this.#old.size === 0) return undefined;
-    const text = key.toString('latin1');
-    const gone = this.#young.get(text) ?? this.#old.get(text);
-    this.#young.delete(text);
-    this.#old.delete(text);
+    const gone = this.#gone.get(key);
+    this.#gone.delete(key);
     return gone && gone.until >= performance.now() ? gone.deadline : undefined;
   }
 
   #age(): void {
     const now = Date.now();
     if (Math.abs(now - this.#since) < GENERATION) return;
-    this.#old = this.#young;
-    this.#young = new Map();
+    this.#gone.turn();
     this.#since = now;
   }
 }

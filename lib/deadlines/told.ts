@@ -1,3 +1,5 @@
+import { Generations } from './generations.js';
+
 /** Ms in which a server may repeat what the one before it told. A scan of a million keys takes about five seconds. */
 const REPEATING = 10_000;
 
@@ -11,9 +13,8 @@ const REPEATING = 10_000;
  * server before that was listened to, and that ran out before a scan came to it, may be taken for one.
  */
 export class Told {
-  /** Keys, with the ms at which they were told; whatever is older than both generations is forgotten. */
-  #young = new Map<string, number>();
-  #old = new Map<string, number>();
+  /** When each key was told, in ms. */
+  readonly #told = new Generations<number>();
   #turnedAt = 0;
   #lostAt: number | undefined;
   /** What was told from then on until the server was replaced may be repeated. */
@@ -45,10 +46,7 @@ export class Told {
 
   /** The key was created: its next expiry is none that was told. */
   forget(key: Buffer): void {
-    if (this.#young.size + this.#old.size === 0) return;
-    const text = key.toString('latin1');
-    this.#young.delete(text);
-    this.#old.delete(text);
+    this.#told.delete(key);
   }
 
   /** An expiry was heard: whether it is a repeat. `isKnown`: the key was known to live. */
@@ -57,15 +55,13 @@ export class Told {
     // Nothing is forgotten as long as it may be repeated.
     const repeating = now < this.#replacedAt + REPEATING;
     if (!repeating && now >= this.#turnedAt + this.within) this.#turn(now);
-    const text = key.toString('latin1');
-    const at = this.#young.get(text) ?? this.#old.get(text) ?? -Infinity;
-    this.#young.set(text, now);
+    const at = this.#told.get(key) ?? -Infinity;
+    this.#told.set(key, now);
     return repeating && !isKnown && this.#from <= at && at < this.#replacedAt;
   }
 
   #turn(now: number): void {
-    this.#old = this.#young;
-    this.#young = new Map();
+    this.#told.turn();
     this.#turnedAt = now;
   }
 }

@@ -1,6 +1,9 @@
 /** Ms for which it is remembered that a look caused an announcement that is still to come. */
 const MEMORY = 10_000;
 
+/** A key as `Evidence` names it. */
+export const toText = (key: Buffer): string => key.toString('latin1');
+
 /**
  * What is known of expiries of one node's keys that are not settled yet. Keys are told in latin1.
  *

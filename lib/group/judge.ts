@@ -2,7 +2,7 @@ import type { Verdict } from '../deadlines/deadline-index.js';
 import type { TtlReader } from '../deadlines/ttl-reader.js';
 import { Turns } from '../turns.js';
 import type { Elsewhere } from './elsewhere.js';
-import type { Evidence } from './evidence.js';
+import { type Evidence, toText } from './evidence.js';
 import type { GapBook } from './gap-book.js';
 import type { RedisIndex } from './redis-index.js';
 import type { Settling } from './settling.js';
@@ -216,8 +216,6 @@ export class Judge {
 /** It takes an entry out of the index, a moment after the look. */
 const isRemoval = ({ seen, at }: Verdict): boolean =>
   seen !== undefined && at === undefined;
-
-const toText = (key: Buffer): string => key.toString('latin1');
 
 /** Those for which it holds, and the others. */
 function partition<T>(

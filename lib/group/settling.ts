@@ -1,7 +1,11 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
-import { reasonOf } from '../errors/redis-expiry.error.js';
 import { Turns } from '../turns.js';
-import { type RedisIndex, type SettleRequest, batches } from './redis-index.js';
+import {
+  type RedisIndex,
+  type SettleRequest,
+  batches,
+  isRefused,
+} from './redis-index.js';
 
 /** Whoever has verdicts settled, and is told what became of them. Nothing here may throw. */
 export interface Settler {
@@ -91,13 +95,4 @@ export class Settling {
     this.#unanswered = undefined;
     settler.onForgotten(request.verdicts);
   }
-}
-
-/** Whether a request that settles was not done, and will not be, by what the server says. `isLate`: it was sent before. */
-export function isRefused(error: unknown, isLate: boolean): boolean {
-  const reason = reasonOf(error);
-  // Whether it was done the first time, the right to run scripts does not tell.
-  return (
-    /^(LEASE|STALE)|\bOOM\b/.test(reason) || (!isLate && /^NOPERM/.test(reason))
-  );
 }

@@ -1,9 +1,12 @@
 import type { CommandClient } from '../connection/command-client.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
-import type { Evidence } from './evidence.js';
-import type { RedisIndex, SweepRequest } from './redis-index.js';
-import { isRefused } from './settling.js';
+import { type Evidence, toText } from './evidence.js';
+import {
+  type RedisIndex,
+  type SweepRequest,
+  isRefused,
+} from './redis-index.js';
 
 export interface SweepOptions {
   readonly index: RedisIndex;
@@ -66,7 +69,7 @@ export class Sweep {
   /** `unannounced`: what to say of keys whose expiry was not announced. */
   #ask(keys: readonly Buffer[], unannounced: '-' | 'd'): Asked {
     const { index, evidence } = this.options;
-    const texts = keys.map((key) => key.toString('latin1'));
+    const texts = keys.map(toText);
     const known = texts.map((text) =>
       evidence.isProven(text) ? 'e' : unannounced,
     );

@@ -1,6 +1,6 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
-import type { Evidence } from './evidence.js';
+import { type Evidence, toText } from './evidence.js';
 import type { GapBook } from './gap-book.js';
 
 /** A key to look at, and the score it was found with; undefined if it is not in the index. */
@@ -92,5 +92,3 @@ export const isNews = (verdict: Verdict, now: number): boolean => {
   if (seen === undefined || at === undefined) return seen !== at;
   return at < seen || seen <= now;
 };
-
-const toText = (key: Buffer): string => key.toString('latin1');

@@ -12,7 +12,7 @@ import type { RedisNode } from '../keyspace/redis-node.js';
 import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
 import type { Log } from '../log.js';
 import type { Whereabouts } from './elsewhere.js';
-import { Evidence } from './evidence.js';
+import { Evidence, toText } from './evidence.js';
 import { GapBook } from './gap-book.js';
 import type { Judge } from './judge.js';
 import { newJudge } from './new-judge.js';
@@ -188,13 +188,13 @@ export class WatchedNode implements NodeObserver {
 
   expired(redisKey: Buffer): undefined {
     if (!this.#isListening || this.parts.isExpected(this, redisKey)) return;
-    const text = redisKey.toString('latin1');
+    const text = toText(redisKey);
     if (this.#evidence.announce(text)) this.#suspects.expired(redisKey);
   }
 
   /** Whether the announcement of an expiry is still to come that a look of this node caused; asked once for each. */
   expects(redisKey: Buffer): boolean {
-    return this.#evidence.expects(redisKey.toString('latin1'));
+    return this.#evidence.expects(toText(redisKey));
   }
 
   /** Looks at keys that another node was asked for. `asking`: they are on their way here. */

@@ -5,6 +5,7 @@ import {
 } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { Pause } from '../pause.js';
+import { Turns } from '../turns.js';
 import { FlagKeeper } from './flag-keeper.js';
 import { GapLog } from './gap.js';
 import { ListenerSession } from './listener-session.js';
@@ -47,7 +48,8 @@ export class NodeListener {
   readonly #everServed = new Set<string>();
   #report: SetupReport | undefined;
   #lastError: string | undefined;
-  #queue: Promise<unknown> = Promise.resolve();
+  /** What is done with the present session. */
+  #turns = new Turns();
   readonly #pause = new Pause();
   #refreshing: Promise<void> | undefined;
   #looks = 0;
@@ -199,7 +201,7 @@ export class NodeListener {
         route.take(subscribed, channel, message),
       (keys) => route.takeChanged(keys),
     );
-    this.#queue = Promise.resolve();
+    this.#turns = new Turns();
     return this.#session;
   }
 
@@ -230,7 +232,7 @@ export class NodeListener {
 
   /** Brings a session to what is wanted, one such work after the other. */
   #enqueue(session: ListenerSession, test: boolean): Promise<void> {
-    const work = async (): Promise<void> => {
+    return this.#turns.take(async () => {
       if (session !== this.#session) return;
       const since = session.lastProof ?? Date.now();
       const result = await this.#setup.apply(session, test);
@@ -240,10 +242,7 @@ export class NodeListener {
       this.#report = result.report;
       this.#lastError = undefined;
       this.#judge(result, since);
-    };
-    const done = this.#queue.then(work);
-    this.#queue = done.catch(() => undefined);
-    return done;
+    });
   }
 
   #judge(result: SetupResult, since: number): void {
