@@ -139,7 +139,7 @@ export class Learner {
     this.#warned = true;
     this.log.warn(
       `Redis does not let the module learn deadlines (${reasonOf(error)}): expiries are announced as late ` +
-        'as Redis finds them. Grant PTTL and SCAN on the keys, or say punctual: false',
+        'as Redis finds them. Grant PEXPIRETIME (or PTTL) and SCAN on the keys, or say punctual: false',
     );
   }
 

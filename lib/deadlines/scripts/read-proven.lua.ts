@@ -1,26 +1,30 @@
 import { Script } from '../../connection/script.js';
+import { DEADLINE_OF } from './deadline-of.lua.js';
 
 /** See the header of the script. */
 export const READ_PROVEN = new Script(`
 -- READ-PROVEN: when some keys run out, and which of them expired by this very look.
 -- KEYS    the keys, some hundreds at most: about 1 us each; in a Cluster none, as they differ in their slots
 -- ARGV    the keys, if there are no KEYS
--- returns {now in epoch ms, PTTL of each key...}; -1 without a deadline, -2 gone before, -3 where
---         this look itself made Redis remove it: proof that it expired and was not deleted; -4 where
---         another node of the Cluster serves it
+-- returns {now in epoch ms, ms to live of each key...}; -1 without a deadline, -2 gone before,
+--         -3 where this look itself made Redis remove it: proof that it expired and was not deleted;
+--         -4 where another node of the Cluster serves it
 -- Safe: writes nothing of its own. Nothing else runs between two commands of a script, so where the
--- number of keys falls across a PTTL, that PTTL removed the key.
+-- number of keys falls across a look, that look removed the key.
+${DEADLINE_OF}
 local keys = #KEYS > 0 and KEYS or ARGV
-local time = redis.call('TIME')
-local reply = { time[1] * 1000 + math.floor(time[2] / 1000) }
+local reply = { now }
 local size = redis.call('DBSIZE')
 for i = 1, #keys do
-  local ttl = redis.pcall('PTTL', keys[i])
-  if type(ttl) == 'table' then
-    if not string.find(ttl.err, 'non local key', 1, true) then return ttl end
+  local at = deadline_of(keys[i])
+  local ttl = at
+  if type(at) == 'table' then
+    if not string.find(at.err, 'non local key', 1, true) then return at end
     ttl = -4
-  end
-  if ttl == -2 then
+  elseif at >= 0 then
+    -- Its last millisecond may have begun and ended since the script began, for which it counts as alive.
+    ttl = math.max(0, at - now)
+  elseif at == -2 then
     local left = redis.call('DBSIZE')
     if left < size then ttl = -3 end
     size = left

@@ -1,4 +1,5 @@
 import { Script } from '../../connection/script.js';
+import { DEADLINE_OF } from '../../deadlines/scripts/deadline-of.lua.js';
 
 /** See the header of the script. */
 export const SWEEP = new Script(`
@@ -18,7 +19,7 @@ export const SWEEP = new Script(`
 -- Safe: only the holder of the lease is heard. Nothing else runs between look and settling, so no
 -- score has to be compared. A request may be sent again after a lost reply: the newest one is noted
 -- with its line, and an older one that comes late does nothing. Nothing is written before all keys
--- were looked at: where the number of keys falls across a PTTL, that PTTL removed the key. The append
+-- were looked at: where the number of keys falls across a look, that look removed the key. The append
 -- comes first: a server out of memory refuses it before anything was settled, and what the looks
 -- removed is announced.
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return redis.error_reply('LEASE lost') end
@@ -30,23 +31,22 @@ if noted then
     if tonumber(number) > tonumber(ARGV[2]) then return redis.error_reply('STALE request') end
   end
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+${DEADLINE_OF}
 local scores = #KEYS > 4 and redis.call('ZMSCORE', KEYS[1], unpack(KEYS, 5))
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
 local size = redis.call('DBSIZE')
 for i = 1, #KEYS - 4 do
   local key, score = KEYS[4 + i], scores[i] and tonumber(scores[i])
-  local ttl = redis.call('PTTL', key)
+  local at = deadline_of(key)
+  if type(at) == 'table' then return at end
   local code = 'a'
-  if ttl >= 0 then
-    local at = now + ttl
+  if at >= 0 then
     if not score or at < score or score <= now then
       later[#later + 1] = at
       later[#later + 1] = key
     end
     if soonest < 0 or at < soonest then soonest = at end
-  elseif ttl == -2 then
+  elseif at == -2 then
     local known, left = string.sub(ARGV[3], i, i), redis.call('DBSIZE')
     if left < size then code = 'r'
     elseif known == 'e' then code = 'e'
@@ -56,7 +56,7 @@ for i = 1, #KEYS - 4 do
     size = left
     if code == 'r' or code == 'e' then fired[#fired + 1] = i end
   end
-  if score and ttl < 0 and code ~= '?' then gone[#gone + 1] = key end
+  if score and at < 0 and code ~= '?' then gone[#gone + 1] = key end
   codes[i] = code
 end
 local line = ARGV[2] .. ' ' .. now .. ' ' .. soonest .. ' ' .. table.concat(codes) .. ' ' .. ARGV[1]

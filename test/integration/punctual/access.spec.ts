@@ -66,10 +66,13 @@ describe.concurrent('a user of Redis', () => {
   });
 
   it.for([
-    ['with PTTL', '+@all -pttl'],
-    ['with read and pub/sub rights but PTTL', '+@read +@pubsub -pttl'],
-    ['with neither PTTL nor SCAN', '+@all -pttl -scan'],
-    ['with PTTL, without scripts', '+@all -pttl -@scripting'],
+    ['with PTTL', '+@all -pttl -pexpiretime'],
+    [
+      'with read and pub/sub rights but PTTL',
+      '+@read +@pubsub -pttl -pexpiretime',
+    ],
+    ['with neither PTTL nor SCAN', '+@all -pttl -pexpiretime -scan'],
+    ['with PTTL, without scripts', '+@all -pttl -pexpiretime -@scripting'],
   ])(
     'that may not learn deadlines (%s) is told so once, and served as late as Redis is',
     async ([, rules], context) => {
@@ -91,7 +94,9 @@ describe.concurrent('a user of Redis', () => {
       expect(app.tracked).toBe(0);
       expect(app.app.status.lateness.count).toBe(0);
       expect(warnings(app)).toEqual([
-        expect.stringContaining('Grant PTTL and SCAN') as string,
+        expect.stringContaining(
+          'Grant PEXPIRETIME (or PTTL) and SCAN',
+        ) as string,
       ]);
       expect(errors(app)).toEqual([]);
     },
@@ -107,7 +112,7 @@ describe.concurrent('a user of Redis', () => {
     expect(app.check(fresh, 100)).toEqual(ALL_WELL);
     expect(app.handledLate(fresh).p50).toBeLessThan(500);
     expect(warnings(app)).toEqual([
-      expect.stringContaining('Grant PTTL and SCAN') as string,
+      expect.stringContaining('Grant PEXPIRETIME (or PTTL) and SCAN') as string,
     ]);
     expect(errors(app)).toEqual([]);
 
@@ -117,7 +122,11 @@ describe.concurrent('a user of Redis', () => {
     await app.hears(70);
   });
 
-  it.for(['+@all -pttl', '+@all -scan', '+@all -pttl -scan'])(
+  it.for([
+    '+@all -pttl -pexpiretime',
+    '+@all -scan',
+    '+@all -pttl -pexpiretime -scan',
+  ])(
     'with the rights "%s" asks in vain only a bounded number of times',
     async (rules, context) => {
       const { scene, start } = await open(
@@ -150,7 +159,7 @@ describe.concurrent('a user of Redis', () => {
     const deadlines = await scene.give(names(200), 5_000);
     const app = await start();
     expect(app.tracked).toBe(200);
-    await scene.user('app', '-pttl');
+    await scene.user('app', '-pttl', '-pexpiretime');
     await clockShows(Math.max(...deadlines.values()) + 100);
     const before = await scene.calls();
     await delay(3_000);
@@ -163,7 +172,7 @@ describe.concurrent('a user of Redis', () => {
     // As often as they are looked at again by and by, and no more.
     expect(asked).toBeLessThan(3 * 200 + 50);
 
-    await scene.user('app', '+pttl');
+    await scene.user('app', '+pttl', '+pexpiretime');
     await app.hears(200, 10_000);
     expect(new Set(app.events.map(({ key }) => key)).size).toBe(200);
   });

@@ -62,9 +62,6 @@ export function expectNothing(findings: Findings): void {
   if (brief.length > 0) expect.fail(brief.join('; '));
 }
 
-/** By how much a deadline that was learnt by asking for a TTL may differ: both readings cut to ms. */
-const TOLERANCE = 3;
-
 /**
  * The history of some keys and of every handler that ran for them, and what is wrong with it. Knows
  * nothing of the library: only what was done to the keys, and what handlers were told.
@@ -73,8 +70,8 @@ export class History {
   readonly #lives = new Map<string, Life[]>();
   readonly #handlings: Handling[] = [];
 
-  /** `tolerance`: by how many ms a deadline that was told may differ from that of the key. */
-  constructor(private readonly tolerance = TOLERANCE) {}
+  /** `tolerance`: by how many ms a deadline that was told may differ from that of the key: not at all where one clock tells both. */
+  constructor(private readonly tolerance = 0) {}
 
   /** A key was written with a deadline. */
   set(key: string, deadline: number): void {

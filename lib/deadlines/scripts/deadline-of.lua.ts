@@ -1,0 +1,26 @@
+/**
+ * Lua that several scripts begin with. It reads the clock into `now`, in epoch ms, and defines
+ * `deadline_of(key)`, which returns when a key runs out, in epoch ms by Redis's clock: -1 if the key
+ * has no deadline, -2 if it does not exist, or the error reply.
+ *
+ * PEXPIRETIME tells the deadline itself. A time to live would have to be added to the clock, and up to
+ * Redis 7.0 the clock runs on while a script runs: the sum would be some ms too early for the last keys
+ * of a batch, and differ from one reading to the next. A group's event ids are made of deadlines. PTTL
+ * is asked only where the command is missing (Redis 6.2) or the ACL does not grant it.
+ */
+export const DEADLINE_OF = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local tells_deadlines = true
+local function deadline_of(key)
+  if tells_deadlines then
+    local at = redis.pcall('PEXPIRETIME', key)
+    if type(at) ~= 'table' then return at end
+  end
+  local ttl = redis.pcall('PTTL', key)
+  if type(ttl) == 'table' then return ttl end
+  -- The key can be read, so it is the command that cannot be had.
+  tells_deadlines = false
+  return ttl < 0 and ttl or now + ttl
+end
+`;
