@@ -2,6 +2,12 @@ import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
+import {
+  isElsewhere,
+  isReadOnly,
+  isReplyError,
+  replyCode,
+} from './server-error.js';
 import { Watchdog } from './watchdog.js';
 
 export interface CommandClientOptions {
@@ -19,8 +25,6 @@ export interface CommandClientOptions {
   readonly log: Log;
 }
 
-/** The server did nothing: the keys live elsewhere, are on their way, or their slot is served by nobody. */
-const ELSEWHERE = /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|READONLY)/;
 /** Ms before it is tried again. */
 const AGAIN = 50;
 
@@ -81,14 +85,11 @@ export class CommandClient {
       return await Promise.race([work(client), aborted]);
     } catch (error) {
       // A primary that became a replica keeps its connections: a new one finds the new primary.
-      if (
-        error instanceof Error &&
-        /^(READONLY|MOVED)|-READONLY /.test(error.message)
-      ) {
+      const isReplica = isReadOnly(error);
+      if (isReplica || replyCode(error) === 'MOVED') {
         const { onElsewhere } = this.options;
         onElsewhere?.();
-        if (onElsewhere || /READONLY/.test(error.message))
-          this.#replace(client, error);
+        if (onElsewhere || isReplica) this.#replace(client, error as Error);
       }
       throw error;
     } finally {
@@ -207,7 +208,7 @@ export class CommandClient {
 const mayFollow = (error: unknown): boolean => {
   if (!(error instanceof Error) || error instanceof RedisExpiryError)
     return false;
-  if (error.name === 'ReplyError') return ELSEWHERE.test(error.message);
+  if (isReplyError(error)) return isElsewhere(error);
   // A mistake of this package is no failing connection.
   return !(error instanceof TypeError || error instanceof RangeError);
 };

@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import {
+  isForbidden,
+  isUnknownScript,
+  refusedCommand,
+} from './server-error.js';
 
 type Word = string | number | Buffer;
 
@@ -44,9 +49,10 @@ export class Script {
       try {
         return await redis[call]('EVALSHA', this.#digest, ...words);
       } catch (error) {
-        const { message } = error as Error;
-        if (/^NOPERM.*evalsha/i.test(message)) byTextOnly.add(redis);
-        else if (!message.startsWith('NOSCRIPT')) throw error;
+        const mayNot =
+          isForbidden(error) && refusedCommand(error) === 'evalsha';
+        if (mayNot) byTextOnly.add(redis);
+        else if (!isUnknownScript(error)) throw error;
       }
     }
     return redis[call]('EVAL', this.text, ...words);

@@ -1,3 +1,5 @@
+import { isReplyError } from './server-error.js';
+
 export interface WatchdogOptions {
   /** Asks for an answer over the connection that is watched. */
   readonly ping: () => Promise<unknown>;
@@ -54,7 +56,7 @@ export class Watchdog {
     };
     this.options.ping().then(answered, (error: unknown) => {
       // To be refused is an answer. A connection that closes reports so itself.
-      if (error instanceof Error && error.name === 'ReplyError') answered();
+      if (isReplyError(error)) answered();
     });
     this.#expectAnswer();
   }

@@ -1,5 +1,5 @@
 import { Fifo } from '../handlers/fifo.js';
-import { isForbidden } from '../keyspace/redis-node.js';
+import { isForbidden } from '../connection/server-error.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { TtlReader } from './ttl-reader.js';
 

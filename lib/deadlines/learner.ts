@@ -1,6 +1,6 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ScanReport } from '../keyspace/node-observer.js';
-import { isForbidden } from '../keyspace/redis-node.js';
+import { isForbidden } from '../connection/server-error.js';
 import { Signal } from '../keyspace/signal.js';
 import type { Log } from '../log.js';
 import type { DeadlineIndex } from './deadline-index.js';

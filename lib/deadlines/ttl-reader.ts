@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
 import {
-  isElsewhere,
   isForbidden,
-  isReplyError,
-} from '../keyspace/redis-node.js';
+  isRedirect,
+  isUnknownCommand,
+  replyCode,
+} from '../connection/server-error.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 import { READ_PROVEN } from './scripts/read-proven.lua.js';
@@ -98,7 +99,7 @@ export class TtlReader {
       await this.commands.runNow((redis) => READ_PROVEN.run(redis, [key]));
       return undefined;
     } catch (error) {
-      if (isElsewhere(error)) return error;
+      if (isRedirect(error)) return error;
       throw error;
     }
   }
@@ -170,8 +171,8 @@ export class TtlReader {
       this.clock.read(nowOf(result), sent);
       return result;
     } catch (error) {
-      if (!isReplyError(error) || !/^(NOPERM|ERR)/.test(error.message))
-        throw error;
+      const mayNot = isForbidden(error) || isUnknownCommand(error);
+      if (!mayNot && replyCode(error) !== 'ERR') throw error;
       this.#scripts = false;
       return plain();
     }
@@ -200,7 +201,7 @@ export class TtlReader {
         timeOf(redis),
         ...keys.map((key) =>
           redis.pttl(key).catch((error: unknown) => {
-            if (isElsewhere(error)) return -2;
+            if (isRedirect(error)) return -2;
             throw error;
           }),
         ),

@@ -1,4 +1,4 @@
-import { isForbidden } from '../keyspace/redis-node.js';
+import { isForbidden } from '../connection/server-error.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 

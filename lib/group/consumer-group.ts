@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { CommandClient } from '../connection/command-client.js';
+import {
+  isForbidden,
+  isLoginRefused,
+  isReadOnly,
+} from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { Dispatcher } from '../handlers/dispatcher.js';
@@ -8,7 +13,6 @@ import type { ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
 import type { LatenessWindow } from '../handlers/lateness-window.js';
 import type { NodeStatus } from '../keyspace/node-status.js';
 import { slotOf } from '../keyspace/hash-slot.js';
-import { isForbidden, isReplyError } from '../keyspace/redis-node.js';
 import type { Interest } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
@@ -237,15 +241,14 @@ export class ConsumerGroup {
 
   /** What the server says, in terms of what the user can do. */
   #explained(error: unknown): unknown {
-    if (isReplyError(error) && /^(WRONGPASS|NOAUTH)/.test(error.message)) {
+    if (isLoginRefused(error)) {
       return new RedisExpiryError(
         'CONNECT_FAILED',
         `Redis refuses the connection: ${reasonOf(error)}`,
         { cause: error },
       );
     }
-    if (!isForbidden(error) && !/^READONLY|-READONLY /.test(reasonOf(error)))
-      return error;
+    if (!isForbidden(error) && !isReadOnly(error)) return error;
     return new RedisExpiryError(
       'GROUP_REFUSED',
       `Group "${this.group}" may not work on this server: ${reasonOf(error)}. ` +

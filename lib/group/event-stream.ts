@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
-import { isReplyError } from '../keyspace/redis-node.js';
+import { isExistingGroup, isMissingGroup } from '../connection/server-error.js';
 import type { GroupKeys } from './group-keys.js';
 import {
   ACKNOWLEDGE,
@@ -75,8 +75,7 @@ export class EventStream {
         redis.xgroup('CREATE', this.keys.events, this.group, '0', 'MKSTREAM'),
       );
     } catch (error) {
-      if (!isReplyError(error) || !/^BUSYGROUP/.test(error.message))
-        throw error;
+      if (!isExistingGroup(error)) throw error;
     }
   }
 
@@ -96,7 +95,7 @@ export class EventStream {
         toEntry(id, fields ?? [], 1),
       );
     } catch (error) {
-      if (!isReplyError(error) || !/^NOGROUP/.test(error.message)) throw error;
+      if (!isMissingGroup(error)) throw error;
       // Flushed: begun anew.
       await this.create();
       return [];
@@ -163,7 +162,7 @@ export class EventStream {
       return reply?.[0]?.[1] ?? [];
     } catch (error) {
       // Flushed: the next read begins anew.
-      if (isReplyError(error) && /^NOGROUP/.test(error.message)) return [];
+      if (isMissingGroup(error)) return [];
       throw error;
     }
   }

@@ -1,5 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
+import {
+  isFenced,
+  isForbidden,
+  replyCode,
+} from '../connection/server-error.js';
 import type {
   DeadlineEntry,
   DeadlineIndex,
@@ -7,7 +12,6 @@ import type {
 } from '../deadlines/deadline-index.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import { readTime } from '../deadlines/ttl-reader.js';
-import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { GroupKeys } from './group-keys.js';
 import { SETTLE } from './scripts/settle.lua.js';
 import { SWEEP } from './scripts/sweep.lua.js';
@@ -192,11 +196,9 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
 
 /** Whether a request that settles was not done, and will not be, by what the server says. `isLate`: it was sent before. */
 export function isRefused(error: unknown, isLate: boolean): boolean {
-  const reason = reasonOf(error);
+  if (isFenced(error) || replyCode(error) === 'OOM') return true;
   // Whether it was done the first time, the right to run scripts does not tell.
-  return (
-    /^(LEASE|STALE)|\bOOM\b/.test(reason) || (!isLate && /^NOPERM/.test(reason))
-  );
+  return !isLate && isForbidden(error);
 }
 
 /** In the same order, each key once in a batch, and no more than a script takes. */

@@ -1,6 +1,6 @@
 import type { CommandClient } from '../connection/command-client.js';
+import { isForbidden } from '../connection/server-error.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
-import { isForbidden } from '../keyspace/redis-node.js';
 import type { Log } from '../log.js';
 
 /**

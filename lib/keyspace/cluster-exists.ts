@@ -1,5 +1,5 @@
+import { isRedirect } from '../connection/server-error.js';
 import type { RedisNode } from './redis-node.js';
-import { isElsewhere } from './redis-node.js';
 import type { Redirection } from './topology.js';
 
 export interface ClusterExistsOptions {
@@ -27,7 +27,7 @@ async function exists(
     if (!node) throw new Error('no node of the Cluster is known');
     return await node.commands.run((redis) => redis.exists(key));
   } catch (error) {
-    const there = isElsewhere(error) ? redirect(error) : undefined;
+    const there = isRedirect(error) ? redirect(error) : undefined;
     if (!there) throw error;
     return there.node.commands.run((redis) => {
       // Sent in one go with what follows: the permission is for one command.

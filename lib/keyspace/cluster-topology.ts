@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Cluster } from 'ioredis';
 import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import { redirectOf } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { existInCluster } from './cluster-exists.js';
@@ -105,11 +106,11 @@ export class ClusterTopology implements Topology {
   }
 
   redirect(answer: Error): Redirection | undefined {
-    const [kind, , endpoint = ''] = answer.message.split(' ');
+    const { endpoint, asking } = redirectOf(answer) ?? {};
     const { natMap } = (this.target.template as Cluster).options;
-    const node = this.#nodes.get(mapped(endpoint, natMap));
-    if (!node || kind === 'MOVED') this.doubt();
-    return node && { node, asking: kind === 'ASK' };
+    const node = this.#nodes.get(mapped(endpoint ?? '', natMap));
+    if (!node || !asking) this.doubt();
+    return node && { node, asking: asking === true };
   }
 
   async start(): Promise<void> {

@@ -1,8 +1,12 @@
 import type { CommandClient } from '../connection/command-client.js';
+import {
+  isForbidden,
+  isLoading,
+  isReplyError,
+} from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { type NeededFlags, NotificationFlags } from './notification-flags.js';
-import { isForbidden, isReplyError } from './redis-node.js';
 
 /** What the module does about `notify-keyspace-events`: see `RedisExpiryModuleOptions.notifications`. */
 export type NotificationsMode = 'ensure' | 'verify' | 'off';
@@ -36,8 +40,7 @@ export class FlagKeeper {
       const text = (reply as [string, string?])[1];
       return text === undefined ? undefined : new NotificationFlags(text);
     } catch (error) {
-      if (isReplyError(error) && !/^LOADING/.test(error.message))
-        return undefined;
+      if (isReplyError(error) && !isLoading(error)) return undefined;
       throw error;
     }
   }

@@ -1,7 +1,7 @@
+import { isForbidden } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { AliveCheck } from '../handlers/dispatcher.js';
 import type { Log } from '../log.js';
-import { isForbidden } from './redis-node.js';
 
 /** Ms before a question is asked again that a server could not answer. */
 const AGAIN = 100;

@@ -1,3 +1,4 @@
+import { isHopeless } from '../connection/server-error.js';
 import {
   RedisExpiryError,
   subscriptionRefused,
@@ -14,10 +15,6 @@ import type {
   SubscriptionRegistry,
 } from './subscription-registry.js';
 import type { Moves, Topology } from './topology.js';
-
-/** What the server says to a login or a database that no later try will make right. */
-const HOPELESS =
-  /^(WRONGPASS|NOAUTH|ERR (invalid password|DB index is out of range|AUTH|Client sent AUTH))/;
 
 /**
  * Listens on every node of the topology to whatever is subscribed to.
@@ -206,7 +203,7 @@ export class KeyspaceListener {
           `self-test ${status.selfTest}. Set the flags, or use notifications: 'ensure'.`,
       );
     }
-    if (lastError !== undefined && HOPELESS.test(lastError)) {
+    if (lastError !== undefined && isHopeless(lastError)) {
       throw new RedisExpiryError(
         'CONNECT_FAILED',
         `Redis at ${address} refuses the connection: ${lastError}`,

@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
 import { disconnect } from '../connection/command-client.js';
+import { isForbidden, isReplyError } from '../connection/server-error.js';
 import { Watchdog } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { isLiteralChannel } from './channels.js';
 import { INVALIDATIONS, KeyTracker } from './key-tracker.js';
-import { isForbidden, isReplyError } from './redis-node.js';
 import { readInfo } from './server-identity.js';
 
 /** Is given each message with the channel or pattern that was subscribed to. Must be quick, and must not throw. */

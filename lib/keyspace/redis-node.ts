@@ -16,16 +16,3 @@ export interface RedisNode {
   /** A key that begins like this and lives on this very node, another one each time; undefined if none does. */
   keyWith(prefix: string): string | undefined;
 }
-
-/** An error that the server answered with, as opposed to a connection that failed. */
-export const isReplyError = (error: unknown): error is Error =>
-  error instanceof Error && error.name === 'ReplyError';
-
-/** The server's ACL forbids it. */
-export const isForbidden = (error: unknown): boolean =>
-  isReplyError(error) &&
-  /^NOPERM|ACL failure in script|user executing the script/.test(error.message);
-
-/** The key lives on another node by now, or is on its way there. */
-export const isElsewhere = (error: unknown): error is Error =>
-  isReplyError(error) && /^(MOVED|ASK) /.test(error.message);

@@ -1,4 +1,5 @@
 import type { CommandClient } from '../connection/command-client.js';
+import { isReplyError } from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { escapeGlob } from '../handlers/redis-glob.js';
 import {
@@ -8,7 +9,7 @@ import {
 } from './channels.js';
 import type { ListenerSession } from './listener-session.js';
 import { HIDDEN_CLASSES } from './notification-flags.js';
-import { type RedisNode, isReplyError } from './redis-node.js';
+import type { RedisNode } from './redis-node.js';
 
 /** What a self-test found out. */
 export interface SelfTestResult {

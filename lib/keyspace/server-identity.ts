@@ -1,7 +1,8 @@
+import { isReplyError } from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import type { SetupReport } from './node-status.js';
-import { type RedisNode, isReplyError } from './redis-node.js';
+import type { RedisNode } from './redis-node.js';
 
 /** What a server says of itself. */
 export interface ServerInfo {
