@@ -1,5 +1,6 @@
 import { RedisExpiryError, reasonOf } from './errors/redis-expiry.error.js';
 import type { Log } from './log.js';
+import { within } from './within.js';
 
 export interface StartupOptions {
   /** Nobody waits for Redis at start. */
@@ -50,14 +51,9 @@ export class Startup {
       return;
     }
     const work = this.work();
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(this.#notConnected()), connectTimeout);
-    });
     try {
-      await Promise.race([work, late]);
+      if (!(await within(connectTimeout, work))) throw this.#notConnected();
     } catch (error) {
-      work.catch(() => undefined);
       onFailed();
       if (error instanceof RedisExpiryError) throw error;
       throw new RedisExpiryError(
@@ -65,8 +61,6 @@ export class Startup {
         `Redis was not reached: ${reasonOf(error)}`,
         { cause: error },
       );
-    } finally {
-      clearTimeout(timer);
     }
   }
 

@@ -1,15 +1,19 @@
-/** Waits for some work, but so many ms at most. Whether the work was done by then; rejects if it does in time. */
-export async function within(
-  ms: number,
-  work: Promise<unknown>,
-): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
+/**
+ * Waits for some work, but so many ms at most. Resolves with whether the work was done by then;
+ * rejects if the work rejects in time. What the work does later goes unheard.
+ */
+export function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(false), ms);
+    work.then(
+      () => {
+        clearTimeout(timer);
+        resolve(true);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
-  try {
-    return await Promise.race([work.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

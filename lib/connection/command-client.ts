@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import { Lifetime } from '../lifetime.js';
 import type { Log } from '../log.js';
 import {
   isElsewhere,
@@ -45,7 +46,7 @@ export class CommandClient {
   #now = 0;
   #closed = false;
   /** Rejects what is under way: a client that is dropped while it reconnects leaves its queue unanswered. */
-  readonly #underWay = new Set<(error: Error) => void>();
+  #underWay = new Lifetime();
 
   constructor(private readonly options: CommandClientOptions) {}
 
@@ -78,11 +79,8 @@ export class CommandClient {
   async #run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     if (this.#closed) throw closedError();
     const client = (this.#client ??= this.#connect());
-    let abort!: (error: Error) => void;
-    const aborted = new Promise<never>((_, reject) => (abort = reject));
-    this.#underWay.add(abort);
     try {
-      return await Promise.race([work(client), aborted]);
+      return await this.#underWay.guard(work(client));
     } catch (error) {
       // A primary that became a replica keeps its connections: a new one finds the new primary.
       const isReplica = isReadOnly(error);
@@ -92,8 +90,6 @@ export class CommandClient {
         if (onElsewhere || isReplica) this.#replace(client, error as Error);
       }
       throw error;
-    } finally {
-      this.#underWay.delete(abort);
     }
   }
 
@@ -129,7 +125,7 @@ export class CommandClient {
 
   /** Does without a connection until the next command, unless one is under way. */
   release(): void {
-    if (this.#underWay.size === 0) this.#drop(new Error('it was released'));
+    if (this.#underWay.waiting === 0) this.#drop(new Error('it was released'));
   }
 
   /** Closes the connection; commands under way reject. */
@@ -200,7 +196,9 @@ export class CommandClient {
     const client = this.#client;
     this.#client = undefined;
     if (client) disconnect(client);
-    for (const abort of this.#underWay) abort(why);
+    const underWay = this.#underWay;
+    this.#underWay = new Lifetime();
+    underWay.end(why);
   }
 }
 

@@ -130,9 +130,12 @@ export class NodeDeadlines implements NodeObserver {
   }
 
   async ready(): Promise<void> {
-    const learnt = this.#learner.ready().then(() => true);
-    while (!this.#silent)
-      if (await Promise.race([learnt, this.#changed.next()])) return;
+    let learnt = false;
+    void this.#learner.ready().then(() => {
+      learnt = true;
+      this.#changed.fire();
+    });
+    while (!learnt && !this.#silent) await this.#changed.next();
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
+import { within } from '../within.js';
 import { EntryCursor } from './entry-cursor.js';
 import type { RedisIndex } from './redis-index.js';
 import type { WatchedNode } from './watched-node.js';
@@ -147,7 +148,6 @@ export class DueEntries {
     node: WatchedNode,
     entries: readonly DeadlineEntry[],
   ): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
     const leave = (): void => {
       this.#stuck.set(node, entries[0]!.at);
       this.#version++;
@@ -157,18 +157,11 @@ export class DueEntries {
       this.restart();
       this.options.onReturn();
     };
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        leave();
-        resolve();
-      }, PATIENCE);
-    });
     const work = node.judge(entries).then(back, (error: unknown) => {
       this.options.onError(error);
       leave();
       setTimeout(back, AGAIN).unref();
     });
-    await Promise.race([work, late]);
-    clearTimeout(timer);
+    if (!(await within(PATIENCE, work))) leave();
   }
 }

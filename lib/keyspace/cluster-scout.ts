@@ -12,7 +12,6 @@ import {
   hostAndPort,
   readView,
 } from './cluster-view.js';
-import { Signal } from './signal.js';
 
 /** Ms between two looks at who the primaries are: when all is calm, and when something speaks for a change. */
 const CALM = 1_000;
@@ -47,8 +46,9 @@ export interface ScoutOptions {
 export class ClusterScout {
   /** Why nobody told at the newest look. */
   lastError: string | undefined;
-  readonly #doubted = new Signal();
   readonly #pause = new Pause();
+  /** A rest that a doubt cuts short. */
+  readonly #calm = new Pause();
   #doubtUntil = 0;
   #turn = 0;
   #closed = false;
@@ -77,12 +77,12 @@ export class ClusterScout {
   /** Something speaks for a change: it asks often, for a while. */
   doubt(): void {
     this.#doubtUntil = performance.now() + DOUBT;
-    this.#doubted.fire();
+    this.#calm.end();
   }
 
   close(): void {
     this.#closed = true;
-    this.#doubted.fire();
+    this.#calm.end();
     this.#pause.end();
   }
 
@@ -133,13 +133,9 @@ export class ClusterScout {
 
   /** However often it is raised, a doubt does not make it ask without rest. */
   async #rest(): Promise<void> {
-    await this.#sleep(SOON);
-    if (performance.now() < this.#doubtUntil) return;
-    await Promise.race([this.#sleep(CALM - SOON), this.#doubted.next()]);
-  }
-
-  #sleep(ms: number): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    return new Promise((resolve) => setTimeout(resolve, ms).unref());
+    if (this.#closed) return;
+    await this.#pause.wait(SOON, { ref: false });
+    if (this.#closed || performance.now() < this.#doubtUntil) return;
+    await this.#calm.wait(CALM - SOON, { ref: false });
   }
 }

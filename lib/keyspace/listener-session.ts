@@ -3,6 +3,7 @@ import { disconnect } from '../connection/command-client.js';
 import { isForbidden, isReplyError } from '../connection/server-error.js';
 import { Watchdog } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
+import { Lifetime } from '../lifetime.js';
 import { isLiteralChannel } from './channels.js';
 import { INVALIDATIONS, KeyTracker } from './key-tracker.js';
 import { readInfo } from './server-identity.js';
@@ -35,6 +36,7 @@ export class ListenerSession {
   runId: string | undefined;
   #watchdog: Watchdog | undefined;
   #end!: (reason: string) => void;
+  readonly #life = new Lifetime();
   #lastError = 'the connection closed';
   #handshakeError: string | undefined;
   /** The connection's number at the server; undefined where it does not tell. */
@@ -86,7 +88,7 @@ export class ListenerSession {
     // A database that does not exist, say: ioredis goes on without it.
     if (this.#handshakeError) throw new Error(this.#handshakeError);
     // Not to be asked any more once it is subscribed.
-    const [id, info] = await this.#orLost(
+    const [id, info] = await this.guard(
       Promise.all([
         this.client.client('ID').catch(() => undefined),
         this.client.info('server').catch(() => ''),
@@ -143,12 +145,12 @@ export class ListenerSession {
       const onLost = (reason: string): void => {
         if (tracker && this.#tracker === tracker) this.close(reason);
       };
-      const client = open();
-      // Nobody waits for it any more once the session is over.
-      void this.lost.then(() => disconnect(client));
-      tracker = await this.#orLost(
-        KeyTracker.open(client, this.#id, prefixes, onLost),
-      );
+      tracker = await this.#openTracker(open(), this.#id, prefixes, onLost);
+      // It ended in the very moment in which the tracker was opened.
+      if (this.#life.ended) {
+        tracker.close();
+        throw this.#life.ended;
+      }
       this.#tracker = tracker;
       this.#tracked = wanted;
       before?.close();
@@ -160,9 +162,14 @@ export class ListenerSession {
     }
   }
 
-  /** Resolves once all that Redis had sent before it answered has been heard. */
+  /** Resolves once all that Redis had sent before it answered has been heard. Rejects when the session is over. */
   async ping(): Promise<void> {
-    await this.#orLost(this.client.ping());
+    await this.guard(this.client.ping());
+  }
+
+  /** Settles as an answer does that comes over this connection; rejects when the session is over before. */
+  guard<T>(answer: Promise<T>): Promise<T> {
+    return this.#life.guard(answer);
   }
 
   /** Ends the session. */
@@ -175,7 +182,24 @@ export class ListenerSession {
     this.#watchdog?.stop();
     this.#tracker?.close();
     this.#tracker = undefined;
+    this.#life.end(new Error(reason));
     this.#end(reason);
+  }
+
+  /** Leaves no client behind where the session ends while it is opened. */
+  async #openTracker(
+    client: Redis,
+    id: number,
+    prefixes: readonly Buffer[],
+    onLost: (reason: string) => void,
+  ): Promise<KeyTracker> {
+    try {
+      const opened = KeyTracker.open(client, id, prefixes, onLost);
+      return await this.guard(opened);
+    } catch (error) {
+      disconnect(client);
+      throw error;
+    }
   }
 
   async #subscribe(
@@ -185,7 +209,7 @@ export class ListenerSession {
   ): Promise<void> {
     if (channels.length === 0) return;
     try {
-      await this.#orLost(
+      await this.guard(
         literal
           ? this.client.subscribe(...channels)
           : this.client.psubscribe(...channels),
@@ -205,7 +229,7 @@ export class ListenerSession {
     if (channels.length === 0) return;
     for (const channel of channels) this.acknowledged.delete(channel);
     try {
-      await this.#orLost(
+      await this.guard(
         literal
           ? this.client.unsubscribe(...channels)
           : this.client.punsubscribe(...channels),
@@ -214,15 +238,5 @@ export class ListenerSession {
       // What still comes is for nobody.
       if (!isForbidden(error)) throw error;
     }
-  }
-
-  /** A connection that falls silent answers nothing: what waits for an answer ends with the session. */
-  #orLost<T>(answer: Promise<T>): Promise<T> {
-    return Promise.race([
-      answer,
-      this.lost.then((reason): never => {
-        throw new Error(reason);
-      }),
-    ]);
   }
 }

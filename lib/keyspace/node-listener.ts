@@ -44,7 +44,7 @@ export class NodeListener {
   #session: ListenerSession | undefined;
   #served: ReadonlySet<string> = new Set();
   #refused: ReadonlyMap<string, string> = new Map();
-  /** Patterns that were listened for at some time. */
+  /** Of the patterns that are wanted now, those that were listened for at some time. */
   readonly #everServed = new Set<string>();
   #report: SetupReport | undefined;
   #lastError: string | undefined;
@@ -129,7 +129,8 @@ export class NodeListener {
       this.#refreshing = undefined;
       return this.#takeUp(session, false);
     });
-    await Promise.race([this.#refreshing, session.lost]);
+    // A session that is lost has nothing to take up: the next one does.
+    await session.guard(this.#refreshing).catch(() => undefined);
   }
 
   /** Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. */
@@ -261,6 +262,9 @@ export class NodeListener {
       this.observer?.lost(Date.now() - result.missedSince);
     }
     for (const pattern of result.served) this.#everServed.add(pattern);
+    for (const pattern of this.#everServed)
+      if (!result.served.has(pattern) && !result.refused.has(pattern))
+        this.#everServed.delete(pattern);
     if ([...result.refused.keys()].some((p) => this.#everServed.has(p))) {
       this.#gaps.begin(since, 'the ACL refuses what it granted before');
       this.observer?.lost(Date.now() - since);
@@ -306,15 +310,10 @@ export class NodeListener {
       () => session.close(`not listening within ${connectTimeout} ms`),
       connectTimeout,
     );
-    const lost = session.lost.then((reason): never => {
-      throw new Error(reason);
-    });
     try {
-      await Promise.race([work, lost]);
+      await session.guard(work);
     } finally {
       clearTimeout(timer);
-      work.catch(() => undefined);
-      lost.catch(() => undefined);
     }
   }
 }

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import {
   bedOf,
@@ -9,15 +7,7 @@ import {
   killClient,
 } from '../support/faults/bed.js';
 import { KeyLedger } from '../support/faults/key-ledger.js';
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-function heapUsed(): number {
-  collectGarbage();
-  collectGarbage();
-  return process.memoryUsage().heapUsed;
-}
+import { heapUsed } from '../support/heap.js';
 
 const listenersOfProcess = (): number =>
   process

@@ -7,9 +7,56 @@ import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
 import { bedOf } from '../../support/faults/bed.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
+import { bytesLeft } from '../../support/heap.js';
 import { onEveryServer } from '../../support/servers.js';
 
 onEveryServer('ListenerSession', (server) => {
+  const own = { ...ownClientOptions('listener'), retryStrategy: null };
+
+  it('leaves nothing behind of an answer that came', async (context) => {
+    const session = new ListenerSession(
+      server.client(own),
+      () => undefined,
+      () => undefined,
+    );
+    context.onTestFinished(() => session.close());
+    await session.connect();
+
+    const left = await bytesLeft(2_000, async (times) => {
+      for (let i = 0; i < times; i += 100)
+        await Promise.all(Array.from({ length: 100 }, () => session.ping()));
+    });
+
+    // About 600 where each answer races against the end of the session.
+    expect(left).toBeLessThan(200);
+  });
+
+  it('leaves nothing behind of a tracker that another one replaced', async (context) => {
+    const session = new ListenerSession(
+      server.client(own),
+      () => undefined,
+      () => undefined,
+    );
+    context.onTestFinished(() => session.close());
+    await session.connect();
+    await session.sync([INVALIDATIONS]);
+
+    let prefixes = 0;
+    const left = await bytesLeft(50, async (times) => {
+      for (let i = 0; i < times; i++)
+        await session.track([Buffer.from(`p${prefixes++}:`)], () =>
+          server.client({ ...own, connectionName: 'tracker' }),
+        );
+    });
+
+    // A client that is kept is about 10,000.
+    expect(left).toBeLessThan(4_000);
+    await eventually(async () => {
+      const names = (await server.connections()).map(({ name }) => name);
+      expect(names.toSorted()).toEqual(['listener', 'tracker']);
+    });
+  });
+
   describe('that ends while a tracker is opened', () => {
     const PREFIX = [Buffer.from('k')];
 
