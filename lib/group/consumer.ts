@@ -3,6 +3,7 @@ import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { Log } from '../log.js';
 import { Pause } from '../pause.js';
+import { SoonestTimer } from '../soonest-timer.js';
 import { within } from '../within.js';
 import { type DeliveryContext, deliver } from './delivery.js';
 import type { Backlog, Entry, EventStream } from './event-stream.js';
@@ -27,6 +28,8 @@ const SOON = 20;
 const LAST_WORDS = 2_000;
 /** Ms between two looks for due retries, by the instance that leads. */
 const PROMOTION = 1_000;
+/** Ms for which a retry may still be waiting after it was due: its promotion is on its way. */
+const PROMOTION_SLACK_MS = 100;
 /** Ms between two looks at the backlog. */
 const BACKLOG = 2_000;
 /** Events that one step moves or reads at most. */
@@ -56,6 +59,12 @@ export class Consumer {
   #reading: Promise<void> = Promise.resolve();
   /** Waits for room. */
   readonly #pause = new Pause();
+  /** Puts retries back when they are due. */
+  readonly #promotion = new SoonestTimer(() =>
+    this.#guarded(() => this.#promote()),
+  );
+  /** When the last retry is due that this instance put aside and promotes itself, by `performance.now()`. */
+  #promotesUntil = 0;
 
   constructor(private readonly options: ConsumerOptions) {}
 
@@ -69,7 +78,7 @@ export class Consumer {
     this.#every(Math.max(10, leaseDuration / 3), () => this.#renew());
     this.#every(Math.max(10, leaseDuration / 2), () => this.#claim());
     this.#every(PROMOTION, async () => {
-      if (leads()) await this.#promote();
+      if (leads()) this.#promotion.within(0);
     });
     this.#every(BACKLOG, async () => {
       this.backlog = await stream.backlog();
@@ -80,6 +89,7 @@ export class Consumer {
   /** Takes nothing more. Resolves when the read that is under way has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#promotion.stop();
     this.#pause.end();
     // A read that was just begun may not wait yet: asked again until it has ended.
     const ending = setInterval(() => void this.options.stream.endRead(), 50);
@@ -154,10 +164,7 @@ export class Consumer {
     await finishing;
     this.#finishing.delete(finishing);
     this.#release(entry.id);
-    for (const { delay } of left.retries)
-      // Later ones are found by whoever leads.
-      if (!this.#stopped && delay < PROMOTION)
-        this.#once(delay + 1, () => this.#promote());
+    for (const { delay } of left.retries) this.#promoteAfter(delay);
   }
 
   /** All that end in one turn of the event loop are ended by one command. */
@@ -194,10 +201,27 @@ export class Consumer {
     for (const entry of entries) this.#take(entry);
   }
 
+  /** A retry that was just put aside is due after so many ms. */
+  #promoteAfter(ms: number): void {
+    // The instance that leads finds later ones in time.
+    if (ms >= PROMOTION) return;
+    this.#promotion.within(ms + 1);
+    this.#promotesUntil = Math.max(
+      this.#promotesUntil,
+      performance.now() + ms + PROMOTION_SLACK_MS,
+    );
+  }
+
+  /**
+   * The timer knows only the soonest of this instance's retries: Redis tells when the next one is
+   * due. Whoever leads goes on for the whole group, any other instance until its own are promoted.
+   */
   async #promote(): Promise<void> {
-    const next = await this.options.stream.promote(MOST);
-    if (next !== undefined && next < PROMOTION)
-      this.#once(next + 1, () => this.#promote());
+    const { stream, leads } = this.options;
+    const next = await stream.promote(MOST);
+    if (next === undefined || next >= PROMOTION) return;
+    if (leads() || performance.now() < this.#promotesUntil)
+      this.#promotion.within(next + 1);
   }
 
   /** Repeats a command until Redis took it, or the module is closed: then the entry's lease runs out. */
@@ -223,17 +247,6 @@ export class Consumer {
       void this.#guarded(work).finally(() => (busy = false));
     }, ms);
     this.#timers.add(timer.unref());
-  }
-
-  #once(ms: number, work: () => Promise<void>): void {
-    const timer = setTimeout(
-      () => {
-        this.#timers.delete(timer);
-        void this.#guarded(work);
-      },
-      Math.min(ms, 2 ** 31 - 1),
-    ).unref();
-    this.#timers.add(timer);
   }
 
   async #guarded(work: () => Promise<void>): Promise<void> {
