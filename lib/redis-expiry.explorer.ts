@@ -87,6 +87,7 @@ export class RedisExpiryExplorer {
   ): FoundHandler {
     return {
       name: `${className(wrapper)}.${method}`,
+      scope: scopeOf(wrapper),
       glob: new RedisGlob(pattern),
       invoke,
       ...resolveHandlerOptions(options),
@@ -120,6 +121,14 @@ const className = ({ instance, metatype, name }: Wrapper): string =>
   (instance as object | undefined)?.constructor?.name ||
   metatype?.name ||
   String(name);
+
+/** The module that provides it, and the token that it is provided as unless that is its class. */
+function scopeOf(wrapper: Wrapper): string {
+  const { host, token } = wrapper;
+  const provided = typeof token === 'function' ? token.name : String(token);
+  const module = host?.name ?? '';
+  return provided === className(wrapper) ? module : `${module}:${provided}`;
+}
 
 function prototypeOfClass(metatype: unknown): object | undefined {
   const prototype: unknown =

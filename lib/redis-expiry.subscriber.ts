@@ -48,6 +48,7 @@ export class RedisExpirySubscriber {
     return this.engine.handle(
       {
         name: handler.name || 'subscribe()',
+        scope: 'RedisExpirySubscriber',
         glob: new RedisGlob(pattern),
         invoke: handler,
         ...resolved,

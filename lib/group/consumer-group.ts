@@ -24,6 +24,7 @@ import { groupKeys } from './group-keys.js';
 import { GroupWatcher } from './group-watcher.js';
 import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
+import { OwnHandlers } from './own-handlers.js';
 import { RedisIndex } from './redis-index.js';
 import { checkServer } from './server-check.js';
 import { SharedPatterns } from './shared-patterns.js';
@@ -62,7 +63,8 @@ export interface SharedParts {
  */
 export class ConsumerGroup {
   readonly letters: DeadLetters;
-  readonly #handlers = new Map<ExpiryHandler, Interest>();
+  readonly #handlers = new OwnHandlers();
+  readonly #interests = new Map<ExpiryHandler, Interest>();
   readonly #commands: CommandClient;
   readonly #reader: CommandClient;
   readonly #watcher: GroupWatcher;
@@ -101,7 +103,7 @@ export class ConsumerGroup {
       this.#commands,
       keys,
       this.#watcher.registry,
-      () => new Set([...this.#handlers.keys()].map((h) => h.glob.pattern)),
+      () => new Set([...this.#handlers].map((h) => h.handler.glob.pattern)),
       () => void this.#watcher.refresh(),
       (error) => log.debug(`Noting patterns failed: ${reasonOf(error)}`),
     );
@@ -119,7 +121,7 @@ export class ConsumerGroup {
         dispatcher,
         database: target.database,
         prefixLength: Buffer.byteLength(target.keyPrefix),
-        handlers: { [Symbol.iterator]: () => this.#handlers.keys() },
+        handlers: this.#handlers,
         wantedElsewhere: (key) => this.#patterns.wantedElsewhere(key),
       },
     });
@@ -150,7 +152,8 @@ export class ConsumerGroup {
       pattern: handler.glob.pattern,
       onExpiry: () => undefined,
     };
-    this.#handlers.set(handler, interest);
+    this.#handlers.add(handler);
+    this.#interests.set(handler, interest);
     this.#watcher.registry.add(interest);
     // A start that begins after this tells of all patterns.
     const started = this.#started;
@@ -162,8 +165,9 @@ export class ConsumerGroup {
   }
 
   async remove(handler: ExpiryHandler): Promise<void> {
-    const interest = this.#handlers.get(handler);
-    this.#handlers.delete(handler);
+    const interest = this.#interests.get(handler);
+    this.#handlers.remove(handler);
+    this.#interests.delete(handler);
     if (interest) this.#watcher.registry.remove(interest);
     await this.#watcher.refresh();
   }

@@ -1,5 +1,6 @@
 import type { CommandClient } from '../connection/command-client.js';
 import type { GroupKeys } from './group-keys.js';
+import { readableId } from './own-handlers.js';
 import { REDRIVE } from './scripts/entries.lua.js';
 import { eventId, fromPayload, toPayload } from './stored-event.js';
 
@@ -14,7 +15,7 @@ export interface DeadLetter {
   readonly keyBuffer: Buffer;
   /** `event.id` of the expiry. */
   readonly eventId: string;
-  /** `Class.method` and pattern of the handler that failed, if it was one. */
+  /** `Class.method` and pattern of the handler that failed, if it was one; `Class.method#2` for the second of two that are alike. */
   readonly handler?: string;
   readonly deadline?: Date;
   /** Tries that were made. */
@@ -84,7 +85,9 @@ export class DeadLetters {
       key: keyBuffer.toString(),
       keyBuffer,
       eventId: eventId(event),
-      ...(event.handler !== undefined && { handler: event.handler }),
+      ...(event.handler !== undefined && {
+        handler: readableId(event.handler),
+      }),
       ...(event.deadline !== undefined && {
         deadline: new Date(event.deadline),
       }),

@@ -1,7 +1,8 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Dispatcher, Outcome } from '../handlers/dispatcher.js';
-import type { Expiry, ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
+import type { Expiry, RetryPolicy } from '../handlers/expiry.js';
 import type { Entry, Leftover } from './event-stream.js';
+import type { NamedHandler, OwnHandlers } from './own-handlers.js';
 import {
   NOT_READABLE,
   type StoredEvent,
@@ -16,7 +17,7 @@ export interface DeliveryContext {
   /** Length of the `keyPrefix`, in bytes. */
   readonly prefixLength: number;
   readonly retry: RetryPolicy;
-  readonly handlers: Iterable<ExpiryHandler>;
+  readonly handlers: OwnHandlers;
   /** Whether another instance of the group has a handler for the key. */
   readonly wantedElsewhere: (key: Buffer) => boolean;
   readonly dispatcher: Dispatcher;
@@ -26,15 +27,10 @@ export interface DeliveryContext {
 const PASSING_ON = 50;
 
 /** How one handler's part of an entry ended. */
-interface Part {
-  readonly handler: ExpiryHandler;
+interface Part extends NamedHandler {
   readonly outcome: Outcome;
   readonly error?: unknown;
 }
-
-/** What names a handler on every instance of the group, and after a deploy. */
-export const handlerId = ({ name, glob }: ExpiryHandler): string =>
-  `${name} ${glob.pattern}`;
 
 /**
  * Hands an entry to every handler of the group that it is for, each on its own: what fails is tried
@@ -47,11 +43,7 @@ export async function deliver(
 ): Promise<Leftover | undefined> {
   const { event } = entry;
   const key = event.redisKey.subarray(context.prefixLength);
-  const handlers = [...context.handlers].filter(
-    (handler) =>
-      handler.glob.test(key) &&
-      (event.handler === undefined || event.handler === handlerId(handler)),
-  );
+  const handlers = handlersFor(event, key, context.handlers);
   const attempt = event.tries + entry.deliveries;
   const expiry: Expiry = {
     redisKey: event.redisKey,
@@ -90,21 +82,33 @@ function unhandled(
   return { retries: [], dead: [{ payload, error }] };
 }
 
+/** The handlers of this instance that an event is for. */
+function handlersFor(
+  { handler: id }: StoredEvent,
+  key: Buffer,
+  handlers: OwnHandlers,
+): NamedHandler[] {
+  if (id === undefined) return handlers.matching(key);
+  const named = handlers.get(id);
+  return named ? [named] : [];
+}
+
 function run(
-  handler: ExpiryHandler,
+  named: NamedHandler,
   expiry: Expiry,
   { deliveries }: Entry,
   { dispatcher, retry }: DeliveryContext,
 ): Promise<Part> {
+  const { handler } = named;
   const { attempts } = handler.retry ?? retry;
   // Whatever ran it so often died over it: not tried once more.
   if (deliveries > 1 && expiry.attempt! > attempts) {
     const error = `given up after ${attempts} deliveries that nobody ended`;
-    return Promise.resolve({ handler, outcome: 'failed', error });
+    return Promise.resolve({ ...named, outcome: 'failed', error });
   }
   return new Promise((resolve) =>
     dispatcher.offer(handler, expiry, (outcome, error) =>
-      resolve({ handler, outcome, error }),
+      resolve({ ...named, outcome, error }),
     ),
   );
 }
@@ -117,8 +121,7 @@ function leftover(
 ): Leftover | undefined {
   const retries: { delay: number; payload: string }[] = [];
   const dead: { payload: string; error: string }[] = [];
-  for (const { handler, outcome, error } of parts) {
-    const id = handlerId(handler);
+  for (const { id, handler, outcome, error } of parts) {
     const policy = handler.retry ?? context.retry;
     if (outcome === 'dropped') {
       // Not begun: for another instance, and no try of it.

@@ -30,6 +30,11 @@ export interface RetryPolicy {
 export interface ExpiryHandler {
   /** `Class.method`, for log lines. */
   readonly name: string;
+  /**
+   * Where a handler of this name comes from: the Nest module, and the provider's token where that is not
+   * the class. Tells handlers of the same name apart, and is the same after a restart.
+   */
+  readonly scope?: string;
   readonly glob: RedisGlob;
   /** Events it runs at once, at most. */
   readonly concurrency: number;
