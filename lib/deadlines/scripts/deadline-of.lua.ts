@@ -3,6 +3,9 @@
  * `deadline_of(key)`, which returns when a key runs out, in epoch ms by Redis's clock: -1 if the key
  * has no deadline, -2 if it does not exist, or the error reply.
  *
+ * A key that a script finds alive has a deadline of `now` or later; `now` may be set back by a ms for
+ * that while keys are looked at, and is to be used after they all were.
+ *
  * PEXPIRETIME tells the deadline itself. A time to live would have to be added to the clock, and up to
  * Redis 7.0 the clock runs on while a script runs: the sum would be some ms too early for the last keys
  * of a batch, and differ from one reading to the next. A group's event ids are made of deadlines. PTTL
@@ -15,7 +18,11 @@ local tells_deadlines = true
 local function deadline_of(key)
   if tells_deadlines then
     local at = redis.pcall('PEXPIRETIME', key)
-    if type(at) ~= 'table' then return at end
+    if type(at) ~= 'table' then
+      -- Redis froze the time for keys before it read the clock: the key's last ms may just be over.
+      if at >= 0 and at < now then now = at end
+      return at
+    end
   end
   local ttl = redis.pcall('PTTL', key)
   if type(ttl) == 'table' then return ttl end

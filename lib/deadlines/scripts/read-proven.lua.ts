@@ -13,23 +13,23 @@ export const READ_PROVEN = new Script(`
 -- number of keys falls across a look, that look removed the key.
 ${DEADLINE_OF}
 local keys = #KEYS > 0 and KEYS or ARGV
-local reply = { now }
+local reply = {}
 local size = redis.call('DBSIZE')
 for i = 1, #keys do
   local at = deadline_of(keys[i])
-  local ttl = at
   if type(at) == 'table' then
     if not string.find(at.err, 'non local key', 1, true) then return at end
-    ttl = -4
-  elseif at >= 0 then
-    -- Its last millisecond may have begun and ended since the script began, for which it counts as alive.
-    ttl = math.max(0, at - now)
+    at = -4
   elseif at == -2 then
     local left = redis.call('DBSIZE')
-    if left < size then ttl = -3 end
+    if left < size then at = -3 end
     size = left
   end
-  reply[i + 1] = ttl
+  reply[i + 1] = at
+end
+reply[1] = now
+for i = 2, #keys + 1 do
+  if reply[i] >= 0 then reply[i] = reply[i] - now end
 end
 return reply
 `);

@@ -13,7 +13,7 @@ export const SCAN_TTLS = new Script(`
 -- there all the while is returned at least once.
 ${DEADLINE_OF}
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
-local reply = { page[1], now }
+local reply = { page[1] }
 local n = 2
 for _, key in ipairs(page[2]) do
   local at = deadline_of(key)
@@ -23,9 +23,11 @@ for _, key in ipairs(page[2]) do
   end
   if at >= 0 then
     reply[n + 1] = key
-    reply[n + 2] = math.max(0, at - now)
+    reply[n + 2] = at
     n = n + 2
   end
 end
+reply[2] = now
+for i = 4, n, 2 do reply[i] = reply[i] - now end
 return reply
 `);
