@@ -2,7 +2,7 @@ import type { ChannelKind } from './channels.js';
 import type { NotificationFlags } from './notification-flags.js';
 
 const KEYSPACE: ReadonlySet<ChannelKind> = new Set(['keyspace']);
-export const KEYEVENT: ReadonlySet<ChannelKind> = new Set(['keyevent']);
+const KEYEVENT: ReadonlySet<ChannelKind> = new Set(['keyevent']);
 const BOTH: ReadonlySet<ChannelKind> = new Set(['keyspace', 'keyevent']);
 
 /**

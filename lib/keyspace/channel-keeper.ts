@@ -1,4 +1,4 @@
-import { KEYEVENT, alternative, chooseChannels } from './channel-choice.js';
+import { alternative, chooseChannels } from './channel-choice.js';
 import type { ChannelKind } from './channels.js';
 import type { ExpiryRoute } from './expiry-route.js';
 import type { ListenerSession } from './listener-session.js';
@@ -32,19 +32,14 @@ export class ChannelKeeper {
     this.#family = undefined;
   }
 
-  /** What is needed; where the ACL refuses keyspace channels, channels of the other family. */
+  /** What is needed; where the ACL grants channels of one family only, that family by name. */
   needed(): NeededFlags {
-    const needed = this.registry.neededFlags();
-    if (this.#family !== KEYEVENT) return needed;
-    return { ...needed, letters: new Set([...needed.letters, 'E']) };
+    return withFamily(this.registry.neededFlags(), this.#family);
   }
 
   /** The same, and the family that is listened on by name. */
   inUse(needed: NeededFlags): NeededFlags {
-    const { kinds } = this.route;
-    if (kinds.size !== 1) return needed;
-    const family = kinds.has('keyspace') ? 'K' : 'E';
-    return { ...needed, letters: new Set([...needed.letters, family]) };
+    return withFamily(needed, this.route.kinds);
   }
 
   /** What the flags will be once they were completed. */
@@ -100,4 +95,14 @@ export class ChannelKeeper {
     for (const text of served) refused.delete(text);
     return { served, refused };
   }
+}
+
+/** What is needed, and the letter of the family, where there is but one. */
+function withFamily(
+  needed: NeededFlags,
+  kinds: ReadonlySet<ChannelKind> | undefined,
+): NeededFlags {
+  if (kinds?.size !== 1) return needed;
+  const family = kinds.has('keyspace') ? 'K' : 'E';
+  return { ...needed, letters: new Set([...needed.letters, family]) };
 }

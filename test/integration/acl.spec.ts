@@ -216,6 +216,10 @@ onEveryServer('a user whom the ACL forbids', (server) => {
       // A pattern is granted by that very text only.
       ['&__keyspace@0__:device:* &__keyspace@0__:lamp:1', 'KEx'],
       ['&__keyspace@0__:device:* &__keyspace@0__:lamp:1', 'KEA'],
+      // The family that is granted is not on yet.
+      ['&__keyspace@0__:device:* &__keyspace@0__:lamp:1', 'Ex'],
+      ['&__keyspace@0__:device:* &__keyspace@0__:lamp:1', 'Exg'],
+      ['&__keyevent@0__:*', 'Kx'],
       ['&__key*@0__:*', 'KEx'],
     ])('%s hears expiries, on a server with %s', async (channels, flags) => {
       const { events, subscriber } = await listenAs(
