@@ -13,7 +13,7 @@ import {
 import type { Topology } from './keyspace/topology.js';
 import type { Log } from './log.js';
 import type { ResolvedOptions } from './options.js';
-import { Startup } from './startup.js';
+import { type Startable, Startup } from './startup.js';
 
 /** What broadcast shares with the rest of the engine. */
 export interface BroadcastParts {
@@ -21,71 +21,76 @@ export interface BroadcastParts {
   readonly dispatcher: Dispatcher;
   readonly lateness: LatenessWindow;
   readonly listenerOptions: ListenerOptions;
-  /** A start failed: nothing may stay behind. */
-  readonly onFailed: () => void;
   readonly log: Log;
 }
 
 /**
  * Runs handlers in this instance for whatever this instance hears: one listener, which starts with
- * the first subscription, or when it is asked to.
+ * the first subscription, or with the application.
+ *
+ * Guarantees: a subscription that is refused, or for which Redis was not reached in time, is taken
+ * back and touches no other. A listener that was started for it alone is closed, and the next
+ * subscription starts another one.
  */
-export class Broadcast {
-  readonly #listener: KeyspaceListener;
+export class Broadcast implements Startable {
+  readonly #registry: SubscriptionRegistry;
   readonly #startup: Startup;
+  #listener: KeyspaceListener;
 
   constructor(
-    { target, namespace, punctual }: ResolvedOptions,
+    private readonly options: ResolvedOptions,
     private readonly parts: BroadcastParts,
   ) {
-    const { topology, listenerOptions, onFailed, log } = parts;
-    const registry = new SubscriptionRegistry({
+    const { target, namespace, punctual } = options;
+    this.#registry = new SubscriptionRegistry({
       ...target,
       namespace,
       hints: punctual ? ['new', 'expire'] : [],
       wantedFlags: punctual ? 'n' : '',
     });
-    this.#listener = new KeyspaceListener(
-      topology,
-      registry,
-      listenerOptions,
-      log,
-      punctual &&
-        ((node) =>
-          new NodeDeadlines(node, target.isCluster, registry, punctual, log)),
-    );
-    this.#startup = new Startup(() => this.#listen(), {
-      ...target,
-      reasons: () => this.#listener.reasons,
-      onFailed,
-      log,
-    });
+    this.#startup = new Startup(this, { ...target, log: parts.log });
+    this.#listener = this.#newListener();
   }
 
   get nodes(): NodeStatus[] {
     return this.#listener.nodes;
   }
 
-  /** Resolves when every node is listened to; see `Startup`. */
-  start(): Promise<void> {
-    return this.#startup.run();
+  /** What keeps nodes from being listened to, in words. */
+  get reasons(): string[] {
+    return this.#listener.reasons;
   }
 
-  /** If it was started: resolves when every node is listened to and the first scan is done. */
+  /** Whether it listens, or begins to. */
+  get begun(): boolean {
+    return this.#startup.begun;
+  }
+
+  /** Resolves when every node is listened to and the first scan is done; starts it if nothing did. */
   async ready(): Promise<void> {
-    if (this.#startup.begun) await this.#listener.ready();
+    await this.#startup.run();
+    await this.#listener.ready();
+  }
+
+  /**
+   * Runs the application's own handlers from now on, and listens though there be none. Resolves when
+   * every node acknowledged; with `lazyConnect` at once. See `Startup.keep`.
+   */
+  keep(handlers: readonly ExpiryHandler[]): Promise<void> {
+    for (const handler of handlers)
+      this.#registry.add(this.#interestOf(handler));
+    return this.#startup.keep(async () => {
+      const patterns = new Set(handlers.map(({ glob }) => glob.pattern));
+      await Promise.all([...patterns].map((p) => this.#listener.served(p)));
+    });
   }
 
   /** Runs a handler for every expiry of its pattern. Resolves when every node acknowledged. */
   handle(handler: ExpiryHandler): Promise<ExpirySubscription> {
-    const { pattern } = handler.glob;
-    const { dispatcher, lateness } = this.parts;
-    const onExpiry = (expiry: Expiry): void => {
-      if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
-      dispatcher.offer(handler, expiry);
-    };
-    return this.#subscribe({ pattern, onExpiry }, pattern, () =>
-      dispatcher.remove(handler),
+    return this.#subscribe(
+      this.#interestOf(handler),
+      handler.glob.pattern,
+      () => this.parts.dispatcher.remove(handler),
     );
   }
 
@@ -116,14 +121,47 @@ export class Broadcast {
     );
   }
 
+  /** For `Startup`: resolves when every node is listened to. */
+  async start(): Promise<void> {
+    const listener = this.#listener;
+    await listener.start();
+    await listener.listening();
+  }
+
+  /** For `Startup`: closes the listener. */
+  undo(): Promise<void> {
+    this.#listener.close();
+    this.#listener = this.#newListener();
+    return Promise.resolve();
+  }
+
   close(): void {
     this.#startup.close();
     this.#listener.close();
   }
 
-  async #listen(): Promise<void> {
-    await this.#listener.start();
-    await this.#listener.listening();
+  #newListener(): KeyspaceListener {
+    const { topology, listenerOptions, log } = this.parts;
+    const { target, punctual } = this.options;
+    const registry = this.#registry;
+    return new KeyspaceListener(
+      topology,
+      registry,
+      listenerOptions,
+      log,
+      punctual &&
+        ((node) =>
+          new NodeDeadlines(node, target.isCluster, registry, punctual, log)),
+    );
+  }
+
+  #interestOf(handler: ExpiryHandler): Interest {
+    const { dispatcher, lateness } = this.parts;
+    const onExpiry = (expiry: Expiry): void => {
+      if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
+      dispatcher.offer(handler, expiry);
+    };
+    return { pattern: handler.glob.pattern, onExpiry };
   }
 
   async #subscribe(
@@ -131,12 +169,18 @@ export class Broadcast {
     pattern: string,
     onEnd: () => void,
   ): Promise<ExpirySubscription> {
-    let ended: Promise<void> | undefined;
     // Added before it starts: what is there by then is subscribed to at once.
-    const added = this.#listener.add(interest);
-    added.catch(() => undefined);
-    await this.start();
-    await added;
+    this.#registry.add(interest);
+    try {
+      await this.#startup.run();
+      await this.#listener.served(pattern);
+    } catch (error) {
+      onEnd();
+      await this.#listener.remove(interest);
+      if (this.#registry.isEmpty) await this.#startup.release();
+      throw error;
+    }
+    let ended: Promise<void> | undefined;
     return {
       pattern,
       unsubscribe: () => {

@@ -14,29 +14,31 @@ import type { ListenerOptions } from './keyspace/node-status.js';
 import { StandaloneTopology } from './keyspace/standalone-topology.js';
 import type { Topology } from './keyspace/topology.js';
 import type { Log } from './log.js';
+import { Membership } from './membership.js';
 import type { ResolvedOptions } from './options.js';
-import { Startup } from './startup.js';
+
+/** A handler of the application's own, and the group that it names; `false`: broadcast; undefined: the module's. */
+export type OwnHandler = ExpiryHandler & {
+  readonly group: string | false | undefined;
+};
 
 /**
  * The module without Nest: puts the parts together and gives them one life. What is broadcast has a
  * listener; each group has its own watcher and consumer; all share one dispatcher.
  *
- * States: idle → `start` → running → `drain` → draining → `close` → closed. A start that fails
- * ends closed. Starting, draining and closing happen once, however often they are asked for.
+ * States: idle → `start` → running → `drain` → draining → `close` → closed. Starting, draining and
+ * closing happen once, however often they are asked for. A start that fails ends closed. What
+ * somebody subscribes to by hand, before or after the start, fails for its caller alone.
  */
 export class RedisExpiryEngine {
-  /** Resolves when shutdown begins. */
-  readonly draining: Promise<void>;
   readonly #counters = newCounters();
   readonly #lateness = new LatenessWindow();
   readonly #topology: Topology;
   readonly #dispatcher: Dispatcher;
   readonly #broadcast: Broadcast;
-  readonly #groups = new Map<
-    string,
-    { group: ConsumerGroup; startup: Startup }
-  >();
-  #beginDraining!: () => void;
+  readonly #memberships = new Map<string, Membership>();
+  readonly #onDraining = new Set<() => void>();
+  #started: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   #closed = false;
 
@@ -45,7 +47,6 @@ export class RedisExpiryEngine {
     private readonly log: Log,
   ) {
     const { target, name } = options;
-    this.draining = new Promise((resolve) => (this.#beginDraining = resolve));
     this.#topology = target.isCluster
       ? new ClusterTopology(target, name, log)
       : new StandaloneTopology(target, name, log);
@@ -60,46 +61,47 @@ export class RedisExpiryEngine {
       dispatcher: this.#dispatcher,
       lateness: this.#lateness,
       listenerOptions: this.#listenerOptions,
-      onFailed: () => this.close(),
       log,
     });
   }
 
   /**
-   * Resolves when every node is listened to, and every group works; at once with `lazyConnect`.
-   * Rejects with `CONNECT_FAILED` after `connectTimeout`, with `SUBSCRIPTION_REFUSED`, with
-   * `NOTIFICATIONS_MISSING`, or with `GROUP_REFUSED`; everything is closed then.
+   * The application's own start, with its own handlers. Resolves when every node is listened to, and
+   * every group works; with `lazyConnect` at once. Rejects with `CONNECT_FAILED` after
+   * `connectTimeout`, with `SUBSCRIPTION_REFUSED`, with `NOTIFICATIONS_MISSING`, or with
+   * `GROUP_REFUSED`; everything is closed then.
    */
-  async start(): Promise<void> {
-    const groups = [...this.#groups.values()];
-    // Without any handler too: whether Redis can be reached should show at start.
-    if (groups.length === 0) await this.#broadcast.start();
-    await Promise.all(groups.map(({ startup }) => startup.run()));
+  start(handlers: readonly OwnHandler[] = []): Promise<void> {
+    this.#started ??= this.#start(handlers).catch((error: unknown) => {
+      this.close();
+      throw error;
+    });
+    return this.#started;
   }
 
   /** Resolves when all works and the first scan is done. Rejects as `start`, but waits as long as it takes. */
   async ready(): Promise<void> {
-    await this.start();
-    await this.#broadcast.ready();
-    for (const { group } of this.#groups.values()) await group.ready();
+    await this.#started;
+    const members = [...this.#memberships.values()];
+    if (this.#broadcast.begun || members.length === 0)
+      await this.#broadcast.ready();
+    for (const member of members) await member.ready();
   }
 
   /**
    * Runs a handler for every expiry of its pattern: in the group that it names, or else in the
-   * module's; `false` or none is broadcast. Resolves when every node acknowledged.
+   * module's; `false` or none is broadcast. Resolves when every node acknowledged; rejects as `start`,
+   * and then nothing is left of it and all else goes on.
    */
-  async handle(
-    handler: ExpiryHandler,
-    named?: string | false,
-  ): Promise<ExpirySubscription> {
+  async handle({ group, ...handler }: OwnHandler): Promise<ExpirySubscription> {
     this.#assertOpen();
-    const group = named ?? this.options.group;
-    return typeof group === 'string'
-      ? this.#join(group, handler)
-      : this.#broadcast.handle(handler);
+    const name = this.#groupOf(group);
+    return name === undefined
+      ? this.#broadcast.handle(handler)
+      : this.#inGroup(name, (member) => member.handle(handler));
   }
 
-  /** Hands every message of the channels to a function. */
+  /** Hands every message of the channels to a function. Resolves and rejects as `handle`. */
   async listen(
     channelPattern: string,
     handler: (pattern: string, channel: string, message: string) => unknown,
@@ -110,18 +112,25 @@ export class RedisExpiryEngine {
 
   /** A group that some handler of this instance belongs to; the module's, if none is named. */
   group(name = this.options.group): ConsumerGroup | undefined {
-    return name === undefined ? undefined : this.#groups.get(name)?.group;
+    return name === undefined ? undefined : this.#memberships.get(name)?.group;
   }
 
   status(): RedisExpiryStatus {
     return {
       nodes: this.#broadcast.nodes,
-      groups: [...this.#groups.values()].map(({ group }) => group.status),
+      groups: [...this.#memberships.values()].map(({ group }) => group.status),
       counters: { ...this.#counters },
       lateness: this.#lateness.status,
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
     };
+  }
+
+  /** Calls back once, when shutdown begins; at once if it has. Returns what takes that back. */
+  onDraining(callback: () => void): () => void {
+    if (this.#drained || this.#closed) callback();
+    else this.#onDraining.add(callback);
+    return () => this.#onDraining.delete(callback);
   }
 
   /** Stops listening and taking, and waits `shutdownTimeout` ms at most for what is queued and running. Never rejects. */
@@ -133,42 +142,66 @@ export class RedisExpiryEngine {
   /** Closes every connection. */
   close(): void {
     this.#closed = true;
-    this.#beginDraining();
+    this.#tellDraining();
     this.#broadcast.close();
-    for (const { group, startup } of this.#groups.values()) {
-      startup.close();
-      group.close();
-    }
+    for (const member of this.#memberships.values()) member.close();
     this.#topology.close();
   }
 
+  async #start(handlers: readonly OwnHandler[]): Promise<void> {
+    this.#assertOpen();
+    const broadcast: ExpiryHandler[] = [];
+    const grouped = new Map<string, ExpiryHandler[]>();
+    for (const { group, ...handler } of handlers) {
+      const name = this.#groupOf(group);
+      if (name === undefined) broadcast.push(handler);
+      else grouped.set(name, [...(grouped.get(name) ?? []), handler]);
+    }
+    const starts = [...grouped].map(([name, own]) =>
+      this.#inGroup(name, (member) => member.keep(own)),
+    );
+    // Without any handler too: whether Redis can be reached should show at start.
+    if (broadcast.length > 0 || grouped.size === 0)
+      starts.push(this.#broadcast.keep(broadcast));
+    await Promise.all(starts);
+  }
+
   async #drain(): Promise<void> {
-    this.#beginDraining();
+    this.#tellDraining();
     this.#broadcast.close();
-    const groups = [...this.#groups.values()];
-    await Promise.all(groups.map(({ group }) => group.stop()));
+    const groups = [...this.#memberships.values()].map(({ group }) => group);
+    await Promise.all(groups.map((group) => group.stop()));
     await this.#dispatcher.drain(this.options.shutdownTimeout);
-    await Promise.all(groups.map(({ group }) => group.finish()));
+    await Promise.all(groups.map((group) => group.finish()));
   }
 
-  async #join(
+  #tellDraining(): void {
+    const callbacks = [...this.#onDraining];
+    this.#onDraining.clear();
+    for (const callback of callbacks) callback();
+  }
+
+  /** The group that a handler belongs to; undefined: broadcast. */
+  #groupOf(named: string | false | undefined): string | undefined {
+    return named === false ? undefined : (named ?? this.options.group);
+  }
+
+  /** Uses this instance's part in a group; one that is just being ended makes room for another first. */
+  async #inGroup<T>(
     name: string,
-    handler: ExpiryHandler,
-  ): Promise<ExpirySubscription> {
-    const { group, startup } = this.#groups.get(name) ?? this.#newGroup(name);
-    await group.add(handler);
-    await startup.run();
-    let ended: Promise<void> | undefined;
-    return {
-      pattern: handler.glob.pattern,
-      unsubscribe: () => {
-        this.#dispatcher.remove(handler);
-        return (ended ??= group.remove(handler));
-      },
-    };
+    use: (member: Membership) => Promise<T>,
+  ): Promise<T> {
+    for (;;) {
+      this.#assertOpen();
+      const member = this.#membership(name);
+      if (!member.left) return use(member);
+      await member.left;
+    }
   }
 
-  #newGroup(name: string): { group: ConsumerGroup; startup: Startup } {
+  #membership(name: string): Membership {
+    const present = this.#memberships.get(name);
+    if (present) return present;
     const { target, punctual } = this.options;
     if (!punctual) {
       throw new RedisExpiryError(
@@ -187,14 +220,13 @@ export class RedisExpiryEngine {
         log: this.log,
       },
     );
-    const startup = new Startup(() => group.start(), {
-      ...target,
-      reasons: () => group.reasons,
-      onFailed: () => this.close(),
-      log: this.log,
-    });
-    const member = { group, startup };
-    this.#groups.set(name, member);
+    const member = new Membership(
+      group,
+      this.#dispatcher,
+      { ...target, log: this.log },
+      () => this.#memberships.delete(name),
+    );
+    this.#memberships.set(name, member);
     return member;
   }
 

@@ -10,17 +10,12 @@ import {
   type OnKeyExpiredMetadata,
   onKeyExpiredMetadata,
 } from './decorators/on-key-expired.decorator.js';
-import type { ExpiryHandler } from './handlers/expiry.js';
 import { RedisGlob } from './handlers/redis-glob.js';
 import { ModuleScope, type NestModule } from './module-scope.js';
 import { resolveHandlerOptions } from './options.js';
+import type { OwnHandler } from './redis-expiry.engine.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
-/** A decorated method, and the group that it names. */
-export interface FoundHandler extends ExpiryHandler {
-  readonly group: string | false | undefined;
-}
-
 type Method = (event: object) => unknown;
 
 /**
@@ -44,7 +39,7 @@ export class RedisExpiryExplorer {
   }
 
   /** The handlers; call it once every provider was made. */
-  explore(): FoundHandler[] {
+  explore(): OwnHandler[] {
     const own = this.ownModule();
     if (!own) return [];
     const scope = new ModuleScope(this.modules, own.metatype);
@@ -56,7 +51,7 @@ export class RedisExpiryExplorer {
       .flatMap((wrapper) => this.#handlersOf(wrapper));
   }
 
-  #handlersOf(wrapper: Wrapper): FoundHandler[] {
+  #handlersOf(wrapper: Wrapper): OwnHandler[] {
     const perEvent = !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
     const prototype = perEvent
       ? // What a factory makes is known by the class that it is provided as, if it is one.
@@ -84,7 +79,7 @@ export class RedisExpiryExplorer {
     method: string,
     { pattern, options }: OnKeyExpiredMetadata,
     invoke: Method,
-  ): FoundHandler {
+  ): OwnHandler {
     return {
       name: `${className(wrapper)}.${method}`,
       scope: scopeOf(wrapper),

@@ -9,7 +9,7 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
-import { invalidOption, reasonOf } from './errors/redis-expiry.error.js';
+import { invalidOption } from './errors/redis-expiry.error.js';
 import type {
   RedisExpiryModuleAsyncOptions,
   RedisExpiryModuleOptions,
@@ -69,7 +69,7 @@ export class RedisExpiryModule
   readonly #logger: Logger;
 
   constructor(
-    @Inject(RESOLVED_OPTIONS) private readonly options: ResolvedOptions,
+    @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
     @Inject(RedisExpiryEngine) private readonly engine: RedisExpiryEngine,
     @Inject(RedisExpiryExplorer) private readonly explorer: RedisExpiryExplorer,
   ) {
@@ -108,18 +108,9 @@ export class RedisExpiryModule
 
   async onApplicationBootstrap(): Promise<void> {
     const handlers = this.explorer.explore();
-    const wired = handlers.map(async ({ group, ...handler }) => {
-      await this.engine.handle(handler, group);
-      const { name, glob } = handler;
+    await this.engine.start(handlers);
+    for (const { name, glob } of handlers)
       this.#logger.log(`Mapped {${glob.pattern}, expired} to ${name}`);
-    });
-    if (this.options.target.lazyConnect) {
-      for (const each of wired)
-        each.catch((error: unknown) => this.#logger.error(reasonOf(error)));
-      await this.engine.start();
-    } else {
-      await Promise.all([this.engine.start(), ...wired]);
-    }
   }
 
   async onModuleDestroy(): Promise<void> {

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Observable, from, share, takeUntil } from 'rxjs';
+import { Observable, share } from 'rxjs';
 import { checkPattern } from './decorators/on-key-expired.decorator.js';
 import {
   RedisExpiryError,
@@ -33,9 +33,12 @@ export class RedisExpirySubscriber {
 
   /**
    * Runs the handler for every key that expires and matches the pattern, as `@OnKeyExpired` does.
-   * Resolves once every node acknowledged the subscription.
+   * Resolves once every node acknowledged the subscription. If it is the first, Redis must be reached
+   * within `connectTimeout`; with `lazyConnect`, and while Redis is away later on, it waits as long as
+   * that takes. When it rejects, nothing is left of it and everything else goes on: the same call may
+   * succeed later.
    * @throws RedisExpiryError `INVALID_PATTERN`, `INVALID_HANDLER`, `INVALID_OPTION_…`,
-   *   `SUBSCRIPTION_REFUSED` (nothing is left of it then), `CONNECT_FAILED`, `CLOSED`
+   *   `SUBSCRIPTION_REFUSED`, `GROUP_REFUSED`, `NOTIFICATIONS_MISSING`, `CONNECT_FAILED`, `CLOSED`
    */
   async subscribe(
     pattern: string,
@@ -44,39 +47,39 @@ export class RedisExpirySubscriber {
   ): Promise<ExpirySubscription> {
     checkPattern(pattern);
     checkHandler(handler);
-    const { group, ...resolved } = resolveHandlerOptions(options);
-    return this.engine.handle(
-      {
-        name: handler.name || 'subscribe()',
-        scope: 'RedisExpirySubscriber',
-        glob: new RedisGlob(pattern),
-        invoke: handler,
-        ...resolved,
-      },
-      group,
-    );
+    return this.engine.handle({
+      name: handler.name || 'subscribe()',
+      scope: 'RedisExpirySubscriber',
+      glob: new RedisGlob(pattern),
+      invoke: handler,
+      ...resolveHandlerOptions(options),
+    });
   }
 
   /**
    * The expiries of keys that match the pattern. Subscribes with its first subscriber and
-   * unsubscribes with its last; errors if the subscription fails; completes at shutdown.
+   * unsubscribes with its last; errors as `subscribe` rejects, and whoever subscribes to it again then
+   * tries again; completes at shutdown.
    * @throws RedisExpiryError `INVALID_PATTERN`, at once
    */
   expirations(pattern: string): Observable<KeyExpiredEvent> {
     checkPattern(pattern);
     return new Observable<KeyExpiredEvent>((observer) => {
+      const forget = this.engine.onDraining(() => observer.complete());
       const subscribed = this.subscribe(
         pattern,
         (event) => observer.next(event),
         { group: false },
       );
       subscribed.catch((error: unknown) => observer.error(error));
-      return () =>
+      return () => {
+        forget();
         void subscribed.then(
           (subscription) => subscription.unsubscribe(),
           () => undefined,
         );
-    }).pipe(takeUntil(from(this.engine.draining)), share());
+      };
+    }).pipe(share());
   }
 
   /**

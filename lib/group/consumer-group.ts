@@ -59,7 +59,8 @@ export interface SharedParts {
  * One consumer group in one instance: takes its share of the events, and stands by to watch the
  * deadlines.
  *
- * States: new → `start` → running → `stop` → `finish` → `close`.
+ * States: new → `start` → running → `stop` → `finish` → `close`. A start that failed may be tried
+ * again, or be ended by the same three steps, which leave nothing of it.
  */
 export class ConsumerGroup {
   readonly letters: DeadLetters;
@@ -72,6 +73,8 @@ export class ConsumerGroup {
   readonly #consumer: Consumer;
   readonly #patterns: SharedPatterns;
   #started: Promise<void> | undefined;
+  /** A start was begun at some time: even if it failed, there may be something to end. */
+  #begun = false;
 
   constructor(
     private readonly group: string,
@@ -145,7 +148,12 @@ export class ConsumerGroup {
       : [lastError, ...this.#watcher.reasons];
   }
 
-  /** Adds a handler; resolves when its pattern is listened for, if this instance leads. */
+  /** Whether no handler belongs to it. */
+  get isEmpty(): boolean {
+    return this.#handlers.isEmpty;
+  }
+
+  /** Adds a handler; resolves when the group knows its pattern. `served` tells when it is listened for. */
   async add(handler: ExpiryHandler): Promise<void> {
     // Events come by the stream: all that the watcher needs is the pattern.
     const interest: Interest = {
@@ -173,10 +181,19 @@ export class ConsumerGroup {
   }
 
   /**
+   * Resolves when a handler's pattern is listened for. Where another instance watches, that one has
+   * been told. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`.
+   */
+  async served({ glob }: ExpiryHandler): Promise<void> {
+    await this.#whileLeading(() => this.#watcher.served(glob.pattern));
+  }
+
+  /**
    * Resolves when events are taken and the deadlines are watched, by this instance or another one.
    * Rejects with `GROUP_REFUSED`, or as the listener does.
    */
   start(): Promise<void> {
+    this.#begun = true;
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       throw error;
@@ -184,15 +201,14 @@ export class ConsumerGroup {
     return this.#started;
   }
 
-  /** As `start`, and if this instance leads, the first scan is done. */
+  /** Once it is started: resolves when the first scan is done, if this instance leads. */
   async ready(): Promise<void> {
-    await this.start();
     await this.#whileLeading(() => this.#watcher.ready());
   }
 
   /** Takes nothing more, and hands the watch over. Never rejects. */
   async stop(): Promise<void> {
-    if (!this.#started) return;
+    if (!this.#begun) return;
     this.#patterns.close();
     const stopped = Promise.all([this.#lease.close(), this.#consumer.stop()]);
     // While Redis is away there is nobody to hand anything over to.
@@ -201,9 +217,19 @@ export class ConsumerGroup {
     );
   }
 
+  /** Ends it for good where nothing of it is to be handled any more. Never rejects. */
+  async end(): Promise<void> {
+    // While Redis is away there is nobody to hand anything over to.
+    if (this.#commands.connected) {
+      await this.stop();
+      await this.finish();
+    }
+    this.close();
+  }
+
   /** After `stop` and once its handlers have ended: tells Redis. Never rejects. */
   async finish(): Promise<void> {
-    if (this.#started) await this.#consumer.finish();
+    if (this.#begun) await this.#consumer.finish();
   }
 
   close(): void {

@@ -76,6 +76,11 @@ export class GroupWatcher implements LeaseHolder {
     await this.#leading?.listener.refresh();
   }
 
+  /** Resolves when every node acknowledged a pattern, if this instance leads. Rejects as the listener does. */
+  async served(pattern: string): Promise<void> {
+    await this.#leading?.listener.served(pattern);
+  }
+
   /** Resolves when every node is listened to, if this instance leads. Rejects as the listener does. */
   async listening(): Promise<void> {
     await this.#leading?.listener.listening();

@@ -22,6 +22,10 @@ export class OwnHandlers implements Iterable<NamedHandler> {
   readonly #byId = new Map<string, NamedHandler>();
   readonly #ids = new Map<ExpiryHandler, string>();
 
+  get isEmpty(): boolean {
+    return this.#ids.size === 0;
+  }
+
   /** Gives the handler an id. Adding it a second time does nothing. */
   add(handler: ExpiryHandler): void {
     if (this.#ids.has(handler)) return;

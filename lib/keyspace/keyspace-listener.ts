@@ -21,8 +21,8 @@ import type { Moves, Topology } from './topology.js';
  *
  * States: new → `start` → listening, with nodes that come and go → `close`.
  *
- * Guarantees: `add` resolves once every node acknowledged, and rejects without a trace; nodes that
- * come later are given every subscription.
+ * Guarantees: `served` resolves once every node acknowledged; nodes that come later are given every
+ * subscription; one that is refused keeps no other from being listened for.
  */
 export class KeyspaceListener {
   readonly #listeners = new Map<string, NodeListener>();
@@ -74,8 +74,9 @@ export class KeyspaceListener {
   }
 
   /**
-   * Resolves when every node is listened to. Rejects with `SUBSCRIPTION_REFUSED`; where flags are
-   * only verified, with `NOTIFICATIONS_MISSING`; with `CONNECT_FAILED` where no later try can help.
+   * Resolves when every node is listened to, whatever it refuses to announce. Rejects where flags are
+   * only verified, with `NOTIFICATIONS_MISSING`; with `CONNECT_FAILED` where no later try can help;
+   * with `CLOSED`.
    */
   async listening(): Promise<void> {
     while (this.#listeners.size === 0 && !this.#closed)
@@ -83,39 +84,45 @@ export class KeyspaceListener {
     for (const listener of this.#listeners.values()) {
       while (!this.#isReady(listener.status)) await listener.changed();
     }
+    this.#assertOpen();
   }
 
-  /** As `listening`, and every node's observer is ready. */
+  /** As `listening`, nothing is refused (else it rejects with `SUBSCRIPTION_REFUSED`), and every node's observer is ready. */
   async ready(): Promise<void> {
     await this.listening();
-    for (const listener of this.#listeners.values())
+    for (const listener of this.#listeners.values()) {
+      const { address, refused } = listener.status;
+      if (refused[0])
+        throw subscriptionRefused(
+          address,
+          refused[0].pattern,
+          refused[0].reason,
+        );
       await listener.observer?.ready();
-    if (this.#closed)
-      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
+    }
+    this.#assertOpen();
   }
 
-  /** Subscribes on every node. Rejects with `SUBSCRIPTION_REFUSED`, and then nothing is left of it. */
-  async add(interest: Interest): Promise<void> {
-    this.registry.add(interest);
-    const pattern =
-      'onMessage' in interest ? interest.channelPattern : interest.pattern;
-    try {
-      await Promise.all(
-        [...this.#listeners.values()].map(async (listener) => {
-          await listener.refresh();
-          try {
-            await listener.whenServed(pattern);
-          } catch (error) {
-            // The node left meanwhile: it has nothing to say.
-            const here = [...this.#listeners.values()].includes(listener);
-            if (this.#closed || here) throw error;
-          }
-        }),
-      );
-    } catch (error) {
-      await this.remove(interest);
-      throw error;
-    }
+  /**
+   * Resolves once every node acknowledged the subscription to a pattern that the registry wants.
+   * Rejects with `SUBSCRIPTION_REFUSED`, or with `CLOSED`.
+   */
+  async served(pattern: string): Promise<void> {
+    while (this.#listeners.size === 0 && !this.#closed)
+      await this.#changed.next();
+    await Promise.all(
+      [...this.#listeners.values()].map(async (listener) => {
+        await listener.refresh();
+        try {
+          await listener.whenServed(pattern);
+        } catch (error) {
+          // The node left meanwhile: it has nothing to say.
+          const here = [...this.#listeners.values()].includes(listener);
+          if (this.#closed || here) throw error;
+        }
+      }),
+    );
+    this.#assertOpen();
   }
 
   /** Takes up what the registry now wants. Never rejects. */
@@ -186,15 +193,11 @@ export class KeyspaceListener {
 
   #isReady(status: NodeStatus): boolean {
     const { address, state, lastError } = status;
-    const refused = status.refused[0];
-    if (state === 'closed' && this.#closed)
-      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
-    if (refused) {
-      throw subscriptionRefused(address, refused.pattern, refused.reason);
-    }
+    this.#assertOpen();
+    const isUp = state === 'listening' || state === 'refused';
     if (
       this.options.notifications === 'verify' &&
-      (state === 'deaf' || (state === 'listening' && !isVerified(status)))
+      (state === 'deaf' || (isUp && !isVerified(status)))
     ) {
       throw new RedisExpiryError(
         'NOTIFICATIONS_MISSING',
@@ -209,7 +212,12 @@ export class KeyspaceListener {
         `Redis at ${address} refuses the connection: ${lastError}`,
       );
     }
-    return state === 'listening' || state === 'deaf' || state === 'closed';
+    return isUp || state === 'deaf' || state === 'closed';
+  }
+
+  #assertOpen(): void {
+    if (this.#closed)
+      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
 }
 

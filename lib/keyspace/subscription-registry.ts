@@ -109,6 +109,11 @@ export class SubscriptionRegistry {
     this.#expiryByChannel.delete(entry.channel);
   }
 
+  /** Whether nobody is interested in anything. */
+  get isEmpty(): boolean {
+    return this.#expiries.size + this.#messages.size === 0;
+  }
+
   /** The patterns of expiries as globs of Redis's, `keyPrefix` included. */
   redisPatterns(): string[] {
     const prefix = escapeGlob(this.options.keyPrefix);
