@@ -23,3 +23,18 @@ it('nothing is left on the heap of subscriptions that ended', async () => {
 
   expect(left).toBeLessThan(1_000);
 });
+
+it('nothing is left on the heap of expirations() whose subscribers left', async () => {
+  const { subscriber } = await createApp({ imports: [redisExpiry(server)] });
+  // Keeps the subscription at Redis, so that only what each call costs is measured.
+  await subscriber.subscribe('k:*', () => 0);
+
+  const left = await bytesLeft(3_000, async (times) => {
+    for (let i = 0; i < times; i++)
+      subscriber.expirations('k:*').subscribe().unsubscribe();
+    // Acknowledged after all of them.
+    await (await subscriber.subscribe('last', () => 0)).unsubscribe();
+  });
+
+  expect(left).toBeLessThan(200);
+});
