@@ -9,13 +9,21 @@ export type NestModule =
  *
  * A handler belongs to those that its own module imports, itself or by a module that exports them;
  * else to the global ones; else to those of the nearest modules that import its module. With one
- * `forRoot` in the application that is always the one.
+ * `forRoot` in the application that is always the one. Of several that are at the same place, the
+ * first alone has it: else it would run twice for one expiry.
  */
 export class ModuleScope {
   readonly #expiryModules: readonly NestModule[];
   readonly #importers = new Map<NestModule, NestModule[]>();
 
-  constructor(modules: ModulesContainer, expiryModule: object) {
+  constructor(
+    modules: ModulesContainer,
+    expiryModule: object,
+    private readonly areSamePlace: (
+      one: NestModule,
+      other: NestModule,
+    ) => boolean,
+  ) {
     const all = [...modules.values()];
     this.#expiryModules = all.filter((m) => m.metatype === expiryModule);
     for (const importer of all)
@@ -28,7 +36,27 @@ export class ModuleScope {
 
   /** Whether the handlers of a module belong to the given `forRoot`. */
   owns(expiryModule: NestModule, host: NestModule): boolean {
-    return this.#ownersOf(host).has(expiryModule);
+    return (
+      this.#ownersOf(host).has(expiryModule) &&
+      this.takenBy(expiryModule, host) === undefined
+    );
+  }
+
+  /** The `forRoot` at the same place that has the handlers of a module instead of the given one. */
+  takenBy(expiryModule: NestModule, host: NestModule): NestModule | undefined {
+    const owners = this.#ownersOf(host);
+    if (owners.size < 2 || !owners.has(expiryModule)) return undefined;
+    const first = this.#expiryModules.find(
+      (other) => owners.has(other) && this.areSamePlace(other, expiryModule),
+    );
+    return first === expiryModule ? undefined : first;
+  }
+
+  /** The modules that import a `forRoot`, by name; `every module` for a global one. */
+  importersOf(expiryModule: NestModule): string {
+    if (expiryModule.isGlobal) return 'every module';
+    const importers = this.#importers.get(expiryModule) ?? [];
+    return [...new Set(importers.map(({ name }) => name))].join(', ');
   }
 
   #ownersOf(host: NestModule): ReadonlySet<NestModule> {

@@ -11,9 +11,12 @@ import {
   onKeyExpiredMetadata,
 } from './decorators/on-key-expired.decorator.js';
 import { RedisGlob } from './handlers/redis-glob.js';
+import type { RedisExpiryModuleOptions } from './interfaces/module-options.interface.js';
 import { ModuleScope, type NestModule } from './module-scope.js';
 import { resolveHandlerOptions } from './options.js';
 import type { OwnHandler } from './redis-expiry.engine.js';
+import { MODULE_OPTIONS_TOKEN } from './redis-expiry.module-definition.js';
+import { isSamePlace } from './same-place.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Method = (event: object) => unknown;
@@ -38,17 +41,43 @@ export class RedisExpiryExplorer {
     );
   }
 
-  /** The handlers; call it once every provider was made. */
-  explore(): OwnHandler[] {
+  /** The handlers; call it once every provider was made. `warn` is told of those that another `forRoot` has. */
+  explore(warn: (text: string) => void): OwnHandler[] {
     const own = this.ownModule();
     if (!own) return [];
-    const scope = new ModuleScope(this.modules, own.metatype);
-    return [
+    const scope = new ModuleScope(this.modules, own.metatype, (one, other) =>
+      isSamePlace(optionsOf(one), optionsOf(other)),
+    );
+    const wrappers = [
       ...this.discovery.getProviders(),
       ...this.discovery.getControllers(),
-    ]
-      .filter(({ isAlias, host }) => !isAlias && host && scope.owns(own, host))
+    ].filter(({ isAlias }) => !isAlias);
+    this.#warnOfTaken(own, scope, wrappers, warn);
+    return wrappers
+      .filter(({ host }) => host && scope.owns(own, host))
       .flatMap((wrapper) => this.#handlersOf(wrapper));
+  }
+
+  #warnOfTaken(
+    own: NestModule,
+    scope: ModuleScope,
+    wrappers: readonly Wrapper[],
+    warn: (text: string) => void,
+  ): void {
+    const names = new Map<NestModule, string[]>();
+    for (const wrapper of wrappers) {
+      const taker = wrapper.host && scope.takenBy(own, wrapper.host);
+      if (!taker) continue;
+      const taken = this.#handlersOf(wrapper).map(({ name }) => name);
+      names.set(taker, [...(names.get(taker) ?? []), ...taken]);
+    }
+    for (const [taker, handlers] of names)
+      if (handlers.length > 0)
+        warn(
+          `RedisExpiryModule.forRoot() is called twice with the same connection, group and namespace: imported by ${scope.importersOf(taker)}, ` +
+            `and by ${scope.importersOf(own)}. What belongs to both is run once, by the first: ${[...new Set(handlers)].join(', ')}. ` +
+            'Call forRoot() once, and import what it returns, or set isGlobal',
+        );
   }
 
   #handlersOf(wrapper: Wrapper): OwnHandler[] {
@@ -105,6 +134,11 @@ async function invokeAnew(
   });
   return methodOf(instance, method)(event);
 }
+
+/** The options that a `forRoot` was given. */
+const optionsOf = (expiryModule: NestModule): RedisExpiryModuleOptions =>
+  expiryModule.providers.get(MODULE_OPTIONS_TOKEN)
+    ?.instance as RedisExpiryModuleOptions;
 
 const methodOf = (instance: unknown, method: string): Method => {
   const called = (instance as Record<string, Method>)[method]!;

@@ -1,5 +1,4 @@
 import {
-  ConfigurableModuleBuilder,
   type DynamicModule,
   Inject,
   Logger,
@@ -17,26 +16,20 @@ import type {
 import { type ResolvedOptions, resolveOptions } from './options.js';
 import { RedisExpiryEngine } from './redis-expiry.engine.js';
 import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
+import {
+  ConfigurableModuleClass,
+  MODULE_OPTIONS_TOKEN,
+} from './redis-expiry.module-definition.js';
 import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
-
-const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
-  new ConfigurableModuleBuilder<RedisExpiryModuleOptions>({
-    moduleName: 'RedisExpiry',
-  })
-    .setClassMethodName('forRoot')
-    .setFactoryMethodName('createRedisExpiryOptions')
-    .setExtras({ isGlobal: false }, (definition, { isGlobal }) => ({
-      ...definition,
-      global: isGlobal,
-    }))
-    .build();
 
 const RESOLVED_OPTIONS = Symbol('RedisExpiryResolvedOptions');
 
 /**
  * Runs methods when Redis keys expire: import it once with `forRoot()` and decorate methods with
  * `@OnKeyExpired`. Several `forRoot` with different connections work side by side; a handler
- * belongs to the one that its own module imports, else to a global one, else to the nearest above.
+ * belongs to the one that its own module imports, else to a global one, else to the nearest above. If
+ * it would belong to two with the same connection, group and namespace, the first alone runs it, and a
+ * warning says so.
  *
  * Lifecycle: handlers are listening when `app.init()` resolves, and none runs before every other
  * module's `onApplicationBootstrap`. At shutdown it is the first to be destroyed: it stops
@@ -67,6 +60,7 @@ export class RedisExpiryModule
   implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown
 {
   readonly #logger: Logger;
+  #bootstrapped: Promise<void> | undefined;
 
   constructor(
     @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
@@ -106,8 +100,14 @@ export class RedisExpiryModule
     return super.forRootAsync(options);
   }
 
-  async onApplicationBootstrap(): Promise<void> {
-    const handlers = this.explorer.explore();
+  /** Nest may call it more than once: for an application, and for each microservice that it is connected to. */
+  onApplicationBootstrap(): Promise<void> {
+    this.#bootstrapped ??= this.#bootstrap();
+    return this.#bootstrapped;
+  }
+
+  async #bootstrap(): Promise<void> {
+    const handlers = this.explorer.explore((text) => this.#logger.warn(text));
     await this.engine.start(handlers);
     for (const { name, glob } of handlers)
       this.#logger.log(`Mapped {${glob.pattern}, expired} to ${name}`);

@@ -180,6 +180,41 @@ describe('start', () => {
   });
 });
 
+describe('an application that is started more than once', () => {
+  // As Nest does it with microservices that are connected to an application: each calls the hooks.
+  it.each(['at the same time', 'one after the other'])(
+    'maps and runs its handlers once: %s',
+    async (how) => {
+      const { app, logs, close } = await compileApp({
+        imports: [redisExpiry(server)],
+        providers: [Handlers],
+      });
+      const http = app.createNestApplication();
+      if (how === 'at the same time')
+        await Promise.all([app.init(), http.listen(0, '127.0.0.1')]);
+      else {
+        await app.init();
+        await http.init();
+        await http.listen(0, '127.0.0.1');
+      }
+      held.resolve();
+
+      await server.expire('device:1', 'device:2');
+      await steps.next(4);
+      await http.close();
+      await close();
+
+      expect(logs.texts('log', 'Mapped {')).toHaveLength(1);
+      expect(steps.all.toSorted()).toEqual([
+        'begins device:1',
+        'begins device:2',
+        'ends device:1',
+        'ends device:2',
+      ]);
+    },
+  );
+});
+
 describe('close', () => {
   it('waits for handlers in flight before anything else is destroyed', async () => {
     @Module({ providers: [Handlers, hooked('feature')] })

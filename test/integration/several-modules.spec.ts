@@ -1,4 +1,5 @@
 import {
+  type DynamicModule,
   Inject,
   Injectable,
   Module,
@@ -232,6 +233,93 @@ describe('two forRoot with different servers', () => {
       { code: 'CONNECT_FAILED' },
     );
   });
+});
+
+describe('two forRoot with the same connection and group', () => {
+  it.each<[how: string, first: () => object, second: () => object]>([
+    ['forRoot', () => onA(), () => onA({ name: 'again', concurrency: 7 })],
+    [
+      'a default that is spelled out',
+      () => onA({ connection: { port: a.port, retryStrategy: () => 1 } }),
+      () =>
+        onA({
+          connection: { port: a.port, retryStrategy: () => 2 },
+          namespace: 'rx',
+        }),
+    ],
+    [
+      'forRootAsync',
+      () => onA(),
+      () =>
+        RedisExpiryModule.forRootAsync({
+          useFactory: () => Promise.resolve(plain({ connection: a.url })),
+        }),
+    ],
+    [
+      'global ones',
+      () => onA({ isGlobal: true }),
+      () => onA({ isGlobal: true }),
+    ],
+  ])(
+    'run what belongs to both once, and say so: %s',
+    async (how, first, second) => {
+      @Module({ providers: [handler('shared')] })
+      class Shared {}
+      @Module({
+        imports: [first() as DynamicModule, Shared],
+        providers: [handler('first')],
+      })
+      class First {}
+      @Module({
+        imports: [second() as DynamicModule, Shared],
+        providers: [handler('second')],
+      })
+      class Second {}
+      const { logs } = await createApp({ imports: [First, Second] });
+      await a.expire('on:a');
+      // By one subscription that was made after all: nothing comes later.
+      expect((await ran.next(3)).toSorted()).toEqual([
+        'first on a',
+        'second on a',
+        'shared on a',
+      ]);
+      await a.expire('on:end');
+      expect((await ran.next(3)).toSorted()).toEqual([
+        'first on end',
+        'second on end',
+        'shared on end',
+      ]);
+      expect(logs.texts('log', 'Mapped {')).toHaveLength(3);
+      const isGlobal = how === 'global ones';
+      expect(logs.texts('warn', 'forRoot')).toEqual([
+        expect.stringMatching(
+          isGlobal
+            ? /called twice.*by every module, and by every module\..*Handler\.onExpired/
+            : /called twice.*by First, and by Second\. .*run once, by the first: Handler\.onExpired\./,
+        ),
+      ]);
+    },
+  );
+
+  it.each([
+    ['groups', { group: 'one' }, { group: 'two' }],
+    ['namespaces', { namespace: 'one' }, { namespace: 'two' }],
+  ])(
+    'but different %s both have what belongs to both, without a warning',
+    async (_, first, second) => {
+      const both = { punctual: true };
+      @Module({
+        imports: [onA({ ...both, ...first }), onA({ ...both, ...second })],
+        providers: [handler('root')],
+      })
+      class Root {}
+      const { logs } = await createApp({ imports: [Root] });
+      await a.expire('on:a');
+
+      expect(await ran.next(2)).toEqual(['root on a', 'root on a']);
+      expect(logs.texts('warn', 'forRoot')).toEqual([]);
+    },
+  );
 });
 
 describe('two forRoot with different databases of a server', () => {
