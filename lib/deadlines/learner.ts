@@ -1,10 +1,12 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ScanReport } from '../keyspace/node-observer.js';
 import { isForbidden } from '../connection/server-error.js';
+import type { WantedPattern } from '../keyspace/subscription-registry.js';
 import { Signal } from '../keyspace/signal.js';
 import type { Log } from '../log.js';
 import type { DeadlineIndex } from './deadline-index.js';
 import { Enrolment } from './enrolment.js';
+import { planScan } from './scan-plan.js';
 import { scanDeadlines } from './scan.js';
 import type { TtlReader } from './ttl-reader.js';
 
@@ -16,10 +18,10 @@ export interface PunctualOptions {
   readonly scanCount: number;
 }
 
-/** The patterns that are wanted now. */
+/** What is subscribed to now. */
 export interface Patterns {
-  /** As globs of Redis's, `keyPrefix` included. */
-  redisPatterns(): string[];
+  /** The patterns. One that is subscribed to again, after nobody was, is another object. */
+  wanted(): readonly WantedPattern[];
   /** Whether some pattern matches the key. */
   matches(redisKey: Buffer): boolean;
 }
@@ -40,18 +42,24 @@ const RESCAN = 5_000;
  * that nobody hears destroys the evidence. Every return begins with a scan.
  *
  * Guarantees: a key that exists with a deadline throughout one scan is enrolled when it ends, and
- * scans come at every interval; what cannot be looked at in time is left to a scan soon.
+ * scans come at every interval; what cannot be looked at in time is left to a scan soon. A pattern is
+ * scanned after the node acknowledged its subscription, so no key is created unseen in between; and
+ * one that nobody subscribed to for a while is new when it comes back, and is scanned again.
  */
 export class Learner {
   /** The newest scan that was completed. */
   lastScan: ScanReport | undefined;
   readonly #enrolment: Enrolment;
-  readonly #scanned = new Set<string>();
+  /** The patterns whose subscription the node acknowledged. */
+  #served: ReadonlySet<string> = new Set();
+  /** Those of which no scan is due: it was made since listening began and within the interval, or is under way. */
+  #scanned = new WeakSet<WantedPattern>();
+  /** Those of which a scan has ended at some time, or could not be made for want of permission. */
+  readonly #known = new WeakSet<WantedPattern>();
   readonly #changed = new Signal();
   #abort: AbortController | undefined;
   #scanning = false;
   #timer: NodeJS.Timeout | undefined;
-  #everScanned = false;
   #nextScanAt = 0;
   /** A scan that makes up for an overflow is on its way. */
   #soon = false;
@@ -77,14 +85,19 @@ export class Learner {
     });
   }
 
-  /** Begins to learn; if it does already, scans for patterns that are new. */
-  resume(): void {
+  /** Begins to learn; if it does already, scans for patterns that are new. `served`: the patterns that are listened for. */
+  resume(served: ReadonlySet<string>): void {
     if (this.#closed) return;
+    this.#served = served;
     if (!this.#abort) {
       this.#abort = new AbortController();
       this.#nextScanAt = performance.now() + this.options.scanInterval;
       this.#enrolment.resume();
-    } else if (this.#missing().length === 0) return;
+    } else if (this.#missing().length === 0) {
+      // A pattern that somebody waited for may be gone.
+      this.#changed.fire();
+      return;
+    }
     void this.#scan(EAGER, this.#abort.signal);
   }
 
@@ -92,7 +105,7 @@ export class Learner {
     this.#abort?.abort();
     this.#abort = undefined;
     this.#enrolment.pause();
-    this.#scanned.clear();
+    this.#scanned = new WeakSet();
     this.#soon = false;
     clearTimeout(this.#timer);
   }
@@ -124,10 +137,14 @@ export class Learner {
     this.#enrolment.changed(redisKey);
   }
 
-  /** Resolves when a first scan is done, or could not be made for want of permission. */
+  /** Resolves when a first scan of every pattern is done, or could not be made for want of permission. */
   async ready(): Promise<void> {
-    while (!this.#closed && !(this.#abort && this.#everScanned))
+    while (!this.#closed && !(this.#abort && this.#knowsAll()))
       await this.#changed.next();
+  }
+
+  #knowsAll(): boolean {
+    return this.patterns.wanted().every((each) => this.#known.has(each));
   }
 
   /** Logs why looking at keys failed; what an operator has to mend, once and as a warning. */
@@ -147,14 +164,15 @@ export class Learner {
   async #scan(share: number, abort: AbortSignal): Promise<void> {
     if (this.#scanning) return;
     this.#scanning = true;
-    clearTimeout(this.#timer);
+    // A scan that makes up for an overflow is made all the same.
+    if (!this.#soon) clearTimeout(this.#timer);
     let failed = false;
     try {
       while (!abort.aborted && this.#missing().length > 0)
         await this.#scanMissing(share, abort);
     } catch (error) {
       this.report(error);
-      failed = !isForbidden(error);
+      failed = true;
     }
     this.#scanning = false;
     // Paused and resumed while this scan was ending: the new one is still to be made.
@@ -166,7 +184,6 @@ export class Learner {
       this.#scanIn(AGAIN, share, abort);
       return;
     }
-    this.#everScanned = true;
     this.#changed.fire();
     if (this.#again) {
       this.#again = false;
@@ -175,6 +192,7 @@ export class Learner {
       return;
     }
     // What was scanned in between for a new pattern does not put the next full scan off.
+    if (this.#soon) return;
     this.#scanIn(this.#nextScanAt - performance.now(), CALM, abort);
   }
 
@@ -183,7 +201,7 @@ export class Learner {
     this.#soon = false;
     this.#timer = setTimeout(() => {
       this.#soon = false;
-      this.#scanned.clear();
+      this.#scanned = new WeakSet();
       this.#nextScanAt = performance.now() + this.options.scanInterval;
       void this.#scan(share, abort);
     }, ms).unref();
@@ -197,7 +215,7 @@ export class Learner {
       this.#again = false;
       this.#scanIn(AGAIN, EAGER, this.#abort.signal);
       this.#soon = true;
-    } else this.#scanned.clear();
+    } else this.#scanned = new WeakSet();
   }
 
   async #scanMissing(share: number, abort: AbortSignal): Promise<void> {
@@ -211,18 +229,28 @@ export class Learner {
       wanted: (key: Buffer) => this.patterns.matches(key),
       count: this.options.scanCount,
     };
+    const plan = planScan(missing.map(({ redisGlob }) => redisGlob));
     try {
-      this.lastScan =
-        (await scanDeadlines(scan, missing, share, abort)) ?? this.lastScan;
+      const report = await scanDeadlines(scan, plan, share, abort);
+      if (!report) return;
+      this.lastScan = report;
     } catch (error) {
       for (const pattern of missing) this.#scanned.delete(pattern);
-      throw error;
+      if (abort.aborted || !isForbidden(error)) throw error;
+      // An operator has to mend that: it is left to the next full scan.
+      this.report(error);
+      for (const pattern of missing) this.#scanned.add(pattern);
     }
+    for (const pattern of missing) this.#known.add(pattern);
+    this.#changed.fire();
   }
 
-  #missing(): string[] {
+  /** The patterns that are listened for and to be scanned. */
+  #missing(): WantedPattern[] {
     return this.patterns
-      .redisPatterns()
-      .filter((pattern) => !this.#scanned.has(pattern));
+      .wanted()
+      .filter(
+        (each) => this.#served.has(each.text) && !this.#scanned.has(each),
+      );
   }
 }

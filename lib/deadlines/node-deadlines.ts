@@ -73,10 +73,10 @@ export class NodeDeadlines implements NodeObserver {
     return { tracked: this.#index.count, ...(lastScan && { lastScan }) };
   }
 
-  listening(): void {
+  listening(_proven: boolean, served: ReadonlySet<string>): void {
     this.#told?.listening();
     this.#silent = false;
-    this.#learner.resume();
+    this.#learner.resume(served);
     this.#watch.resume();
     this.#clockTimer ??= setInterval(() => {
       if (this.#index.count > 0) this.#reader.readTime().catch(() => undefined);

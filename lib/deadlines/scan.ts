@@ -1,11 +1,15 @@
 import { performance } from 'node:perf_hooks';
-import type { DeadlineIndex } from './deadline-index.js';
+import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { ScanReport } from '../keyspace/node-observer.js';
+import type { ScanPlan } from './scan-plan.js';
 import type { TtlReader } from './ttl-reader.js';
+
+/** Keys that are read by their names in one round trip. */
+const BATCH = 500;
 
 export interface ScanOptions {
   readonly index: Pick<DeadlineIndex, 'enrol'>;
-  readonly reader: Pick<TtlReader, 'scan'>;
+  readonly reader: Pick<TtlReader, 'scan' | 'read'>;
   /** Keys that one page looks at. */
   readonly count: number;
   /** Whether the key is one to enrol: the module's own are not. */
@@ -15,46 +19,72 @@ export interface ScanOptions {
 }
 
 /**
- * Enrols every key of one server that matches some patterns and has a deadline, page by page. Between
- * two pages it rests, so that it takes no more than a share of the server's time.
+ * Enrols every key of one server that a plan finds and that has a deadline, page by page. Between two
+ * pages it rests, so that it takes no more than a share of the server's time.
  *
- * @param patterns globs, `keyPrefix` included
  * @param share of the time in which a page may be under way, above 0 and at most 1
  * @returns undefined when it was aborted; rejects as the connection does
  */
 export async function scanDeadlines(
-  { index, reader, count, wanted, onEnrolled }: ScanOptions,
-  patterns: Iterable<string>,
+  options: ScanOptions,
+  plan: ScanPlan,
   share: number,
   abort: AbortSignal,
 ): Promise<ScanReport | undefined> {
+  const { index, wanted, onEnrolled } = options;
   const at = new Date();
   const started = performance.now();
   let keys = 0;
   /** Ms of rest that are due: what is done meanwhile counts, and what was slept too long. */
   let debt = 0;
-  for (const pattern of patterns) {
-    let cursor = '0';
-    do {
-      const asked = performance.now();
-      const page = await reader.scan(cursor, pattern, count);
-      const answered = performance.now();
-      debt += (answered - asked) * (1 / share - 1);
-      if (abort.aborted) return undefined;
-      const entries = page.entries.filter(({ key }) => wanted(key));
-      if (entries.length > 0) {
-        keys += entries.length;
-        await index.enrol(entries);
-        onEnrolled(entries.reduce((a, { at }) => Math.min(a, at), Infinity));
-      }
-      const owed = debt - (performance.now() - answered);
-      if (owed >= 1) await pause(owed, abort);
-      debt = Math.max(-2, debt - (performance.now() - answered));
-      if (abort.aborted) return undefined;
-      cursor = page.cursor;
-    } while (cursor !== '0');
+  const pages = pagesOf(options, plan);
+  for (;;) {
+    const asked = performance.now();
+    const page = await pages.next();
+    const answered = performance.now();
+    debt += (answered - asked) * (1 / share - 1);
+    if (abort.aborted) return undefined;
+    if (page.done) break;
+    const entries = page.value.filter(({ key }) => wanted(key));
+    if (entries.length > 0) {
+      keys += entries.length;
+      await index.enrol(entries);
+      onEnrolled(entries.reduce((a, { at }) => Math.min(a, at), Infinity));
+    }
+    const owed = debt - (performance.now() - answered);
+    if (owed >= 1) await pause(owed, abort);
+    debt = Math.max(-2, debt - (performance.now() - answered));
+    if (abort.aborted) return undefined;
   }
   return { at, keys, duration: Math.round(performance.now() - started) };
+}
+
+/** What each round trip of a plan finds: keys that have a deadline. */
+async function* pagesOf(
+  { reader, count, wanted }: ScanOptions,
+  { literals, pass }: ScanPlan,
+): AsyncGenerator<DeadlineEntry[], void, void> {
+  yield* readPages(reader, literals.filter(wanted));
+  if (!pass) return;
+  let cursor = '0';
+  do {
+    const page = await reader.scan(cursor, pass, count);
+    yield page.entries;
+    yield* readPages(reader, page.candidates.filter(wanted));
+    cursor = page.cursor;
+  } while (cursor !== '0');
+}
+
+async function* readPages(
+  reader: Pick<TtlReader, 'read'>,
+  keys: readonly Buffer[],
+): AsyncGenerator<DeadlineEntry[], void, void> {
+  for (let i = 0; i < keys.length; i += BATCH) {
+    const batch = keys.slice(i, i + BATCH);
+    const { now, ttls } = await reader.read(batch);
+    const entries = batch.map((key, j) => ({ key, at: now + ttls[j]! }));
+    yield entries.filter((_, j) => ttls[j]! >= 0);
+  }
 }
 
 function pause(ms: number, abort: AbortSignal): Promise<void> {

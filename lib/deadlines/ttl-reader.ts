@@ -8,6 +8,7 @@ import {
 } from '../connection/server-error.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
+import type { ScanPass } from './scan-plan.js';
 import { READ_PROVEN } from './scripts/read-proven.lua.js';
 import { SCAN_TTLS } from './scripts/scan-ttls.lua.js';
 
@@ -27,7 +28,10 @@ export interface ClusterReading {
 export interface ScanPage {
   /** Where to go on; `'0'` at the end. */
   readonly cursor: string;
+  /** Keys that match and have a deadline. */
   readonly entries: DeadlineEntry[];
+  /** Keys that may match and may have a deadline: they were not looked at. */
+  readonly candidates: readonly Buffer[];
 }
 
 /**
@@ -120,10 +124,10 @@ export class TtlReader {
     return Math.floor(now + reference.now() - this.clock.now());
   }
 
-  /** Some of the keys that match a pattern and have a deadline. */
+  /** One page of a pass. */
   async scan(
     cursor: string,
-    pattern: string,
+    { match, filters }: ScanPass,
     count: number,
   ): Promise<ScanPage> {
     let now = 0;
@@ -132,18 +136,24 @@ export class TtlReader {
         const reply = (await SCAN_TTLS.runBuffers(
           redis,
           [],
-          ...[cursor, pattern, count],
+          ...[cursor, match, count],
+          ...filters.flatMap(({ head, tail, exact }) => [
+            ...[head, tail, exact ? 1 : 0],
+          ]),
         )) as [Buffer, number, ...(Buffer | number)[]];
         now = reply[1];
         const entries: DeadlineEntry[] = [];
+        const candidates: Buffer[] = [];
         for (let i = 2; i < reply.length; i += 2) {
-          const at = now + (reply[i + 1] as number);
-          entries.push({ key: reply[i] as Buffer, at });
+          const key = reply[i] as Buffer;
+          const ttl = reply[i + 1] as number;
+          if (ttl < 0) candidates.push(key);
+          else entries.push({ key, at: now + ttl });
         }
-        return { cursor: reply[0].toString(), entries };
+        return { cursor: reply[0].toString(), entries, candidates };
       },
       () => now,
-      () => this.#scanPlain(cursor, pattern, count),
+      () => this.#scanPlain(cursor, match, count),
     );
     const ahead = this.#translate(now) - now;
     if (ahead === 0 || now === 0) return page;
@@ -180,18 +190,13 @@ export class TtlReader {
 
   async #scanPlain(
     cursor: string,
-    pattern: string,
+    match: string,
     count: number,
   ): Promise<ScanPage> {
-    const [next, keys] = await this.commands.runNow((redis) =>
-      redis.scanBuffer(cursor, 'MATCH', pattern, 'COUNT', count),
+    const [next, candidates] = await this.commands.runNow((redis) =>
+      redis.scanBuffer(cursor, 'MATCH', match, 'COUNT', count),
     );
-    const { now, ttls } = await this.#pipeline(keys);
-    const entries = keys.map((key, i) => ({ key, at: now + ttls[i]! }));
-    return {
-      cursor: next.toString(),
-      entries: entries.filter((_, i) => ttls[i]! >= 0),
-    };
+    return { cursor: next.toString(), entries: [], candidates };
   }
 
   async #pipeline(keys: readonly Buffer[]): Promise<Ttls> {

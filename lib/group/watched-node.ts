@@ -146,12 +146,12 @@ export class WatchedNode implements NodeObserver {
     return this.#state === 'hearing' || this.#state === 'silent';
   }
 
-  listening(proven: boolean): void {
-    this.#listen(proven ? 'hearing' : 'silent', 0);
+  listening(proven: boolean, served: ReadonlySet<string>): void {
+    this.#listen(proven ? 'hearing' : 'silent', 0, served);
   }
 
-  silent(ago: number): void {
-    this.#listen('silent', ago);
+  silent(ago: number, served: ReadonlySet<string>): void {
+    this.#listen('silent', ago, served);
   }
 
   lost(ago: number): void {
@@ -227,10 +227,14 @@ export class WatchedNode implements NodeObserver {
     this.#learner.close();
   }
 
-  #listen(state: 'hearing' | 'silent', ago: number): void {
+  #listen(
+    state: 'hearing' | 'silent',
+    ago: number,
+    served: ReadonlySet<string>,
+  ): void {
     if (this.closed) return;
     if (this.#state === 'hearing' && state === 'silent') this.#suspend(ago);
-    this.#learner.resume();
+    this.#learner.resume(served);
     if (this.#state === state) return;
     this.#state = state;
     this.#suspects.resume();

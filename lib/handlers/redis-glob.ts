@@ -7,14 +7,30 @@
  * capture. A match costs O(pattern × key) at worst: after a mismatch only the last `*` grows.
  */
 export class RedisGlob {
-  /** The bytes with which every key begins that matches. */
+  /** The bytes with which every key begins that matches; of a literal, the key itself. */
   readonly prefix: Buffer;
+  /** The bytes with which every key ends that matches, besides `prefix`: none of the two overlaps the other. */
+  readonly suffix: Buffer;
+  /**
+   * `literal`: it matches one key, its `prefix`. `simple`: it has one `*` and no other special, so
+   * that `prefix` and `suffix` say all about a key. `complex`: anything else.
+   */
+  readonly shape: 'literal' | 'simple' | 'complex';
   readonly #tokens: readonly Token[];
   readonly #trivial: Buffer | undefined;
 
   constructor(readonly pattern: string) {
     this.#tokens = compile(Buffer.from(pattern));
     this.prefix = literalPrefix(this.#tokens);
+    this.suffix = literalSuffix(this.#tokens);
+    const specials =
+      this.#tokens.length - this.prefix.length - this.suffix.length;
+    this.shape =
+      specials === 0
+        ? 'literal'
+        : specials === 1 && this.#tokens[this.prefix.length] === STAR
+          ? 'simple'
+          : 'complex';
     this.#trivial = isTrivial(this.#tokens, this.prefix)
       ? this.prefix
       : undefined;
@@ -103,6 +119,12 @@ function literalPrefix(tokens: readonly Token[]): Buffer {
   const end = tokens.findIndex((t) => typeof t !== 'number' || t < 0);
   const bytes = end < 0 ? tokens : tokens.slice(0, end);
   return Buffer.from(bytes as number[]);
+}
+
+/** The bytes behind the last special, if there is one. */
+function literalSuffix(tokens: readonly Token[]): Buffer {
+  const last = tokens.findLastIndex((t) => typeof t !== 'number' || t < 0);
+  return Buffer.from(last < 0 ? [] : (tokens.slice(last + 1) as number[]));
 }
 
 /** A `*` at the end is the pattern's only special: the common shape, matched by a compare. */

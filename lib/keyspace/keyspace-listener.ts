@@ -87,17 +87,18 @@ export class KeyspaceListener {
     this.#assertOpen();
   }
 
-  /** As `listening`, nothing is refused (else it rejects with `SUBSCRIPTION_REFUSED`), and every node's observer is ready. */
+  /**
+   * As `listening`, every pattern that is subscribed to by now included, and every node's observer is
+   * ready. Rejects with `SUBSCRIPTION_REFUSED` where something is refused.
+   */
   async ready(): Promise<void> {
     await this.listening();
     for (const listener of this.#listeners.values()) {
-      const { address, refused } = listener.status;
-      if (refused[0])
-        throw subscriptionRefused(
-          address,
-          refused[0].pattern,
-          refused[0].reason,
-        );
+      while (
+        !this.#isReady(listener.status) ||
+        !this.#servesAll(listener.status)
+      )
+        await listener.changed();
       await listener.observer?.ready();
     }
     this.#assertOpen();
@@ -189,6 +190,15 @@ export class KeyspaceListener {
       this.#listeners.get(to)?.observer?.gained?.(from);
     this.#preparation.now();
     this.#changed.fire();
+  }
+
+  #servesAll({ address, state, patterns, refused }: NodeStatus): boolean {
+    const [first] = refused;
+    if (first) throw subscriptionRefused(address, first.pattern, first.reason);
+    return (
+      state === 'closed' ||
+      this.registry.wanted().every(({ text }) => patterns.includes(text))
+    );
   }
 
   #isReady(status: NodeStatus): boolean {

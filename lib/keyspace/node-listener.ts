@@ -253,7 +253,7 @@ export class NodeListener {
       const ago = Date.now() - from;
       // What a replica tells of its keys is not what is true of them.
       if (result.report.role === 'replica') this.observer?.lost(ago);
-      else this.observer?.silent(ago);
+      else this.observer?.silent(ago, result.served);
       this.#enter('deaf');
       return;
     }
@@ -272,7 +272,7 @@ export class NodeListener {
       return;
     }
     this.#gaps.end();
-    this.observer?.listening(result.proven);
+    this.observer?.listening(result.proven, result.served);
     this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
   }
 

@@ -31,16 +31,17 @@ export interface DeadlineStatus {
 export interface NodeObserver {
   /**
    * The node is listened to: everything from here on is heard. Called again when subscriptions
-   * change. `proven`: that it announces expiries is known, and not merely assumed.
+   * change. `proven`: that it announces expiries is known, and not merely assumed. `served`: the
+   * patterns, as users wrote them, whose subscription the node acknowledged.
    */
-  listening(proven: boolean): void;
+  listening(proven: boolean, served: ReadonlySet<string>): void;
   /** The node is not listened to any more, and it is so many ms ago that it certainly was. */
   lost(ago: number): void;
   /**
    * The node is listened to, but announces nothing, as far as can be known; so many ms ago it
-   * certainly did, or it never has.
+   * certainly did, or it never has. `served`: as of `listening`.
    */
-  silent(ago: number): void;
+  silent(ago: number, served: ReadonlySet<string>): void;
   /** Another server stands in the node's place than the one that was listened to before. */
   replaced?(): void;
   /** It serves more keys than before, which other nodes, by their addresses, served. */
@@ -53,7 +54,7 @@ export interface NodeObserver {
   expired(redisKey: Buffer): ExpiryTiming | 'repeat' | undefined;
   /** What there is to tell in `status()`. */
   readonly status: DeadlineStatus;
-  /** Resolves when the deadlines of all keys that existed at the start of listening are known. */
+  /** Resolves when the deadlines are known of all keys that existed when their pattern was first listened for. */
   ready(): Promise<void>;
   close(): void;
 }

@@ -24,7 +24,19 @@ export type Interest =
   | { readonly pattern: string; readonly onExpiry: ExpirySink }
   | { readonly channelPattern: string; readonly onMessage: MessageSink };
 
-interface ExpiryPattern {
+/**
+ * One life of a pattern: from the first interest in it to the end of the last one. A pattern that is
+ * subscribed to again, after nobody was, is another object.
+ */
+export interface WantedPattern {
+  /** As users wrote it. */
+  readonly text: string;
+  /** As Redis is asked for it, `keyPrefix` included. */
+  readonly redisGlob: RedisGlob;
+}
+
+interface ExpiryPattern extends WantedPattern {
+  /** Matches keys without their `keyPrefix`. */
   readonly glob: RedisGlob;
   readonly channel: string;
   readonly sinks: Set<ExpirySink>;
@@ -85,6 +97,8 @@ export class SubscriptionRegistry {
       const { database, keyPrefix } = this.options;
       const redisPattern = escapeGlob(keyPrefix) + pattern;
       entry = {
+        text: pattern,
+        redisGlob: new RedisGlob(redisPattern),
         glob: new RedisGlob(pattern),
         channel: keyspaceChannel(database, redisPattern),
         sinks: new Set(),
@@ -114,10 +128,14 @@ export class SubscriptionRegistry {
     return this.#expiries.size + this.#messages.size === 0;
   }
 
+  /** The patterns of expiries that are subscribed to now. */
+  wanted(): WantedPattern[] {
+    return [...this.#expiries.values()];
+  }
+
   /** The patterns of expiries as globs of Redis's, `keyPrefix` included. */
   redisPatterns(): string[] {
-    const prefix = escapeGlob(this.options.keyPrefix);
-    return [...this.#expiries.keys()].map((pattern) => prefix + pattern);
+    return this.wanted().map(({ redisGlob }) => redisGlob.pattern);
   }
 
   /** What every key begins with that somebody asks for, `keyPrefix` included; none is another one's beginning. */

@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { KeyExpiredEvent } from '../../../lib/index.js';
 import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
-import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import {
   groupApp,
   groupIsDone,
@@ -14,23 +13,17 @@ import { useServer } from '../../support/servers.js';
 
 const INDEX = 'rx:{presence}:index';
 
-describe.each([
-  ['a group', 0],
-  ['a group over a link of 4 ms each way', 4],
-])('%s that was away', (_, latency) => {
+describe('a group that was away', () => {
   const server = useServer();
-  let link: TcpProxy;
-  beforeAll(async () => {
-    link = await TcpProxy.start(server.port, { latency });
-  });
-  afterAll(() => link.close());
   const tracked = (count: number) =>
     eventually(async () => {
       expect(await server.redis.zcard(INDEX)).toBe(count);
     });
   /** Keys whose expiry a group has to know, and that is down by the time it comes. */
   async function knownAndLeft(keys: readonly string[], ms: number) {
-    const { close } = await groupApp(link, [handler('[^r]*', () => undefined)]);
+    const { close } = await groupApp(server, [
+      handler('[^r]*', () => undefined),
+    ]);
     const deadline = Date.now() + ms;
     for (const key of keys) await server.redis.set(key, '1', 'PXAT', deadline);
     await tracked(keys.length);
@@ -51,7 +44,9 @@ describe.each([
     await server.redis.pexpire('later', 60_000);
     await goneFromRedis(lapsed);
     const events = collect<KeyExpiredEvent>();
-    const { subscriber } = await groupApp(link, [handler('[^r]*', events.add)]);
+    const { subscriber } = await groupApp(server, [
+      handler('[^r]*', events.add),
+    ]);
     const recovered = await events.next(30);
 
     expect(recovered.map(({ key }) => key).toSorted()).toEqual(
@@ -76,7 +71,7 @@ describe.each([
     await knownAndLeft(deleted, 20_000);
     await server.redis.del(...deleted);
     const events = collect<KeyExpiredEvent>();
-    const second = await groupApp(link, [handler('[^r]*', events.add)]);
+    const second = await groupApp(server, [handler('[^r]*', events.add)]);
     await tracked(0);
     await second.close();
     expect(events.all).toEqual([]);
@@ -86,7 +81,7 @@ describe.each([
     // Killed, or closed, before it renewed its lease for the first time: all that it left is this.
     const deadline = Date.now() + 50;
     await server.redis.set('k', '1', 'PXAT', deadline);
-    const { close } = await groupApp(link, [handler('k', () => undefined)]);
+    const { close } = await groupApp(server, [handler('k', () => undefined)]);
     await close();
     expect(await server.redis.exists('rx:{presence}:watched')).toBe(1);
   });
@@ -95,7 +90,7 @@ describe.each([
     await knownAndLeft(['k'], 1_500);
     await goneFromRedis(['k']);
     const events = collect<KeyExpiredEvent>();
-    await groupApp(link, [handler('[^r]*', events.add)]);
+    await groupApp(server, [handler('[^r]*', events.add)]);
     const event = await events.one();
     expect(event).toMatchObject({ key: 'k', source: 'recovery' });
     await groupIsDone(server);
@@ -118,7 +113,7 @@ describe.each([
     const events = collect<KeyExpiredEvent>();
     let ready = false;
     const keys: string[] = [];
-    const starting = groupApp(link, [handler('k*', events.add)]).then(
+    const starting = groupApp(server, [handler('k*', events.add)]).then(
       async ({ subscriber }) => {
         await subscriber.ready();
         ready = true;

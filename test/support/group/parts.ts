@@ -15,13 +15,10 @@ export const noLog: Log = {
   debug: () => undefined,
 };
 
-/** A connection for commands as the library makes it; by a proxy's port, if one is given. */
-export const commandsOn = (
-  server: TestServer,
-  port = server.port,
-): CommandClient =>
+/** A connection for commands as the library makes it. */
+export const commandsOn = (server: TestServer): CommandClient =>
   new CommandClient({
-    open: () => server.client({ ...ownClientOptions('test'), port }),
+    open: () => server.client(ownClientOptions('test')),
     connectTimeout: 5_000,
     retryDelay: () => 50,
     log: noLog,

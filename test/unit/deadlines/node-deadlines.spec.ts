@@ -2,9 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommandClient } from '../../../lib/connection/command-client.js';
 import { NodeDeadlines } from '../../../lib/deadlines/node-deadlines.js';
+import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
 import type { ExpiryTiming } from '../../../lib/keyspace/node-observer.js';
 import { eventually } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
+
+const everything = { text: '*', redisGlob: new RedisGlob('*') };
 
 /** Ms that the way from Redis takes here. The way there takes no time. */
 const WAY_BACK = 300;
@@ -63,11 +66,11 @@ describe('NodeDeadlines, far from Redis,', () => {
     deadlines = new NodeDeadlines(
       { commands: commands as unknown as CommandClient, noticedAfter: 3_000 },
       false,
-      { redisPatterns: () => ['*'], matches: () => true },
+      { wanted: () => [everything], matches: () => true },
       { scanInterval: 600_000, scanCount: 1_000 },
       new LogBook(),
     );
-    deadlines.listening();
+    deadlines.listening(true, new Set(['*']));
     await deadlines.ready();
   });
   afterEach(() => deadlines.close());
@@ -106,7 +109,7 @@ describe('NodeDeadlines, far from Redis,', () => {
     for (const key of [told, known, created]) deadlines.expired(key);
     deadlines.lost();
     deadlines.replaced();
-    deadlines.listening();
+    deadlines.listening(true, new Set(['*']));
     // It will run out before that, for another client shortens it.
     redis.deadlines.set('known', Date.now() + 60_000);
     deadlines.changed(known);
