@@ -24,5 +24,6 @@ export function ownClientOptions(name: string): Partial<RedisOptions> {
     // Ms for which ioredis waits for a socket to close, also one that is closed already.
     disconnectTimeout: 50,
     reconnectOnError: null,
+    retryStrategy: null,
   };
 }

@@ -12,7 +12,10 @@ import {
 import { Watchdog } from './watchdog.js';
 
 export interface CommandClientOptions {
-  /** Makes a new client that is not connected yet and reconnects by itself. */
+  /**
+   * Makes a new client, by what the user's client or options say at this moment. It is not connected
+   * yet, and never connects a second time. What it throws counts as a connection that failed.
+   */
   readonly open: () => Redis;
   /** Ms within which a connection must be usable. */
   readonly connectTimeout: number;
@@ -29,34 +32,57 @@ export interface CommandClientOptions {
 /** Ms before it is tried again. */
 const AGAIN = 50;
 
+/** The connection closed before commands were answered: they may be sent again on the next one. */
+class ConnectionLost extends Error {}
+
 /**
- * The connection for ordinary commands to one server. Connects at the first command.
+ * The connection for ordinary commands to one server. Each connection is a client of its own, so that
+ * it is made with the credentials of its time: ioredis would reconnect with those of long ago.
  *
- * Guarantees: commands given while Redis is away wait for it; a connection that hangs, in use or
- * while it is set up, is replaced, and what was under way on it rejects; it never gives up.
+ * States:
+ * - `idle`: there is no connection, and nobody needs one. The first command leads to `connecting`.
+ * - `connecting`: a client connects and logs in. Leads to `ready`, or in `connectTimeout` to `waiting`.
+ * - `ready`: commands are sent. A close, silence, or a primary that became a replica lead to `waiting`.
+ * - `waiting`: it connects again after `retryDelay`, or when `wake` is called.
+ * - `closed`: for good.
+ *
+ * Guarantees: it never gives up; commands that are given while there is no connection wait for it, in
+ * their order; what was under way on a connection that closed is done again on the next one, and what
+ * was under way on one that hangs rejects, as that may be done yet.
  */
 export class CommandClient {
+  #state: 'idle' | 'connecting' | 'ready' | 'waiting' | 'closed' = 'idle';
   #client: Redis | undefined;
+  /** The present connection's: what is under way on it ends with it. */
+  #life = new Lifetime();
   #watchdog: Watchdog | undefined;
+  /** Ends `connecting`, or `waiting`. */
   #timer: NodeJS.Timeout | undefined;
-  /** Why the newest connection failed or was lost, while there is none. */
-  lastError: string | undefined;
-  #replaced = 0;
-  /** Commands under way that must not be sent again. */
-  #now = 0;
-  #closed = false;
-  /** Rejects what is under way: a client that is dropped while it reconnects leaves its queue unanswered. */
-  #underWay = new Lifetime();
+  #failures = 0;
+  #lastError: string | undefined;
+  #isRefused = false;
+  /** Commands that wait for a change of state. */
+  #waiting: (() => void)[] = [];
 
   constructor(private readonly options: CommandClientOptions) {}
 
   get closed(): boolean {
-    return this.#closed;
+    return this.#state === 'closed';
   }
 
   /** Whether there is a connection that works, as far as is known. */
   get connected(): boolean {
-    return this.#client?.status === 'ready';
+    return this.#state === 'ready' && this.#client?.status === 'ready';
+  }
+
+  /** Why the newest connection failed or was lost, while there is none. */
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** What the server answered to the newest login, while it refuses it; no command is answered then. */
+  get refusal(): string | undefined {
+    return this.#isRefused ? this.#lastError : undefined;
   }
 
   /** The address that it is connected to, as the system tells it. */
@@ -64,116 +90,136 @@ export class CommandClient {
     return this.#client && peerOf(this.#client);
   }
 
-  /** Runs commands. Rejects with their error, or with `CLOSED`. */
+  /** Runs commands, as soon as there is a connection. Rejects with their error, or with `CLOSED`. */
   async run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await this.#run(work);
+        if (this.#state !== 'ready') await this.#untilReady();
+        return await this.#send(work);
       } catch (error) {
+        if (error instanceof ConnectionLost) continue;
         if (!this.options.onElsewhere || !mayFollow(error)) throw error;
         await new Promise((resolve) => setTimeout(resolve, AGAIN));
       }
     }
   }
 
-  async #run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
-    if (this.#closed) throw closedError();
-    const client = (this.#client ??= this.#connect());
+  /**
+   * Runs commands that must be done now or never: rejects while there is no connection, and when it
+   * is lost before they are answered, in which case they are not sent again. If nobody needed a
+   * connection before, it waits for one try to connect.
+   */
+  async runNow<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    if (this.#state === 'idle') {
+      this.#connect();
+      await this.#change();
+    }
+    if (this.#state === 'closed') throw closedError();
+    if (this.#state !== 'ready') throw new Error('there is no connection');
+    return this.#send(work);
+  }
+
+  /** Tries to connect now, where it waits before its next try: someone just reached the server. */
+  wake(): void {
+    if (this.#state === 'waiting') this.#connect();
+  }
+
+  /** Connects anew, and at once: `open` leads elsewhere now. Commands under way reject. */
+  reopen(why: string): void {
+    if (this.#state === 'closed' || this.#state === 'idle') return;
+    this.options.log.debug(`Command connection is replaced: ${why}`);
+    this.#drop(new Error(why));
+    this.#connect();
+  }
+
+  /** Does without a connection until the next command, unless one is under way. */
+  release(): void {
+    const isNeeded = this.#life.waiting + this.#waiting.length > 0;
+    if (this.#state === 'closed' || isNeeded) return;
+    this.#drop(new Error('it was released'));
+    this.#enter('idle');
+  }
+
+  /** Closes the connection; commands under way reject. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#drop(closedError());
+    this.#enter('closed');
+  }
+
+  async #send<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
+    const [client, life] = [this.#client!, this.#life];
     try {
-      return await this.#underWay.guard(work(client));
+      return await life.guard(work(client));
     } catch (error) {
       // A primary that became a replica keeps its connections: a new one finds the new primary.
       const isReplica = isReadOnly(error);
       if (isReplica || replyCode(error) === 'MOVED') {
         const { onElsewhere } = this.options;
         onElsewhere?.();
-        if (onElsewhere || isReplica) this.#replace(client, error as Error);
+        if (onElsewhere || isReplica) this.#lose(client, error as Error);
       }
-      throw error;
+      if (isReplyError(error) || client.status === 'ready') throw error;
+      // ioredis rejects what is under way before it says that the connection closed.
+      this.#lose(client, new ConnectionLost('the connection closed'));
+      throw life.ended ?? error;
     }
   }
 
-  /**
-   * Runs commands that must be done now or never: rejects while there is no connection, and when it
-   * is lost before they are answered, in which case they are not sent again.
-   */
-  async runNow<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
-    if (this.#client && this.#client.status !== 'ready')
-      throw new Error('there is no connection');
-    this.#now++;
+  async #untilReady(): Promise<void> {
+    while (this.#state !== 'ready') {
+      if (this.#state === 'closed') throw closedError();
+      if (this.#state === 'idle') this.#connect();
+      await this.#change();
+    }
+  }
+
+  /** Resolves when it enters a state. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #enter(state: 'idle' | 'ready' | 'waiting' | 'closed'): void {
+    this.#state = state;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+  }
+
+  #connect(): void {
+    clearTimeout(this.#timer);
+    this.#state = 'connecting';
+    let client: Redis;
     try {
-      return await this.#run(work);
-    } finally {
-      this.#now--;
+      client = this.options.open();
+    } catch (error) {
+      this.#note(reasonOf(error), false);
+      // Not at once: whoever makes it connect waits for what becomes of it.
+      this.#timer = setTimeout(() => this.#wait(), 0);
+      return;
     }
-  }
-
-  /** Tries to connect now, where it waits before its next try: someone just reached the server. */
-  wake(): void {
-    const client = this.#client;
-    if (client?.status === 'reconnecting')
-      client.connect().catch(() => undefined);
-  }
-
-  /** Connects anew, and at once: `open` leads elsewhere now. Commands under way reject. */
-  reopen(why: string): void {
-    if (this.#closed || !this.#client) return;
-    this.options.log.debug(`Command connection is replaced: ${why}`);
-    this.#drop(new Error(why));
-    this.#client = this.#connect();
-  }
-
-  /** Does without a connection until the next command, unless one is under way. */
-  release(): void {
-    if (this.#underWay.waiting === 0) this.#drop(new Error('it was released'));
-  }
-
-  /** Closes the connection; commands under way reject. */
-  close(): void {
-    this.#closed = true;
-    this.#drop(closedError());
-  }
-
-  #connect(): Redis {
-    const client = this.options.open();
-    client.on('error', (error) => {
-      const reason = reasonOf(error);
-      if (reason !== this.lastError)
-        this.options.log.debug(`Command connection: ${reason}`);
-      this.lastError = reason;
-    });
-    client.on('connecting', () => this.#expectReady(client));
+    this.#client = client;
+    let error: Error | undefined;
+    client.on('error', (reason: Error) => (error = reason));
     client.on('ready', () => {
-      clearTimeout(this.#timer);
-      this.#replaced = 0;
-      this.lastError = undefined;
-      this.#watchdog?.stop();
-      this.#watchdog = new Watchdog({
-        ping: () => client.ping(),
-        onSilence: (error) => this.#replace(client, error),
-      });
-    });
-    client.on('close', () => {
-      this.#watchdog?.stop();
-      clearTimeout(this.#timer);
-      // ioredis would send it again: only a client that is dropped does not.
-      if (this.#now > 0) this.#replace(client, new Error('it closed'));
+      // A database that does not exist, say: ioredis goes on without it.
+      if (isReplyError(error)) this.#lose(client, error);
+      else this.#arrive(client);
     });
     client.on('end', () => {
       this.options.onElsewhere?.();
-      this.#replace(client, new Error('the connection ended'));
+      const lost = new ConnectionLost(
+        error ? reasonOf(error) : 'the connection closed',
+        { cause: error },
+      );
+      this.#lose(client, lost);
     });
     client.connect().catch(() => undefined);
-    return client;
-  }
-
-  /** ioredis times the TCP connection only, not the handshake that follows. */
-  #expectReady(client: Redis): void {
-    clearTimeout(this.#timer);
+    // ioredis times the TCP connection only, not the handshake that follows.
     const { connectTimeout } = this.options;
     this.#timer = setTimeout(
       () =>
-        this.#replace(
+        this.#lose(
           client,
           new Error(`not connected within ${connectTimeout} ms`),
         ),
@@ -181,13 +227,42 @@ export class CommandClient {
     ).unref();
   }
 
-  #replace(client: Redis, why: Error): void {
-    if (this.#closed || client !== this.#client) return;
-    this.options.log.debug(`Command connection is replaced: ${reasonOf(why)}`);
+  #arrive(client: Redis): void {
+    if (client !== this.#client) return;
+    clearTimeout(this.#timer);
+    this.#failures = 0;
+    this.#lastError = undefined;
+    this.#isRefused = false;
+    this.#watchdog = new Watchdog({
+      ping: () => client.ping(),
+      onSilence: (error) => this.#lose(client, error),
+    });
+    this.#enter('ready');
+  }
+
+  #lose(client: Redis, why: Error): void {
+    if (client !== this.#client) return;
+    const wasReady = this.#state === 'ready';
     this.#drop(why);
-    this.#timer = setTimeout(() => {
-      if (!this.#closed) this.#client ??= this.#connect();
-    }, this.options.retryDelay(++this.#replaced)).unref();
+    this.#note(reasonOf(why), !wasReady && isReplyError(why.cause ?? why));
+    this.#wait();
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    // Keeps the process alive: there may be nothing else that does.
+    this.#timer = setTimeout(
+      () => this.#connect(),
+      this.options.retryDelay(++this.#failures),
+    );
+    this.#enter('waiting');
+  }
+
+  #note(reason: string, isRefused: boolean): void {
+    if (reason !== this.#lastError)
+      this.options.log.debug(`Command connection: ${reason}`);
+    this.#lastError = reason;
+    this.#isRefused = isRefused;
   }
 
   #drop(why: Error): void {
@@ -196,9 +271,9 @@ export class CommandClient {
     const client = this.#client;
     this.#client = undefined;
     if (client) disconnect(client);
-    const underWay = this.#underWay;
-    this.#underWay = new Lifetime();
-    underWay.end(why);
+    const life = this.#life;
+    this.#life = new Lifetime();
+    life.end(why);
   }
 }
 

@@ -23,8 +23,12 @@ const ACCEPTED =
 
 /** Where Redis is, read once from the `connection` option. */
 export interface ConnectionTarget {
-  /** A client that holds the options and is never connected by the module: every connection is a duplicate of it. */
-  readonly template: Redis | Cluster;
+  /**
+   * A client that holds what the user's client or options say at this moment, and is never connected
+   * by the module. Each connection is a duplicate of a new one, so that it logs in with the
+   * credentials of its time. Throws where the options have become invalid.
+   */
+  readonly template: () => Redis | Cluster;
   readonly isCluster: boolean;
   readonly keyPrefix: string;
   readonly database: number;
@@ -40,9 +44,10 @@ export interface ConnectionTarget {
 export function readConnectionOption(
   connection: ConnectionOption | undefined,
 ): ConnectionTarget {
-  const template = toTemplate(
+  const read = toTemplate(
     connection === undefined ? 'redis://127.0.0.1:6379' : connection,
   );
+  const template = read();
   const redis: RedisOptions = isCluster(template)
     ? { ...template.options.redisOptions }
     : template.options;
@@ -56,7 +61,7 @@ export function readConnectionOption(
       : redis.retryStrategy
   ) as ((attempt: number) => unknown) | null | undefined;
   return {
-    template,
+    template: read,
     isCluster: isCluster(template),
     keyPrefix: clusterPrefix || redis.keyPrefix || '',
     database: redis.db ?? 0,
@@ -72,12 +77,14 @@ export function isCluster(client: Redis | Cluster): client is Cluster {
   return client.isCluster;
 }
 
-function toTemplate(connection: unknown): Redis | Cluster {
+/** Returns what reads the option anew: a text stays as it is, objects may change, and their properties may be getters. */
+function toTemplate(connection: unknown): () => Redis | Cluster {
   if (typeof connection === 'string') {
     if (!/^(rediss?|unix):\/\/|^\//.test(connection))
       throw invalidOption('connection', connection, ACCEPTED);
     const { url, options } = splitQuery(checkUrl(connection));
-    return new Redis(url, { ...options, lazyConnect: true });
+    const template = new Redis(url, { ...options, lazyConnect: true });
+    return () => template;
   }
   if (
     typeof connection !== 'object' ||
@@ -85,15 +92,21 @@ function toTemplate(connection: unknown): Redis | Cluster {
     Array.isArray(connection)
   )
     throw invalidOption('connection', connection, ACCEPTED);
-  if (isClient(connection)) return connection;
-  if ('nodes' in connection) {
-    const { nodes, options } = connection as ClusterConnection;
-    if (!Array.isArray(nodes) || nodes.length === 0)
-      throw invalidOption('connection.nodes', nodes, 'at least one node');
-    return new Cluster(nodes, { ...options, lazyConnect: true });
-  }
-  checkRedisOptions(connection as RedisOptions);
-  return new Redis({ ...(connection as RedisOptions), lazyConnect: true });
+  if (isClient(connection)) return () => connection;
+  return 'nodes' in connection
+    ? () => toCluster(connection as ClusterConnection)
+    : () => toRedis(connection);
+}
+
+function toCluster({ nodes, options }: ClusterConnection): Cluster {
+  if (!Array.isArray(nodes) || nodes.length === 0)
+    throw invalidOption('connection.nodes', nodes, 'at least one node');
+  return new Cluster(nodes, { ...options, lazyConnect: true });
+}
+
+function toRedis(options: RedisOptions): Redis {
+  checkRedisOptions(options);
+  return new Redis({ ...options, lazyConnect: true });
 }
 
 /** By shape, as `instanceof` fails across two installed copies of ioredis. */

@@ -38,7 +38,7 @@ export class ClusterFollowers {
       client: new CommandClient({
         open: () => {
           follower.at = ownerOf(slot);
-          return seeds.open(follower.at ?? '', null);
+          return seeds.open(follower.at ?? '');
         },
         onElsewhere: onDoubt,
         connectTimeout: target.connectTimeout,

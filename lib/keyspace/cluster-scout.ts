@@ -1,4 +1,4 @@
-import type { Cluster } from 'ioredis';
+import type { NatMap } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
@@ -30,6 +30,7 @@ export interface Witness {
 export interface ScoutOptions {
   readonly target: ConnectionTarget;
   readonly seeds: ClusterSeeds;
+  readonly natMap: NatMap | undefined;
   /** Nodes that are known. */
   readonly witnesses: () => readonly Witness[];
   /** For a node that was found by the start-up nodes. */
@@ -116,9 +117,8 @@ export class ClusterScout {
           redis.cluster('SLOTS') as Promise<SlotRange[]>,
           redis.cluster('NODES').catch(() => ''),
         ]);
-        const { options } = this.options.target.template as Cluster;
         const { host } = hostAndPort(address);
-        view = readView(ranges, String(nodes), host, options.natMap);
+        view = readView(ranges, String(nodes), host, this.options.natMap);
       });
       await within(PATIENCE, told);
     } catch (error) {

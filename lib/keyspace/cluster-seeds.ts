@@ -1,4 +1,4 @@
-import type { Cluster, Redis } from 'ioredis';
+import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
 import { disconnect } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
@@ -16,6 +16,8 @@ export class ClusterSeeds {
   lastError: string | undefined;
   /** Clients that hold the options; never connected by the module. */
   readonly #templates = new Map<string, Redis>();
+  /** What the user's options for nodes said when these were found. */
+  #foundBy: RedisOptions = {};
   #searching: Cluster | undefined;
   /** Finds out why a start-up node cannot be reached. */
   #probe: Redis | undefined;
@@ -27,7 +29,8 @@ export class ClusterSeeds {
 
   /** Whether nodes were found. */
   async find(): Promise<boolean> {
-    const template = this.target.template as Cluster;
+    const template = this.target.template() as Cluster;
+    const redisOptions = { ...template.options.redisOptions };
     const cluster = template.duplicate([], {
       ...template.options,
       keyPrefix: '',
@@ -38,7 +41,7 @@ export class ClusterSeeds {
       clusterRetryStrategy: null,
       slotsRefreshInterval: 0,
       redisOptions: {
-        ...template.options.redisOptions,
+        ...redisOptions,
         ...ownClientOptions(this.name),
       },
     });
@@ -55,6 +58,7 @@ export class ClusterSeeds {
       await cluster.connect();
       const nodes = cluster.nodes('all');
       for (const node of nodes) this.#templates.set(addressOf(node), node);
+      if (nodes.length > 0) this.#foundBy = redisOptions;
       this.addresses = nodes.map(addressOf);
       this.#endProbe();
       this.lastError = undefined;
@@ -68,19 +72,28 @@ export class ClusterSeeds {
     }
   }
 
-  /** Makes a client for a node, found or heard of. It is not connected yet. */
-  open(
-    address: string,
-    retryStrategy: ((attempt: number) => number) | null,
-  ): Redis {
+  /** Makes a client for a node, found or heard of, by what the user's options say now. It is not connected yet, and connects once. */
+  open(address: string): Redis {
     const [any] = this.#templates.values();
     const template = this.#templates.get(address) ?? any;
     if (!template) throw new Error('no node of the Cluster is known yet');
     return template.duplicate({
+      ...this.#changed(),
       ...ownClientOptions(this.name),
       ...hostAndPort(address),
-      retryStrategy,
     });
+  }
+
+  /** What the user's options for nodes say by now that they did not say when the nodes were found: a new password, say. */
+  #changed(): RedisOptions {
+    const { redisOptions } = (this.target.template() as Cluster).options;
+    const before = Object.entries(this.#foundBy);
+    return Object.fromEntries(
+      Object.entries({ ...redisOptions }).filter(
+        ([name, value]) =>
+          !before.some(([other, was]) => other === name && was === value),
+      ),
+    );
   }
 
   /** Ends a search that is under way. */
@@ -92,10 +105,7 @@ export class ClusterSeeds {
   /** Connects to a node once more, to hear what it says. */
   #explain(node: Redis | undefined): void {
     if (!node || this.#probe) return;
-    const probe = node.duplicate({
-      ...ownClientOptions(this.name),
-      retryStrategy: null,
-    });
+    const probe = node.duplicate(ownClientOptions(this.name));
     this.#probe = probe;
     const address = addressOf(probe);
     probe.on('error', ({ message }: Error) => {

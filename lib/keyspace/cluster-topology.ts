@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Cluster } from 'ioredis';
+import type { Cluster, NatMap } from 'ioredis';
 import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { redirectOf } from '../connection/server-error.js';
@@ -57,6 +57,7 @@ export class ClusterTopology implements Topology {
   #outdatedSince: number | undefined;
   /** When the view was asked for, in epoch ms. */
   #viewedAt: number | undefined;
+  readonly #natMap: NatMap | undefined;
   #started = false;
   #closed = false;
 
@@ -66,9 +67,11 @@ export class ClusterTopology implements Topology {
     private readonly log: Log,
   ) {
     this.#seeds = new ClusterSeeds(target, name);
+    this.#natMap = (target.template() as Cluster).options.natMap;
     this.#scout = new ClusterScout({
       target,
       seeds: this.#seeds,
+      natMap: this.#natMap,
       witnesses: () => this.nodes,
       connect: (address) => this.#connect(address),
       onView: (view, askedAt) => this.#take(view, askedAt),
@@ -107,8 +110,7 @@ export class ClusterTopology implements Topology {
 
   redirect(answer: Error): Redirection | undefined {
     const { endpoint, asking } = redirectOf(answer) ?? {};
-    const { natMap } = (this.target.template as Cluster).options;
-    const node = this.#nodes.get(mapped(endpoint ?? '', natMap));
+    const node = this.#nodes.get(mapped(endpoint ?? '', this.#natMap));
     if (!node || !asking) this.doubt();
     return node && { node, asking: asking === true };
   }
@@ -233,7 +235,7 @@ export class ClusterTopology implements Topology {
       address,
       commands: this.#connect(address),
       noticedAfter: 0,
-      openListener: () => this.#seeds.open(address, null),
+      openListener: () => this.#seeds.open(address),
       keyWith: (prefix) => this.#keyOn(address, prefix),
     };
   }
@@ -250,7 +252,7 @@ export class ClusterTopology implements Topology {
   #connect(address: string): CommandClient {
     const { connectTimeout, retryDelay } = this.target;
     return new CommandClient({
-      open: () => this.#seeds.open(address, retryDelay),
+      open: () => this.#seeds.open(address),
       connectTimeout,
       retryDelay,
       log: this.log,

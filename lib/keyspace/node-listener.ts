@@ -82,9 +82,12 @@ export class NodeListener {
   }
 
   get status(): NodeStatus {
+    const { refusal } = this.node.commands;
+    const listens = this.#state === 'listening';
+    const lastError = this.#lastError ?? refusal;
     return {
       address: this.node.address,
-      state: this.#state,
+      state: refusal && listens ? 'refused' : this.#state,
       patterns: [...this.#served],
       refused: [...this.#refused].map(([pattern, reason]) => ({
         pattern,
@@ -94,7 +97,7 @@ export class NodeListener {
       ...this.#report,
       ...this.observer?.status,
       ...(this.#gaps.last && { lastGap: this.#gaps.last }),
-      ...(this.#lastError !== undefined && { lastError: this.#lastError }),
+      ...(lastError !== undefined && { lastError }),
     };
   }
 

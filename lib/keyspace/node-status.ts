@@ -29,7 +29,9 @@ export interface SetupReport {
  * - `connecting`: there is no connection; it is tried again for ever.
  * - `subscribing`: connected, waiting for Redis to acknowledge the subscriptions.
  * - `listening`: every subscription is acknowledged and the server announces expiries.
- * - `refused`: the ACL refuses some subscription; the others work, and it is tried again.
+ * - `refused`: the ACL refuses some subscription; the others work, and it is tried again. Or the
+ *   login of the connection for commands is refused (`lastError`), as after a password was changed:
+ *   expiries are heard, but cannot be acted upon until it is let in.
  * - `deaf`: subscribed, but the server does not announce expiries; it is looked at again.
  * - `closed`: shut down.
  */
@@ -49,7 +51,7 @@ export interface NodeStatus
   readonly lastGap?: ListeningGap;
   /** Gaps since the start. */
   readonly gaps: number;
-  /** Why the last connection failed or was lost, while there is none. */
+  /** Why the last connection failed or was lost, while there is none; or why the one for commands is refused. */
   readonly lastError?: string;
 }
 

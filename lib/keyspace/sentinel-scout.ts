@@ -25,7 +25,8 @@ export class SentinelScout {
 
   /** `onSwitch`: some Sentinel names another primary than before, by `host:port`. */
   constructor(
-    private readonly options: RedisOptions,
+    /** As they are when it is asked for them: passwords change. */
+    private readonly options: () => RedisOptions,
     private readonly onSwitch: (address: string) => void,
     private readonly log: Log,
   ) {}
@@ -34,7 +35,7 @@ export class SentinelScout {
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    for (const { host = '127.0.0.1', port = 26_379 } of this.options
+    for (const { host = '127.0.0.1', port = 26_379 } of this.options()
       .sentinels ?? [])
       void this.#watch(host, port);
   }
@@ -73,7 +74,7 @@ export class SentinelScout {
   async #ask(sentinel: Redis): Promise<string> {
     let answer: unknown;
     const asked = sentinel
-      .call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.options.name!)
+      .call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.options().name!)
       .then((reply) => (answer = reply));
     if (!(await within(PATIENCE, asked))) throw new Error('does not answer');
     if (!Array.isArray(answer)) throw new Error('does not know the primary');
@@ -81,7 +82,7 @@ export class SentinelScout {
   }
 
   #connect(host: string, port: number): Redis {
-    const { options } = this;
+    const options = this.options();
     return new Redis({
       host,
       port,

@@ -34,13 +34,13 @@ export class StandaloneTopology implements Topology {
     private readonly name: string,
     private readonly log: Log,
   ) {
-    const { options } = target.template as Redis;
+    const { options } = this.#template;
     this.#commands = this.openCommands();
     const bySentinels =
       options.sentinels !== undefined && options.sentinels !== null;
     if (bySentinels)
       this.#scout = new SentinelScout(
-        { ...options, connectionName: name },
+        () => ({ ...this.#template.options, connectionName: name }),
         (address) => {
           this.#reconnect(address);
           // Whoever connects in this moment may be sent to the old one by a Sentinel that lags.
@@ -50,7 +50,7 @@ export class StandaloneTopology implements Topology {
       );
     this.nodes = [
       {
-        address: addressOf(target.template as Redis),
+        address: addressOf(this.#template),
         commands: this.#commands,
         noticedAfter: bySentinels ? SENTINELS_DELAY : 0,
         openListener: () => this.#openListener(),
@@ -85,7 +85,7 @@ export class StandaloneTopology implements Topology {
   openCommands(): CommandClient {
     const { connectTimeout, retryDelay } = this.target;
     const client = new CommandClient({
-      open: () => this.#open(retryDelay),
+      open: () => this.#open(),
       connectTimeout,
       retryDelay,
       log: this.log,
@@ -99,18 +99,24 @@ export class StandaloneTopology implements Topology {
     this.#commands.close();
   }
 
-  #open(retryStrategy: ((attempt: number) => number) | null): Redis {
-    const template = this.target.template as Redis;
-    return template.duplicate({
+  /** What the user's client or options say now. */
+  get #template(): Redis {
+    return this.target.template() as Redis;
+  }
+
+  /** Makes a client that is not connected yet, and connects once. */
+  #open(): Redis {
+    return this.#template.duplicate({
       ...ownClientOptions(this.name),
-      retryStrategy,
+      // The channels that are listened to are named by it.
+      db: this.target.database,
     });
   }
 
   #openListener(): Redis {
     for (const listener of this.#listeners)
       if (listener.status === 'end') this.#listeners.delete(listener);
-    const client = this.#open(null);
+    const client = this.#open();
     this.#listeners.add(client);
     return client;
   }

@@ -27,7 +27,7 @@ describe('resolveOptions', () => {
           keyPrefix: '',
           lazyConnect: false,
           connectTimeout: 10_000,
-          template: { options: { host: '127.0.0.1', port: 6379 } },
+          template: expect.any(Function),
         },
       });
     }

@@ -110,3 +110,117 @@ describe('CommandClient, of a primary that became a replica', () => {
     expect(opened).toHaveLength(1);
   });
 });
+
+describe('CommandClient, of a connection that closes', () => {
+  const server = useServer();
+
+  /** Closes all connections, and resolves when the server has. */
+  const kill = (): Promise<unknown> =>
+    server.redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+
+  const blocked = (): Promise<void> =>
+    eventually(async () => {
+      const info = await server.redis.info('clients');
+      expect(info).toContain('blocked_clients:1');
+    });
+
+  it('does again what was under way, by a new client', async () => {
+    const { commands, opened } = clientOn(server);
+    const waiting = commands.run((redis) => redis.blpop('list', 0));
+    await blocked();
+    await kill();
+    await blocked();
+    await server.redis.rpush('list', 'v');
+
+    expect(await waiting).toEqual(['list', 'v']);
+    expect(opened).toHaveLength(2);
+    expect(await server.connections()).toHaveLength(1);
+  });
+
+  it('does not do again what is to be done now or never', async () => {
+    const { commands, attempts } = clientOn(server);
+    const waiting = commands.runNow((redis) => redis.blpop('list', 0));
+    await blocked();
+    await kill();
+
+    await expect(waiting).rejects.toThrow('the connection closed');
+    await expect(
+      commands.runNow((redis) => redis.rpush('list', 'v')),
+    ).rejects.toThrow('there is no connection');
+    await commands.run((redis) => redis.ping());
+    expect(await server.redis.llen('list')).toBe(0);
+    expect(attempts.all).toEqual([1]);
+  });
+
+  it('sends what waits for the next one in the order in which it was given', async () => {
+    const { commands } = clientOn(server);
+    await server.process.kill();
+    const pushes = Array.from({ length: 50 }, (_, i) =>
+      commands.run((redis) => redis.rpush('list', i)),
+    );
+    await server.process.restart();
+    await Promise.all(pushes);
+
+    const list = await server.redis.lrange('list', 0, -1);
+    expect(list).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
+  });
+
+  it('rejects what waits when it is closed', async () => {
+    const { commands } = clientOn(server, { port: 1 });
+    const waiting = commands.run((redis) => redis.ping());
+    await eventually(() => expect(commands.lastError).toMatch('ECONNREFUSED'));
+    commands.close();
+
+    await expect(waiting).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(commands.run((redis) => redis.ping())).rejects.toMatchObject({
+      code: 'CLOSED',
+    });
+  });
+});
+
+describe('CommandClient, that cannot be connected', () => {
+  const server = useServer();
+
+  it('goes on where no client can be made for a while', async () => {
+    let hasToken = false;
+    const commands = new CommandClient({
+      open: () => {
+        if (!hasToken) throw new Error('no token');
+        return server.client(ownClientOptions('commands'));
+      },
+      connectTimeout: 5_000,
+      retryDelay: () => 5,
+      log: noLog,
+    });
+    onTestFinished(() => commands.close());
+    const asked = commands.run((redis) => redis.ping());
+    await eventually(() => expect(commands.lastError).toBe('no token'));
+    hasToken = true;
+
+    expect(await asked).toBe('PONG');
+    expect(commands.lastError).toBeUndefined();
+  });
+
+  it('says so where its login is refused, until it is let in', async () => {
+    await server.redis.acl('SETUSER', 'app', 'on', '>new', '~*', '+@all');
+    const login = { username: 'app', password: 'old' };
+    const { commands } = clientOn(server, login);
+    const asked = commands.run((redis) => redis.ping());
+    await eventually(() => expect(commands.refusal).toMatch(/^WRONGPASS/));
+    expect(commands.connected).toBe(false);
+    await server.redis.acl('SETUSER', 'app', '>old');
+
+    expect(await asked).toBe('PONG');
+    expect(commands.refusal).toBeUndefined();
+  });
+
+  it('sends nothing to another database than the one that it was to choose', async () => {
+    const { commands, opened } = clientOn(server, { db: 99 });
+    const asked = commands.run((redis) => redis.set('k', '1'));
+    asked.catch(() => undefined);
+    await eventually(() => expect(opened.length).toBeGreaterThan(2));
+
+    expect(commands.refusal).toMatch(/DB index/);
+    expect(await server.redis.exists('k')).toBe(0);
+  });
+});

@@ -10,12 +10,12 @@ const lazy = { lazyConnect: true };
 
 function read(connection?: ConnectionOption) {
   const target = readConnectionOption(connection);
-  expect(target.template.status).toBe('wait');
+  expect(target.template().status).toBe('wait');
   return target;
 }
 
 const serverOf = (connection?: ConnectionOption) => {
-  const { options } = read(connection).template as Redis;
+  const { options } = read(connection).template() as Redis;
   const { host, port, db, username, password, path } = options;
   return { host, port, db, username, password, path };
 };
@@ -45,10 +45,10 @@ describe('readConnectionOption', () => {
   });
 
   it('turns TLS on by rediss', () => {
-    const { options } = read('rediss://h').template as Redis;
+    const { options } = read('rediss://h').template() as Redis;
 
     expect(options.tls).toBeTruthy();
-    expect((read('redis://h').template as Redis).options.tls).toBeFalsy();
+    expect((read('redis://h').template() as Redis).options.tls).toBeFalsy();
   });
 
   it.each<[what: string, connection: ConnectionOption, expected: object]>([
@@ -123,7 +123,7 @@ describe('readConnectionOption', () => {
   it("takes the user's client as it is", () => {
     const client = new Redis(lazy);
 
-    expect(read(client).template).toBe(client);
+    expect(read(client).template()).toBe(client);
   });
 
   it('knows a client of another copy of ioredis by its shape', () => {
@@ -131,7 +131,7 @@ describe('readConnectionOption', () => {
     // `instanceof Redis` is false of it.
     const foreign = new Proxy(client, { getPrototypeOf: () => null });
 
-    expect(read(foreign).template).toBe(foreign);
+    expect(read(foreign).template()).toBe(foreign);
   });
 
   describe('retryDelay', () => {

@@ -26,6 +26,7 @@ async function scene() {
   const scout = new ClusterScout({
     target,
     seeds: new ClusterSeeds(target, 'test'),
+    natMap: undefined,
     witnesses: () => [{ address: server.address, commands }],
     connect: () => commands,
     onView: () => told++,
