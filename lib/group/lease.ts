@@ -4,10 +4,16 @@ import type { Log } from '../log.js';
 import type { GroupKeys } from './group-keys.js';
 import { GIVE_LEASE, RENEW_LEASE, TAKE_LEASE } from './scripts/lease.lua.js';
 
-/** Ms for which a lease lasts, between two renewals, and at most between two tries to take it. */
-const DURATION = 2_000;
-const RENEWAL = 500;
-const TRY = 500;
+/** Ms for which Redis keeps the lease for its holder after it was asked to. */
+const DURATION_MS = 2_000;
+/** Ms between two requests to keep the lease, and at most between two requests to take it. */
+const INTERVAL_MS = 500;
+/**
+ * Ms within which the answer to a request for the lease must come. A link that takes longer could not
+ * renew it in time; and an answer to a request that waited through an outage does not tell how much
+ * of the lease is left.
+ */
+const TIMELY_MS = DURATION_MS / 2;
 
 /** What holding the lease begins and ends. */
 export interface LeaseHolder {
@@ -20,24 +26,44 @@ export interface LeaseHolder {
 }
 
 /**
- * Sees to it that one instance of a group watches its deadlines, for economy: what keeps two from
- * doing harm is the token, which every settling compares.
+ * Elects the instance of a group that watches its deadlines: whoever holds the lease leads. Electing
+ * one is for economy; what keeps two from doing harm is the token, a fencing token that every
+ * settling compares.
  *
- * States: waiting (tries to take it) ⇄ holding (renews it) → closed.
+ * States:
+ * - waiting (at first): it asks for the lease every half second, or as soon as the present one runs out.
+ * - holding, from an answer that came in time on: it asks to keep the lease every half second.
+ * - closed: it gave the lease back.
  *
- * Guarantees: one holder at a time by Redis's clock; a holder that could not renew for as long as
- * the lease lasts says that it lost it, though Redis could not be asked.
+ * Holding ends when Redis says that the lease is another's, or `DURATION_MS` after the newest request
+ * that Redis answered was *sent*. So it ends without Redis, too, and before another instance can be
+ * given the lease.
+ *
+ * Guarantees:
+ * - One holder at a time by Redis's clock.
+ * - An answer counts only if it came in time, counted from when its request was made. A request may
+ *   wait through an outage, in the client or in a socket, and be answered minutes later; it is then
+ *   made anew at once.
+ * - What Redis granted to this instance and this instance does not use holds it up no longer: a later
+ *   request of the same instance takes its place.
  */
 export class Lease {
+  /** The token under which Redis may keep the lease for this instance; undefined where it certainly does not. */
   #token: string | undefined;
+  /** The holder was told that it holds the lease. */
+  #claimed = false;
+  /** Until when it may be claimed, by `performance.now()`. */
+  #heldUntil = 0;
+  /** Ends the claim at `#heldUntil`. */
+  #expiry: NodeJS.Timeout | undefined;
+  /** Makes the next request. */
+  #next: NodeJS.Timeout | undefined;
   #turn = 0;
-  #renewedAt = 0;
-  #timer: NodeJS.Timeout | undefined;
   #closed = false;
   /** It goes on by itself. */
   #trying = false;
-  /** A step is under way; the next one waits for it. */
-  #step: Promise<void> = Promise.resolve();
+  /** A request is under way; the next one waits for it. */
+  #request: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly commands: CommandClient,
@@ -48,28 +74,28 @@ export class Lease {
   ) {}
 
   get held(): boolean {
-    return this.#token !== undefined;
+    return this.#claimed && performance.now() < this.#heldUntil;
   }
 
   /** Tries to take the lease, and goes on until `close`. Resolves after the first try; rejects if that failed. */
   async start(): Promise<void> {
     if (this.#closed || this.#trying) return;
     const taking = this.#take();
-    this.#step = taking.catch(() => undefined);
-    await taking;
+    this.#request = taking.catch(() => undefined);
+    const wait = await taking;
     this.#trying = true;
-    this.#stepIn(this.held ? RENEWAL : TRY);
+    this.#askIn(wait);
   }
 
-  /** Gives the lease back, if it is held, so that another instance takes over at once. */
+  /** Gives the lease back, if Redis may keep it for this instance, so that another one takes over at once. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#step;
+    clearTimeout(this.#next);
+    await this.#request;
     const token = this.#token;
     if (token === undefined) return;
-    const watched = this.holder.watchedUntil();
+    const watched = this.#claimed ? this.holder.watchedUntil() : undefined;
     this.#lose();
     const { lease, watched: note } = this.keys;
     await this.commands
@@ -81,61 +107,91 @@ export class Lease {
       );
   }
 
-  #stepIn(ms: number): void {
+  #askIn(ms: number): void {
     if (this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#step = this.#takeOrRenew();
+    this.#next = setTimeout(() => {
+      this.#request = this.#ask();
     }, ms).unref();
   }
 
-  async #takeOrRenew(): Promise<void> {
-    let expiry: NodeJS.Timeout | undefined;
+  async #ask(): Promise<void> {
+    let wait = INTERVAL_MS;
     try {
-      if (this.held) {
-        const left = this.#renewedAt + DURATION - performance.now();
-        // Redis may not answer in time, or at all: then the lease is another's to take.
-        expiry = setTimeout(() => this.#lose(), Math.max(0, left)).unref();
-        await this.#renew();
-      } else await this.#take();
+      wait = await (this.held ? this.#renew() : this.#take());
     } catch (error) {
       this.log.debug(`The lease: ${reasonOf(error)}`);
     }
-    clearTimeout(expiry);
-    this.#stepIn(this.held ? RENEWAL : TRY);
+    this.#askIn(wait);
   }
 
-  async #take(): Promise<void> {
-    const token = `${this.instance}:${++this.#turn}`;
-    const asked = performance.now();
-    const { lease, watched } = this.keys;
-    const reply = (await this.commands.run((redis) =>
-      TAKE_LEASE.run(redis, [lease, watched], token, DURATION),
-    )) as [number, string | number];
-    if (reply[0] !== 1) return;
+  /** Resolves with the ms to wait before the next request, as `#renew` does. */
+  async #take(): Promise<number> {
+    this.#lose();
+    const turn = ++this.#turn;
+    const token = `${this.instance}:${turn}`;
     this.#token = token;
-    this.#renewedAt = asked;
+    const { lease, watched } = this.keys;
+    const asked = performance.now();
+    const [granted, rest] = (await this.commands.run((redis) =>
+      TAKE_LEASE.run(
+        redis,
+        [lease, watched],
+        ...[this.instance, turn, DURATION_MS],
+      ),
+    )) as [number, string | number];
+    if (granted !== 1) {
+      this.#token = undefined;
+      const left = Number(rest);
+      // -1: somebody else wrote it, without an end.
+      return left < 0 ? INTERVAL_MS : Math.min(INTERVAL_MS, left + 1);
+    }
+    if (performance.now() - asked > TIMELY_MS) return 0;
     // Taken while it was being closed: given back there.
-    if (this.#closed) return;
-    const until = reply[1] === '' ? undefined : Number(reply[1]);
-    this.holder.onHeld(token, until);
+    if (this.#closed) return 0;
+    this.#claimed = true;
+    this.#holdSince(asked);
+    this.holder.onHeld(token, rest === '' ? undefined : Number(rest));
+    return INTERVAL_MS;
   }
 
-  async #renew(): Promise<void> {
-    const asked = performance.now();
+  async #renew(): Promise<number> {
     const token = this.#token!;
     const until = this.holder.watchedUntil();
     const { lease, watched } = this.keys;
+    const asked = performance.now();
     const kept = await this.commands.run((redis) =>
-      RENEW_LEASE.run(redis, [lease, watched], token, DURATION, until ?? ''),
+      RENEW_LEASE.run(
+        redis,
+        [lease, watched],
+        ...[token, DURATION_MS, until ?? ''],
+      ),
     );
-    if (token !== this.#token) return;
-    if (kept === 1) this.#renewedAt = asked;
-    else this.#lose();
+    if (kept !== 1) {
+      this.#token = undefined;
+      this.#lose();
+    }
+    if (!this.held) return 0;
+    this.#holdSince(asked);
+    return INTERVAL_MS;
+  }
+
+  /** `asked`: when the request was made that Redis answered. Redis keeps the lease for longer, but not for less. */
+  #holdSince(asked: number): void {
+    this.#heldUntil = asked + DURATION_MS;
+    clearTimeout(this.#expiry);
+    this.#expiry = setTimeout(
+      () => {
+        this.log.debug('The lease ran out: Redis did not renew it in time');
+        this.#lose();
+      },
+      Math.max(0, this.#heldUntil - performance.now()),
+    ).unref();
   }
 
   #lose(): void {
-    if (this.#token === undefined) return;
-    this.#token = undefined;
+    clearTimeout(this.#expiry);
+    if (!this.#claimed) return;
+    this.#claimed = false;
     this.holder.onLost();
   }
 }

@@ -18,7 +18,7 @@ describe('a group whose primary becomes a replica under its connections', () => 
     async (context) => {
       const group = await GroupBed.make(context, library);
       const pair = await Pair.of(group.bed, group.server);
-      const proxy = await group.bed.proxy(group.server);
+      const proxy = await group.bed.proxy(group.server, { latency: 4 });
       const options = { leaseDuration: 1_000, connection: proxy.url };
       const fleet = group.fleet(options, { work: [1, 10] });
       await fleet.start(2);

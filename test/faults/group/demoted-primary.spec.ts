@@ -23,7 +23,7 @@ describe('a group whose primary becomes a replica under its connections', () => 
       const { secondAdmin } = pair;
       // As where a parameter group of the operator's sets them at every server.
       await secondAdmin.config('SET', 'notify-keyspace-events', 'Kgxn');
-      const proxy = await bed.proxy(group.server);
+      const proxy = await bed.proxy(group.server, { latency: 4 });
       const fleet = group.fleet(
         { connection: proxy.url },
         { work: [2_000, 4_000] },

@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KeyExpiredEvent } from '../../../lib/index.js';
 import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
+import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import {
   groupApp,
   groupIsDone,
@@ -13,17 +14,23 @@ import { useServer } from '../../support/servers.js';
 
 const INDEX = 'rx:{presence}:index';
 
-describe('a group that was away', () => {
+describe.each([
+  ['a group', 0],
+  ['a group over a link of 4 ms each way', 4],
+])('%s that was away', (_, latency) => {
   const server = useServer();
+  let link: TcpProxy;
+  beforeAll(async () => {
+    link = await TcpProxy.start(server.port, { latency });
+  });
+  afterAll(() => link.close());
   const tracked = (count: number) =>
     eventually(async () => {
       expect(await server.redis.zcard(INDEX)).toBe(count);
     });
   /** Keys whose expiry a group has to know, and that is down by the time it comes. */
   async function knownAndLeft(keys: readonly string[], ms: number) {
-    const { close } = await groupApp(server, [
-      handler('[^r]*', () => undefined),
-    ]);
+    const { close } = await groupApp(link, [handler('[^r]*', () => undefined)]);
     const deadline = Date.now() + ms;
     for (const key of keys) await server.redis.set(key, '1', 'PXAT', deadline);
     await tracked(keys.length);
@@ -44,9 +51,7 @@ describe('a group that was away', () => {
     await server.redis.pexpire('later', 60_000);
     await goneFromRedis(lapsed);
     const events = collect<KeyExpiredEvent>();
-    const { subscriber } = await groupApp(server, [
-      handler('[^r]*', events.add),
-    ]);
+    const { subscriber } = await groupApp(link, [handler('[^r]*', events.add)]);
     const recovered = await events.next(30);
 
     expect(recovered.map(({ key }) => key).toSorted()).toEqual(
@@ -71,7 +76,7 @@ describe('a group that was away', () => {
     await knownAndLeft(deleted, 20_000);
     await server.redis.del(...deleted);
     const events = collect<KeyExpiredEvent>();
-    const second = await groupApp(server, [handler('[^r]*', events.add)]);
+    const second = await groupApp(link, [handler('[^r]*', events.add)]);
     await tracked(0);
     await second.close();
     expect(events.all).toEqual([]);
@@ -81,7 +86,7 @@ describe('a group that was away', () => {
     // Killed, or closed, before it renewed its lease for the first time: all that it left is this.
     const deadline = Date.now() + 50;
     await server.redis.set('k', '1', 'PXAT', deadline);
-    const { close } = await groupApp(server, [handler('k', () => undefined)]);
+    const { close } = await groupApp(link, [handler('k', () => undefined)]);
     await close();
     expect(await server.redis.exists('rx:{presence}:watched')).toBe(1);
   });
@@ -90,7 +95,7 @@ describe('a group that was away', () => {
     await knownAndLeft(['k'], 1_500);
     await goneFromRedis(['k']);
     const events = collect<KeyExpiredEvent>();
-    await groupApp(server, [handler('[^r]*', events.add)]);
+    await groupApp(link, [handler('[^r]*', events.add)]);
     const event = await events.one();
     expect(event).toMatchObject({ key: 'k', source: 'recovery' });
     await groupIsDone(server);
@@ -113,7 +118,7 @@ describe('a group that was away', () => {
     const events = collect<KeyExpiredEvent>();
     let ready = false;
     const keys: string[] = [];
-    const starting = groupApp(server, [handler('k*', events.add)]).then(
+    const starting = groupApp(link, [handler('k*', events.add)]).then(
       async ({ subscriber }) => {
         await subscriber.ready();
         ready = true;

@@ -2,7 +2,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { type TestContext, expect, inject, vi } from 'vitest';
 import { RedisServer } from '../redis/redis-server.mjs';
 import { ExpiryApp, type ExpiryAppOptions } from './expiry-app.js';
-import { TcpProxy } from './tcp-proxy.js';
+import { TcpProxy, type TcpProxyOptions } from './tcp-proxy.js';
 
 type ServerOptions = NonNullable<Parameters<typeof RedisServer.start>[0]>;
 
@@ -37,8 +37,11 @@ export class FaultBed {
     return server;
   }
 
-  async proxy(server: RedisServer): Promise<TcpProxy> {
-    const proxy = await TcpProxy.start(server.port);
+  async proxy(
+    server: RedisServer,
+    options?: TcpProxyOptions,
+  ): Promise<TcpProxy> {
+    const proxy = await TcpProxy.start(server.port, options);
     this.#cleanups.push(() => proxy.close());
     return proxy;
   }

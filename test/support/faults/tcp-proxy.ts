@@ -10,11 +10,18 @@ import {
 /** Ms between two portions of what is throttled. */
 const TICK = 50;
 
+/** What a proxy does to every connection from the start. */
+export interface TcpProxyOptions {
+  /** Ms that bytes are under way, in each direction. */
+  readonly latency?: number;
+}
+
 /** One connection through the proxy. */
 class Link {
   silent = false;
   #waiting: Buffer[] | undefined;
   #timer: NodeJS.Timeout | undefined;
+
   /** The port from which the server sees it come; unset where it was silent from the start. */
   get upstreamPort(): number | undefined {
     return this.upstream?.localPort;
@@ -23,16 +30,17 @@ class Link {
   constructor(
     readonly client: Socket,
     readonly upstream: Socket | undefined,
+    private readonly latency: number,
     onClientClosed: () => void,
   ) {
     if (!upstream) this.silent = true;
     // Read even when silent: what nobody reads would hide that the client closed.
     client.on('data', (bytes) => {
-      if (!this.silent) upstream?.write(bytes);
+      this.#later(() => upstream?.write(bytes));
     });
     upstream?.on('data', (bytes) => {
       if (this.#waiting) this.#waiting.push(bytes);
-      else if (!this.silent) client.write(bytes);
+      else this.#later(() => client.write(bytes));
     });
     client.on('error', () => undefined);
     upstream?.on('error', () => undefined);
@@ -40,12 +48,20 @@ class Link {
     client.on('close', () => {
       onClientClosed();
       clearInterval(this.#timer);
-      if (!this.silent) upstream?.destroy();
+      this.#later(() => upstream?.destroy());
     });
     upstream?.on('end', () => upstream.end());
-    upstream?.on('close', () => {
-      if (!this.silent) client.destroy();
-    });
+    upstream?.on('close', () => this.#later(() => client.destroy()));
+  }
+
+  /** Hands something on after the time that it is under way, unless the connection is silent by then. */
+  #later(handOn: () => void): void {
+    const unlessSilent = (): void => {
+      if (!this.silent) handOn();
+    };
+    // Timers of equal length go off in the order in which they were set.
+    if (this.latency > 0) setTimeout(unlessSilent, this.latency);
+    else unlessSilent();
   }
 
   /** From here on what the server says reaches the client no faster. */
@@ -69,7 +85,8 @@ class Link {
 /**
  * Stands between a client and a server, and does to the network what a test asks for: passes
  * everything, falls silent (takes bytes both ways and hands on nothing, not even that a side
- * closed), is slow, refuses new connections, or cuts those that exist. Passes at first.
+ * closed), is far away (`latency`) or slow, refuses new connections, or cuts those that exist.
+ * Passes at first.
  */
 export class TcpProxy {
   readonly #links = new Set<Link>();
@@ -83,15 +100,19 @@ export class TcpProxy {
   private constructor(
     private target: number,
     readonly port: number,
+    private readonly latency: number,
   ) {}
 
-  static async start(target: number): Promise<TcpProxy> {
+  static async start(
+    target: number,
+    { latency = 0 }: TcpProxyOptions = {},
+  ): Promise<TcpProxy> {
     const probe = createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');
     const { port } = probe.address() as AddressInfo;
     probe.close();
     await once(probe, 'close');
-    const proxy = new TcpProxy(target, port);
+    const proxy = new TcpProxy(target, port, latency);
     await proxy.#listen();
     return proxy;
   }
@@ -157,7 +178,11 @@ export class TcpProxy {
       const upstream = this.#newAreSilent
         ? undefined
         : connect({ port: this.target, host: '127.0.0.1' });
-      this.#links.add(new Link(client, upstream, () => this.connections--));
+      const { latency } = this;
+      const link = new Link(client, upstream, latency, () => {
+        this.connections--;
+      });
+      this.#links.add(link);
     });
     this.#server = server;
     server.listen(this.port, '127.0.0.1');

@@ -33,9 +33,9 @@ export function handler(
   return Handler;
 }
 
-/** An application of the group `presence` on a test's server; closed when the test is over. */
+/** An application of the group `presence` on a test's server, or where a proxy leads; closed when the test is over. */
 export function groupApp(
-  server: TestServer,
+  server: Pick<TestServer, 'url'>,
   providers: Type[],
   options: RedisExpiryModuleOptions = {},
 ): Promise<TestApp> {

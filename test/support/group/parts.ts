@@ -15,10 +15,13 @@ export const noLog: Log = {
   debug: () => undefined,
 };
 
-/** A connection for commands as the library makes it. */
-export const commandsOn = (server: TestServer): CommandClient =>
+/** A connection for commands as the library makes it; by a proxy's port, if one is given. */
+export const commandsOn = (
+  server: TestServer,
+  port = server.port,
+): CommandClient =>
   new CommandClient({
-    open: () => server.client(ownClientOptions('test')),
+    open: () => server.client({ ...ownClientOptions('test'), port }),
     connectTimeout: 5_000,
     retryDelay: () => 50,
     log: noLog,

@@ -1,8 +1,12 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CommandClient } from '../../../lib/connection/command-client.js';
-import { ownClientOptions } from '../../../lib/connection/client-options.js';
 import { SettledIndex } from '../../support/group/settled-index.js';
 import { Lease } from '../../../lib/group/lease.js';
+import {
+  RENEW_LEASE,
+  TAKE_LEASE,
+} from '../../../lib/group/scripts/lease.lua.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
@@ -18,11 +22,7 @@ interface Held {
   watched: number | undefined;
 }
 
-function leaseOf(
-  server: TestServer,
-  instance: string,
-  commands = commandsOn(server),
-): Held {
+function leaseOn(commands: CommandClient, instance: string): Held {
   const held: Held = {
     commands,
     told: [],
@@ -51,11 +51,22 @@ function leaseOf(
   return Object.assign(held, { lease });
 }
 
-describe('Lease', () => {
+/** A way to a server, for the test that asks for it. */
+async function linkTo(server: TestServer, latency: number): Promise<TcpProxy> {
+  const proxy = await TcpProxy.start(server.port, { latency });
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+describe.each([0, 4])('Lease, over a link of %i ms each way', (latency) => {
   const server = useServer();
+  const leaseOf = async (instance: string): Promise<Held> => {
+    const { port } = await linkTo(server, latency);
+    return leaseOn(commandsOn(server, port), instance);
+  };
 
   it('is taken by one, for about two seconds, under a token of its own', async () => {
-    const all = ['a', 'b', 'c'].map((name) => leaseOf(server, name));
+    const all = await Promise.all(['a', 'b', 'c'].map(leaseOf));
     await Promise.all(all.map(({ lease }) => lease.start()));
 
     const holders = all.filter(({ lease }) => lease.held);
@@ -68,7 +79,7 @@ describe('Lease', () => {
   });
 
   it('leaves a note from its first moment on, so that whatever is enrolled under it is not lost with its holder', async () => {
-    const a = leaseOf(server, 'a');
+    const a = await leaseOf('a');
     const before = Date.now();
     await a.lease.start();
     // Killed now, before its first renewal, it would leave nothing else.
@@ -79,7 +90,7 @@ describe('Lease', () => {
   });
 
   it('is renewed as long as it is held, with the note of what was watched', async () => {
-    const a = leaseOf(server, 'a');
+    const a = await leaseOf('a');
     await a.lease.start();
     await eventually(async () => {
       expect(await server.redis.pttl(KEYS.lease)).toBeLessThan(1_700);
@@ -98,7 +109,7 @@ describe('Lease', () => {
   });
 
   it('is handed over at a shutdown, at once, with what was watched', async () => {
-    const [a, b] = [leaseOf(server, 'a'), leaseOf(server, 'b')];
+    const [a, b] = [await leaseOf('a'), await leaseOf('b')];
     await a.lease.start();
     await b.lease.start();
     a.watched = 77;
@@ -115,22 +126,15 @@ describe('Lease', () => {
   });
 
   it('is taken over after two seconds of silence, and its holder says by then that it lost it', async () => {
-    const proxy = await TcpProxy.start(server.port);
-    onTestFinished(() => proxy.close());
-    const commands = new CommandClient({
-      open: () =>
-        server.client({ ...ownClientOptions('test'), port: proxy.port }),
-      connectTimeout: 5_000,
-      retryDelay: () => 50,
-      log: noLog,
-    });
-    const a = leaseOf(server, 'a', commands);
+    const proxy = await linkTo(server, latency);
+    const commands = commandsOn(server, proxy.port);
+    const a = leaseOn(commands, 'a');
     await a.lease.start();
     a.watched = 5;
     await eventually(async () => {
       expect(await server.redis.get(KEYS.watched)).toBe('5');
     });
-    const b = leaseOf(server, 'b');
+    const b = await leaseOf('b');
     await b.lease.start();
     proxy.silence();
     const began = performance.now();
@@ -152,7 +156,7 @@ describe('Lease', () => {
   });
 
   it('is lost when another took it, and no settling under the old token is heard', async () => {
-    const a = leaseOf(server, 'a');
+    const a = await leaseOf('a');
     await a.lease.start();
     const index = new SettledIndex(a.commands, KEYS);
     index.token = a.tokens[0]!;
@@ -170,7 +174,7 @@ describe('Lease', () => {
   });
 
   it('is taken anew, under a new token, after a flush', async () => {
-    const a = leaseOf(server, 'a');
+    const a = await leaseOf('a');
     await a.lease.start();
     await server.redis.flushall();
     await eventually(() => expect(a.told).toHaveLength(3));
@@ -180,11 +184,62 @@ describe('Lease', () => {
   });
 
   it('is not kept by one that was closed before it was taken', async () => {
-    const a = leaseOf(server, 'a');
+    const a = await leaseOf('a');
     const starting = a.lease.start();
     await Promise.all([starting, a.lease.close()]);
 
     expect(await server.redis.exists(KEYS.lease)).toBe(0);
     expect(a.told.filter((told) => told.startsWith('held'))).toEqual([]);
+  });
+});
+
+describe('the lease of an instance', () => {
+  const server = useServer();
+  const take = (instance: string, turn: number): Promise<unknown> =>
+    TAKE_LEASE.run(
+      server.redis,
+      [KEYS.lease, KEYS.watched],
+      ...[instance, turn, 60_000],
+    );
+  const GRANTED = [1, expect.any(String)];
+  const REFUSED = [0, expect.any(Number)];
+
+  it('that nobody told it of does not hold it up, nor does a request that comes late take it back', async () => {
+    expect(await take('a', 1)).toEqual(GRANTED);
+    expect(await take('b', 7)).toEqual(REFUSED);
+
+    expect(await take('a', 2)).toEqual(GRANTED);
+    expect(await take('a', 1)).toEqual(REFUSED);
+    expect(await server.redis.get(KEYS.lease)).toBe('a:2');
+    expect(
+      await RENEW_LEASE.run(
+        server.redis,
+        [KEYS.lease, KEYS.watched],
+        ...['a:1', 60_000, ''],
+      ),
+    ).toBe(0);
+    // As a client does that sends again what was not answered.
+    expect(await take('a', 2)).toEqual(GRANTED);
+    expect(await take('a:2', 1)).toEqual(REFUSED);
+  });
+
+  it('is given back at its end though it was granted too late to be used', async () => {
+    const commands = commandsOn(server);
+    const a = leaseOn(commands, 'a');
+    await commands.run((redis) => redis.ping());
+    server.process.pause();
+    const starting = a.lease.start();
+    // More than half of the time for which it is given.
+    await delay(1_100);
+    const closing = a.lease.close();
+    server.process.resume();
+    await starting;
+    expect(a.lease.held).toBe(false);
+
+    await closing;
+
+    expect(await server.redis.exists(KEYS.lease)).toBe(0);
+    expect(await server.redis.exists(KEYS.watched)).toBe(1);
+    expect(a.told).toEqual([]);
   });
 });
