@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import {
   isForbidden,
   isRedirect,
@@ -43,7 +43,7 @@ export class TtlReader {
   #scripts = true;
 
   constructor(
-    private readonly commands: CommandClient,
+    private readonly commands: Commands,
     private readonly clock: RedisClock,
     /** For a node of a Cluster. */
     private readonly cluster?: ClusterReading,
@@ -220,7 +220,7 @@ export class TtlReader {
 
 /** Sets a clock by the time of a server. */
 export async function readTime(
-  commands: CommandClient,
+  commands: Commands,
   clock: RedisClock,
 ): Promise<void> {
   const sent = clock.mark();

@@ -25,7 +25,6 @@ import { GroupWatcher } from './group-watcher.js';
 import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
 import { OwnHandlers } from './own-handlers.js';
-import { RedisIndex } from './redis-index.js';
 import { checkServer } from './server-check.js';
 import { SharedPatterns } from './shared-patterns.js';
 
@@ -87,7 +86,6 @@ export class ConsumerGroup {
     const keys = groupKeys(ownPrefix, group);
     this.#commands = topology.openCommands(keys.index);
     this.#reader = topology.openCommands(keys.index);
-    const index = new RedisIndex(this.#commands, keys);
     const stream = new EventStream(
       this.#commands,
       this.#reader,
@@ -101,7 +99,14 @@ export class ConsumerGroup {
       group,
       target.keyPrefix,
     );
-    this.#watcher = new GroupWatcher(topology, index, options, counters, log);
+    this.#watcher = new GroupWatcher(
+      topology,
+      this.#commands,
+      keys,
+      options,
+      counters,
+      log,
+    );
     this.#patterns = new SharedPatterns(
       this.#commands,
       keys,

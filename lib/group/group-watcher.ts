@@ -1,11 +1,14 @@
+import type { Commands } from '../connection/commands.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { NodeStatus } from '../keyspace/node-status.js';
 import { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
+import type { GroupKeys } from './group-keys.js';
 import { Leading, type WatcherOptions } from './leading.js';
 import type { LeaseHolder } from './lease.js';
-import type { RedisIndex } from './redis-index.js';
+import { RedisIndex } from './redis-index.js';
+import { Term } from './term.js';
 
 /** Events that tell that a key's deadline came, changed or went. */
 const HINTS = ['new', 'expire', 'del', 'rename_from', 'move_from', 'evicted'];
@@ -16,7 +19,8 @@ const HINTS = ['new', 'expire', 'del', 'rename_from', 'move_from', 'evicted'];
  *
  * States: following (does nothing) ⇄ leading, where every node is either listened to or in a gap.
  *
- * Guarantees: it acts only under the lease; `watchedUntil` never passes a deadline that is not
+ * Guarantees: it acts only under the lease, and what it does in one term ends with that term;
+ * `watchedUntil` never passes a deadline that is not
  * settled, so whatever happens to this process, the next holder knows what to look into.
  */
 export class GroupWatcher implements LeaseHolder {
@@ -26,7 +30,9 @@ export class GroupWatcher implements LeaseHolder {
 
   constructor(
     private readonly topology: Topology,
-    private readonly index: RedisIndex,
+    /** To the server that holds the group's own keys. */
+    private readonly commands: Commands,
+    private readonly keys: GroupKeys,
     private readonly options: WatcherOptions,
     private readonly counters: ExpiryCounters,
     private readonly log: Log,
@@ -49,11 +55,12 @@ export class GroupWatcher implements LeaseHolder {
   }
 
   onHeld(token: string, watched: number | undefined): void {
-    this.index.token = token;
+    const term = new Term(token);
     this.#leading = new Leading(
+      term,
       this.topology,
       this.registry,
-      this.index,
+      new RedisIndex(term.commands(this.commands), this.keys, term),
       this.options,
       this.counters,
       watched,

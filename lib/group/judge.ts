@@ -66,8 +66,12 @@ export class Judge {
     asking = false,
     hops = 0,
   ): Promise<void> {
-    const { settling, elsewhere } = this.options;
+    const { settling, elsewhere, evidence } = this.options;
+    const { generation } = evidence;
     const away = await this.#turns.take(async () => {
+      // It waited for its turn; to look while nobody listens would destroy evidence.
+      if (generation !== evidence.generation)
+        throw new Error('listening was lost');
       const isChanged = await settling.prepare();
       const left = await this.#sweep(keys);
       if (left.length === 0) return [];

@@ -15,6 +15,7 @@ import { DueEntries } from './due-entries.js';
 import { Preview } from './preview.js';
 import type { RedisIndex } from './redis-index.js';
 import { Settling } from './settling.js';
+import type { Term } from './term.js';
 import { WatchedNode, type WatchedNodeParts } from './watched-node.js';
 
 export interface WatcherOptions extends ListenerOptions {
@@ -24,8 +25,10 @@ export interface WatcherOptions extends ListenerOptions {
 }
 
 /**
- * One time of holding the lease: listens to every node, and has each key looked at when it is due,
+ * What the leader does in one term: listens to every node, and has each key looked at when it is due,
  * by the node that serves it. A node that is not listened to holds up its own keys and no others.
+ *
+ * It is made for the term and ends with it: nothing of it is used by the next one.
  */
 export class Leading {
   readonly listener: KeyspaceListener;
@@ -38,6 +41,7 @@ export class Leading {
   #unfollow: (() => void) | undefined;
 
   constructor(
+    private readonly term: Term,
     private readonly topology: Topology,
     registry: SubscriptionRegistry,
     index: RedisIndex,
@@ -74,7 +78,7 @@ export class Leading {
       onError,
     });
     this.#parts = {
-      index,
+      ...{ term, index },
       settling: new Settling(index),
       clock,
       registry,
@@ -133,7 +137,9 @@ export class Leading {
     return until === undefined ? until : Math.min(until, held ?? until);
   }
 
+  /** Ends the term. */
   close(): void {
+    this.term.end();
     this.#unfollow?.();
     this.listener.close();
     for (const node of this.#nodes.values()) node.close();

@@ -1,3 +1,4 @@
+import type { Commands } from '../connection/commands.js';
 import type { Learner } from '../deadlines/learner.js';
 import type { TtlReader } from '../deadlines/ttl-reader.js';
 import { Elsewhere } from './elsewhere.js';
@@ -10,6 +11,8 @@ import type { WatchedNode, WatchedNodeParts } from './watched-node.js';
 
 /** What one node has of its own. */
 export interface OwnParts {
+  /** To the node, as long as the term lasts. */
+  readonly commands: Commands;
   readonly reader: TtlReader;
   readonly evidence: Evidence;
   readonly suspects: Suspects;
@@ -19,7 +22,7 @@ export interface OwnParts {
 /** The judge of one node: puts together what it goes by, and what is to be done with what it finds. */
 export function newJudge(
   watched: WatchedNode,
-  { reader, evidence, suspects, learner }: OwnParts,
+  { commands, reader, evidence, suspects, learner }: OwnParts,
   parts: WatchedNodeParts,
 ): Judge {
   const { index, settling, clock, registry, counters, cluster } = parts;
@@ -35,9 +38,7 @@ export function newJudge(
   return new Judge({
     ...{ ...shared, settling, reader },
     verdicts: new Verdicts({ ...shared, previewed: parts.previewed }),
-    sweep: cluster
-      ? undefined
-      : new Sweep({ ...shared, commands: node.commands, clock }),
+    sweep: cluster ? undefined : new Sweep({ ...shared, commands, clock }),
     relearn: (keys) => {
       for (const key of keys) learner.changed(key);
     },

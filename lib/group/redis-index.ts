@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import {
   isFenced,
   isForbidden,
@@ -15,16 +15,10 @@ import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
 import { SETTLE } from './scripts/settle.lua.js';
 import { SWEEP } from './scripts/sweep.lua.js';
+import type { OnceRequest, Term } from './term.js';
 
 /** Entries that one command or script takes. */
 const CHUNK = 1_000;
-
-/** A request that is done once, however often it is sent, as long as no newer one of its kind was. */
-interface OnceRequest {
-  /** The lease under which it was made. */
-  readonly token: string;
-  readonly number: number;
-}
 
 /** Verdicts on keys, each key once: see the script. */
 export interface SettleRequest extends OnceRequest {
@@ -51,17 +45,16 @@ export interface SweepReply {
 }
 
 /**
- * The index that a group shares: a sorted set in Redis, which outlives every instance. Reading and
- * enrolling is anybody's; settling takes the lease, by its token, and a request: see `Settling`, `Sweep`.
+ * The index that a group shares, as one term of leadership sees it: a sorted set in Redis, which
+ * outlives every instance. Settling takes the lease, by the term's token, and a request: see
+ * `Settling`, `Sweep`.
  */
 export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
-  /** The lease under which it settles. */
-  token = '';
-  #requests = 0;
-
   constructor(
-    private readonly commands: CommandClient,
+    /** Those of the term. */
+    private readonly commands: Commands,
     private readonly keys: GroupKeys,
+    private readonly term: Term,
   ) {}
 
   async enrol(entries: readonly DeadlineEntry[]): Promise<void> {
@@ -124,7 +117,7 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
 
   /** The verdicts: one of the batches of `batches`. */
   settleRequest(verdicts: readonly Verdict[], now: number): SettleRequest {
-    return { ...this.#request(), verdicts, now };
+    return { ...this.term.request(), verdicts, now };
   }
 
   /** Resolves with whether each verdict was applied. Rejects, changing nothing, if the lease is another's by now. */
@@ -153,12 +146,12 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
   }
 
   sweepRequest(keys: readonly Buffer[], known: string): SweepRequest {
-    return { ...this.#request(), keys, known };
+    return { ...this.term.request(), keys, known };
   }
 
   /** Looks at keys of the server that holds the index, and settles them. Rejects, changing nothing, if the lease is another's by now. */
   async sweep(
-    commands: CommandClient,
+    commands: Commands,
     { token, number, keys, known }: SweepRequest,
   ): Promise<SweepReply> {
     const { index, events, lease, swept } = this.keys;
@@ -187,10 +180,6 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
 
   size(): Promise<number> {
     return this.commands.run((redis) => redis.zcard(this.keys.index));
-  }
-
-  #request(): OnceRequest {
-    return { token: this.token, number: ++this.#requests };
   }
 }
 

@@ -1,4 +1,4 @@
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import { type Evidence, toText } from './evidence.js';
@@ -11,7 +11,7 @@ import {
 export interface SweepOptions {
   readonly index: RedisIndex;
   /** The connection to the server whose keys are looked at, and which holds the index. */
-  readonly commands: CommandClient;
+  readonly commands: Commands;
   readonly clock: RedisClock;
   readonly evidence: Evidence;
   readonly counters: ExpiryCounters;

@@ -19,9 +19,11 @@ import { newJudge } from './new-judge.js';
 import type { RedisIndex } from './redis-index.js';
 import type { Settling } from './settling.js';
 import { Suspects } from './suspects.js';
+import type { Term } from './term.js';
 
-/** What the nodes of one time of leading have in common. */
+/** What the nodes of one term have in common. */
 export interface WatchedNodeParts {
+  readonly term: Term;
   readonly index: RedisIndex;
   readonly settling: Settling;
   /** The clock by which the index tells deadlines. */
@@ -90,7 +92,7 @@ export class WatchedNode implements NodeObserver {
     watched: number | undefined,
   ) {
     const { index, clock, registry, cluster, log } = parts;
-    const { commands } = node;
+    const commands = parts.term.commands(node.commands);
     this.#reader = cluster
       ? new TtlReader(commands, new RedisClock(), cluster)
       : new TtlReader(commands, clock);
@@ -109,6 +111,7 @@ export class WatchedNode implements NodeObserver {
     this.#judge = newJudge(
       this,
       {
+        commands,
         reader: this.#reader,
         evidence: this.#evidence,
         suspects: this.#suspects,

@@ -3,6 +3,7 @@ import { CommandClient } from '../../../lib/connection/command-client.js';
 import { ownClientOptions } from '../../../lib/connection/client-options.js';
 import { EventStream } from '../../../lib/group/event-stream.js';
 import { type GroupKeys, groupKeys } from '../../../lib/group/group-keys.js';
+import { Term } from '../../../lib/group/term.js';
 import type { Log } from '../../../lib/log.js';
 import type { TestServer } from '../servers.js';
 import { SettledIndex } from './settled-index.js';
@@ -35,8 +36,7 @@ export async function indexOn(
   keys: GroupKeys = KEYS,
 ): Promise<{ index: SettledIndex; keys: GroupKeys; close: () => void }> {
   const commands = commandsOn(server);
-  const index = new SettledIndex(commands, keys);
-  index.token = 'token';
+  const index = new SettledIndex(commands, keys, new Term('token'));
   await server.redis.set(keys.lease, 'token');
   return { index, keys, close: () => commands.close() };
 }

@@ -6,6 +6,7 @@ import { GapBook } from '../../../lib/group/gap-book.js';
 import { Judge } from '../../../lib/group/judge.js';
 import { Settling } from '../../../lib/group/settling.js';
 import { Sweep } from '../../../lib/group/sweep.js';
+import { Term } from '../../../lib/group/term.js';
 import { Verdicts } from '../../../lib/group/verdicts.js';
 import { newCounters } from '../../../lib/handlers/counters.js';
 import {
@@ -13,6 +14,7 @@ import {
   eventsOf,
   lapsed,
 } from '../../support/group/judging.js';
+import { deferred } from '../../support/eventually.js';
 import { KEYS, commandsOn } from '../../support/group/parts.js';
 import { type TestServer, useServer } from '../../support/servers.js';
 
@@ -21,13 +23,14 @@ type Steps = 'one step' | 'two steps';
 
 /** A judge that hears, by the barrier at the latest, what the test announces. */
 async function judgeOn(server: TestServer, steps: Steps) {
-  const commands = commandsOn(server);
-  onTestFinished(() => commands.close());
+  const connection = commandsOn(server);
+  onTestFinished(() => connection.close());
+  const term = new Term('token');
+  const commands = term.commands(connection);
   await server.redis.set(KEYS.lease, 'token');
   // Only what is looked at expires.
   await server.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
-  const index = new ObservedIndex(commands, KEYS);
-  index.token = 'token';
+  const index = new ObservedIndex(commands, KEYS, term);
   const gaps = new GapBook();
   const counters = newCounters();
   const announcements: Buffer[] = [];
@@ -81,6 +84,7 @@ async function judgeOn(server: TestServer, steps: Steps) {
   });
   return {
     judge,
+    term,
     evidence,
     announce,
     index,
@@ -550,6 +554,56 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
     expect(await events()).toHaveLength(2);
     expect(settled).toEqual(['k']);
+  });
+
+  it('looks at nothing more once its term has ended, though a look waits for its turn', async () => {
+    const { judge, term, index, events } = await judgeOn(server, steps);
+    const { redis } = server;
+    const at = await lapsed(redis, 'k');
+    const other = Buffer.from('other');
+    await index.enrol([
+      { key: K, at },
+      { key: other, at: at - 1 },
+    ]);
+    const [asked, held] = [deferred(), deferred()];
+    index.before = () => {
+      asked.resolve();
+      return held.promise;
+    };
+    const looks = [
+      judge.judgeDue([{ key: other, at: at - 1 }]),
+      judge.judgeDue([{ key: K, at }]),
+    ];
+    await asked.promise;
+    const { evalsha } = await server.commandCalls();
+
+    term.end();
+    await redis.set(KEYS.lease, 'next');
+    held.resolve();
+    for (const look of looks)
+      await expect(look).rejects.toThrow('leads the group no more');
+
+    expect((await server.commandCalls())['evalsha']).toBe(evalsha);
+    // Its own keys are the lease and the index: nobody touched the one that has run out.
+    expect(await redis.dbsize()).toBe(3);
+    expect(await events()).toEqual([]);
+  });
+
+  it('looks at nothing where listening was lost while a look waited for its turn', async () => {
+    const { judge, index, evidence } = await judgeOn(server, steps);
+    const { redis } = server;
+    const at = await lapsed(redis, 'k');
+    await index.enrol([{ key: K, at }]);
+    const first = judge.judgeKeys([Buffer.from('other')]);
+    const second = judge.judgeDue([{ key: K, at }]);
+    evidence.forget();
+
+    await Promise.allSettled([first]);
+    await expect(second).rejects.toThrow('listening was lost');
+
+    // It is still there, though it has run out: a look would have removed it.
+    const own = await redis.exists(...Object.values(KEYS));
+    expect(await redis.dbsize()).toBe(own + 1);
   });
 
   it('judges hundreds at once, each by its own evidence', async () => {

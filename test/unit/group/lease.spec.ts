@@ -7,6 +7,7 @@ import {
   RENEW_LEASE,
   TAKE_LEASE,
 } from '../../../lib/group/scripts/lease.lua.js';
+import { Term } from '../../../lib/group/term.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
@@ -158,8 +159,7 @@ describe.each([0, 4])('Lease, over a link of %i ms each way', (latency) => {
   it('is lost when another took it, and no settling under the old token is heard', async () => {
     const a = await leaseOf('a');
     await a.lease.start();
-    const index = new SettledIndex(a.commands, KEYS);
-    index.token = a.tokens[0]!;
+    const index = new SettledIndex(a.commands, KEYS, new Term(a.tokens[0]!));
     await index.enrol([{ key: Buffer.from('k'), at: 5 }]);
     await server.redis.set(KEYS.lease, 'another', 'PX', 60_000);
     const fire = { source: 'notification', deadline: 5 } as const;

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Verdict } from '../../../lib/deadlines/deadline-index.js';
 import { Settling } from '../../../lib/group/settling.js';
+import { Term } from '../../../lib/group/term.js';
 import { ObservedIndex, eventsOf } from '../../support/group/judging.js';
 import { settler } from '../../support/group/settled-index.js';
 import { KEYS, commandsOn } from '../../support/group/parts.js';
@@ -14,12 +15,11 @@ const expired = (key: string, seen?: number): Verdict => ({
   fire: { source: 'notification', deadline: seen },
 });
 
-async function settlingOn(server: TestServer) {
+async function settlingOn(server: TestServer, token = 'token') {
   const commands = commandsOn(server);
   onTestFinished(() => commands.close());
-  await server.redis.set(KEYS.lease, 'token');
-  const index = new ObservedIndex(commands, KEYS);
-  index.token = 'token';
+  await server.redis.set(KEYS.lease, token);
+  const index = new ObservedIndex(commands, KEYS, new Term(token));
   const answers: string[] = [];
   /** Notes who was told of what, and whether it was applied, and late, or forgotten. */
   const by = (name: string, isFresh = () => true) =>
@@ -293,10 +293,8 @@ describe('a request to settle', () => {
   it('of one holder of the lease is none of the next one, though their numbers are the same', async () => {
     const first = await settlingOn(server);
     await first.index.send(first.index.settleRequest([expired('a')], NOW));
-    const second = await settlingOn(server);
     // A token may be anything.
-    second.index.token = 'another 1 ';
-    await server.redis.set(KEYS.lease, second.index.token);
+    const second = await settlingOn(server, 'another 1 ');
 
     const request = second.index.settleRequest([expired('b')], NOW);
     expect(await second.index.send(request)).toEqual([true]);

@@ -2,6 +2,7 @@ import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { Sweep } from '../../../lib/group/sweep.js';
+import { Term } from '../../../lib/group/term.js';
 import { newCounters } from '../../../lib/handlers/counters.js';
 import {
   ObservedIndex,
@@ -19,8 +20,7 @@ async function sweepOn(server: TestServer) {
   const commands = commandsOn(server);
   onTestFinished(() => commands.close());
   await server.redis.set(KEYS.lease, 'token');
-  const index = new ObservedIndex(commands, KEYS);
-  index.token = 'token';
+  const index = new ObservedIndex(commands, KEYS, new Term('token'));
   const evidence = new Evidence();
   const announcements: Buffer[] = [];
   const [settled, later]: [string[], number[]] = [[], []];
