@@ -139,9 +139,17 @@ export class ConsumerGroup {
     return {
       group: this.group,
       leads: this.#lease.held,
-      nodes: this.#watcher.nodes,
+      nodes: this.#nodes,
       ...this.#consumer.backlog,
     };
+  }
+
+  /** The one server of a group holds all of its keys; of a Cluster's nodes it is not known which. */
+  get #nodes(): NodeStatus[] {
+    const { nodes } = this.#watcher;
+    const tracked = this.#consumer.backlog?.tracked;
+    if (this.options.target.isCluster || tracked === undefined) return nodes;
+    return nodes.map((node) => ({ ...node, tracked }));
   }
 
   /** What keeps it from working, in words. */

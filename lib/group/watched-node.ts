@@ -82,7 +82,6 @@ export class WatchedNode implements NodeObserver {
   /** It is listened to, and the time is known. */
   #begun = false;
   #auditDue = false;
-  #tracked = 0;
   #clockTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -124,7 +123,7 @@ export class WatchedNode implements NodeObserver {
 
   get status(): DeadlineStatus {
     const { lastScan } = this.#learner;
-    return { tracked: this.#tracked, ...(lastScan && { lastScan }) };
+    return lastScan ? { lastScan } : {};
   }
 
   /** Whether its keys can be looked at. */
@@ -287,7 +286,7 @@ export class WatchedNode implements NodeObserver {
 
   /** What fell due in a gap is looked into from now on, and what was deleted in it found. */
   async #begin(state: 'hearing' | 'silent'): Promise<void> {
-    const { clock, index, log, onChange } = this.parts;
+    const { clock, log, onChange } = this.parts;
     try {
       await this.#readTime();
       if (this.#state !== state) return;
@@ -296,7 +295,6 @@ export class WatchedNode implements NodeObserver {
       else this.gaps.begin(Math.floor(clock.now()));
       this.#begun = true;
       onChange();
-      this.#tracked = await index.size();
       if (this.#auditDue && state === 'hearing') await this.#audit();
     } catch (error) {
       log.debug(`Resuming the watch failed: ${reasonOf(error)}`);

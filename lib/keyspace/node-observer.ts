@@ -18,8 +18,11 @@ export interface ScanReport {
 
 /** What `status()` tells of the deadlines that are known of one node's keys. */
 export interface DeadlineStatus {
-  /** Keys whose deadline is known. */
-  readonly tracked: number;
+  /**
+   * Keys whose deadline is known. In a group it is read every 2 s; unset for the nodes of a Cluster,
+   * which a group does not count one by one: `GroupStatus.tracked` counts all of them.
+   */
+  readonly tracked?: number;
   /** The newest scan that was completed. */
   readonly lastScan?: ScanReport;
 }

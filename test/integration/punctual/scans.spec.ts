@@ -90,6 +90,23 @@ describe.concurrent('a pattern that is subscribed to again', () => {
   });
 });
 
+it('status() tells of each node of a group how many keys it tracks, as they come and go', async (context) => {
+  const scene = await Scene.open(context);
+  const app = await scene.readyApp({ pattern: 'k:*', group: 'g' });
+  const tracks = (count: number): Promise<void> => {
+    const nodes = () => app.app.status.groups[0]!.nodes;
+    return until(
+      () => nodes().length === 1 && nodes()[0]!.tracked === count,
+      () => `${JSON.stringify(nodes())}, and not ${count}`,
+    );
+  };
+  await tracks(0);
+  await scene.give(names(50), HOUR);
+  await tracks(50);
+  expect(await scene.admin.del(...names(20))).toBe(20);
+  await tracks(30);
+});
+
 describe('a scan', () => {
   const server = useServer();
 
