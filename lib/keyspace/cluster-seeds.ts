@@ -39,6 +39,11 @@ export class ClusterSeeds {
       enableReadyCheck: false,
       enableAutoPipelining: false,
       clusterRetryStrategy: null,
+      clusterNodeRetryStrategy: null,
+      scaleReads: 'master',
+      shardedSubscribers: false,
+      scripts: undefined,
+      himportFieldsets: undefined,
       slotsRefreshInterval: 0,
       redisOptions: {
         ...redisOptions,
