@@ -4,6 +4,7 @@ import type { Dispatcher } from './handlers/dispatcher.js';
 import type { Expiry, ExpiryHandler } from './handlers/expiry.js';
 import type { LatenessWindow } from './handlers/lateness-window.js';
 import type { ExpirySubscription } from './interfaces/status.interface.js';
+import { needsOfChannel } from './keyspace/channel-needs.js';
 import { KeyspaceListener } from './keyspace/keyspace-listener.js';
 import type { ListenerOptions, NodeStatus } from './keyspace/node-status.js';
 import {
@@ -99,6 +100,7 @@ export class Broadcast implements Startable {
     channelPattern: string,
     handler: (pattern: string, channel: string, message: string) => unknown,
   ): Promise<ExpirySubscription> {
+    this.#warnOfUnknown(channelPattern);
     let ended = false;
     const fail = (error: unknown): void =>
       this.parts.log.error(
@@ -118,6 +120,15 @@ export class Broadcast implements Startable {
       { channelPattern, onMessage },
       channelPattern,
       () => (ended = true),
+    );
+  }
+
+  #warnOfUnknown(channelPattern: string): void {
+    const { unknown } = needsOfChannel(channelPattern) ?? {};
+    if (unknown === undefined || this.options.notifications === 'off') return;
+    this.parts.log.warn(
+      `psubscribe(${JSON.stringify(channelPattern)}): ${unknown} is not known, so no flag of notify-keyspace-events is added for it. ` +
+        'Nothing is heard of it unless the server has the flag already: set it there',
     );
   }
 

@@ -86,7 +86,9 @@ export class RedisExpirySubscriber {
    * Calls back with `(pattern, channel, message)` for every message of any keyspace or keyevent
    * channel, as `'__keyevent@0__:evicted'`. Keys are named as Redis knows them, `keyPrefix`
    * included. With `notifications: 'ensure'` the flags that the pattern names are added: its channel
-   * family, and the class of an event that it names. Runs in the socket's callback: keep it quick.
+   * family, and the class of an event that it names, or of each event that a glob in its place can
+   * match; where that is not known, a warning says so. A keyspace channel names no event: which of
+   * them are on is left as it is. Runs in the socket's callback: keep it quick.
    * @throws RedisExpiryError as `subscribe`
    */
   async psubscribe(

@@ -13,73 +13,33 @@ export const keyeventChannel = (database: number, event: string): string =>
 export const isLiteralChannel = (channel: string): boolean =>
   !/[*?[\\]/.test(channel);
 
-/** The key that a message is about: a keyspace channel names it, on other channels it is the message. */
+/**
+ * The key that a message of a notification is about. Where the channel names it, it follows the
+ * database, and what else there is is told from it by a separator; on other channels it is the
+ * message, or the beginning of it.
+ */
 export function keyOfMessage(channel: Buffer, message: Buffer): Buffer {
-  if (!channel.subarray(0, 11).equals(KEYSPACE)) return message;
-  return channel.subarray(channel.indexOf('__:') + 3);
+  const rest = channel.subarray(channel.indexOf('__:') + 3);
+  if (startsWith(channel, KEYSPACE)) return rest;
+  if (!startsWith(channel, SUBKEY)) return message;
+  if (startsWith(channel, SUBKEYEVENT)) {
+    // As `5:thing|3:one`: the key with its length.
+    const colon = message.indexOf(':');
+    const length = Number(message.toString('latin1', 0, colon));
+    return message.subarray(colon + 1, colon + 1 + length);
+  }
+  if (startsWith(channel, SUBKEYSPACEITEM))
+    return rest.subarray(0, rest.indexOf('\n'));
+  if (startsWith(channel, SUBKEYSPACEEVENT))
+    return rest.subarray(rest.indexOf('|') + 1);
+  return rest;
 }
 
 const KEYSPACE = Buffer.from('__keyspace@');
+const SUBKEY = Buffer.from('__subkey');
+const SUBKEYEVENT = Buffer.from('__subkeyevent@');
+const SUBKEYSPACEITEM = Buffer.from('__subkeyspaceitem@');
+const SUBKEYSPACEEVENT = Buffer.from('__subkeyspaceevent@');
 
-const CLASS_OF_EVENT: Readonly<Record<string, string>> = {
-  expired: 'x',
-  evicted: 'e',
-  new: 'n',
-  keymiss: 'm',
-  del: 'g',
-  expire: 'g',
-  persist: 'g',
-  rename_from: 'g',
-  rename_to: 'g',
-  move_from: 'g',
-  move_to: 'g',
-  copy_to: 'g',
-  restore: 'g',
-  set: '$',
-  setrange: '$',
-  incrby: '$',
-  incrbyfloat: '$',
-  append: '$',
-  hset: 'h',
-  hdel: 'h',
-  hincrby: 'h',
-  hincrbyfloat: 'h',
-  hexpire: 'h',
-  hexpired: 'h',
-  hpersist: 'h',
-  lpush: 'l',
-  rpush: 'l',
-  lpop: 'l',
-  rpop: 'l',
-  linsert: 'l',
-  lset: 'l',
-  lrem: 'l',
-  ltrim: 'l',
-  sadd: 's',
-  srem: 's',
-  spop: 's',
-  zadd: 'z',
-  zincr: 'z',
-  zrem: 'z',
-  xadd: 't',
-  xdel: 't',
-  xtrim: 't',
-};
-
-/** The flags without which nothing comes on the channels that a pattern names. */
-export interface ChannelNeeds {
-  /** `K`, `E`, or both where the pattern may name either family. */
-  readonly families: readonly ('K' | 'E')[];
-  /** The letter of the event's class, where the pattern names an event that is known. */
-  readonly eventClass?: string;
-}
-
-/** What a channel pattern needs; undefined when it names no keyspace or keyevent channel. */
-export function needsOfChannel(channel: string): ChannelNeeds | undefined {
-  const parsed = /^__key(space|event|[^@]*)@.*?__:(.*)$/s.exec(channel);
-  if (!parsed) return undefined;
-  if (parsed[1] === 'space') return { families: ['K'] };
-  if (parsed[1] !== 'event') return { families: ['K', 'E'] };
-  const eventClass = CLASS_OF_EVENT[parsed[2]!];
-  return eventClass ? { families: ['E'], eventClass } : { families: ['E'] };
-}
+const startsWith = (channel: Buffer, prefix: Buffer): boolean =>
+  channel.subarray(0, prefix.length).equals(prefix);

@@ -4,7 +4,12 @@ import { ChannelKeeper, type Served } from './channel-keeper.js';
 import { ExpiryRoute } from './expiry-route.js';
 import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
 import type { ListenerSession } from './listener-session.js';
-import type { NeededFlags, NotificationFlags } from './notification-flags.js';
+import {
+  HIDDEN,
+  HIDDEN_UNSHOWN,
+  type NeededFlags,
+  type NotificationFlags,
+} from './notification-flags.js';
 import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import type { RedisNode } from './redis-node.js';
@@ -95,8 +100,7 @@ export class NodeSetup {
     const announced = isAnnounced(report, flags);
     const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
-    this.#had =
-      flags?.missing(needed) === '' ? this.#channels.inUse(needed) : undefined;
+    this.#had = announced ? this.#onNow(flags, needed) : undefined;
     this.#warn(report, announced, needed);
     return {
       ...this.#channels.servedBy(session, refused),
@@ -126,7 +130,7 @@ export class NodeSetup {
 
   #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {
     if (this.options.notifications !== 'ensure') return false;
-    return flags.missing(needed) + this.keeper.lacking(flags, needed) !== '';
+    return this.keeper.lacking(flags, needed) !== '';
   }
 
   /** With what the newest self-test heard, and the server does not print. */
@@ -148,8 +152,8 @@ export class NodeSetup {
       // What is hidden cannot be known: nothing is written that could drop it.
       if (outcome !== 'passed' && flags.announcesExpiry) return flags;
       known = flags.plus(hiddenClasses);
-      // With neither family on, nothing can be heard, nor is missed by anybody.
-      if (!flags.announcesExpiry) unsure = 'n';
+      // With neither family on, nothing can be heard: rather some more than one less.
+      unsure = flags.announcesExpiry ? HIDDEN_UNSHOWN : HIDDEN;
     }
     const completed = await this.keeper.complete(known, needed, unsure);
     if (completed !== known) this.#tested = undefined;
@@ -234,13 +238,30 @@ export class NodeSetup {
     else if (!announced)
       text = `does not announce expiries (flags: ${report.flags ?? 'CONFIG is forbidden'}, self-test: ${report.selfTest}). ${flagsAdvice(needed)}`;
     else if (report.missingFlags)
-      text = `lacks the flags "${report.missingFlags}". ${flagsAdvice(needed)}`;
+      text = this.#lacks(report.missingFlags, needed);
     else if (report.selfTest === 'unavailable' && report.flags === undefined)
       text = `lets the module neither read notify-keyspace-events nor write a test key (${this.#tested?.reason}): whether it announces expiries is not known. ${flagsAdvice(needed)}`;
     if (text !== undefined && text !== this.#warned)
       this.log.warn(`${this.node.address} ${text}`);
     this.#warned = text;
     this.#warnOfLearning(report, needed);
+  }
+
+  /** What is needed and on. What the server does not know is missing for ever, and hides no loss of the rest. */
+  #onNow(
+    flags: NotificationFlags | undefined,
+    needed: NeededFlags,
+  ): NeededFlags | undefined {
+    if (!flags) return undefined;
+    const letters = [...needed.letters].filter((letter) => flags.has(letter));
+    return this.#channels.inUse({ ...needed, letters: new Set(letters) });
+  }
+
+  #lacks(missing: string, needed: NeededFlags): string {
+    const unknown = this.keeper.unknownOf(missing);
+    return unknown === missing
+      ? `does not know the flags "${unknown}" of notify-keyspace-events: the events of a psubscribe() that needs them do not exist on this server`
+      : `lacks the flags "${missing}". ${flagsAdvice(needed)}`;
   }
 
   /** Says once that new keys are learnt of in a way that is worse than it could be. */

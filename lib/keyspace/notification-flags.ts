@@ -11,6 +11,33 @@ export const HIDDEN_CLASSES: Readonly<Record<string, string>> = {
   type_changed: 'c',
 };
 
+/** The same where nothing of a test key shows whether they are on: arrays, and a limiter of rates. */
+export const HIDDEN_UNSHOWN = 'ar';
+
+/** Every class that may be hidden. */
+export const HIDDEN = Object.values(HIDDEN_CLASSES).join('') + HIDDEN_UNSHOWN;
+
+/** Letters that came after Redis 6.2: a server may not know them. */
+const NEWER = 'dmncoaVITSr';
+
+/** Some letters in portions, such that a server that knows one of a portion knows all, as far as it is a Redis. */
+export function portionsOf(letters: string): string[] {
+  const isNewer = (letter: string): boolean => NEWER.includes(letter);
+  const old = Array.from(letters).filter((letter) => !isNewer(letter));
+  const newer = Array.from(letters).filter(isNewer);
+  return old.length > 0 ? [old.join(''), ...newer] : newer;
+}
+
+/** Every choice of some letters but none of them, the largest first. */
+export function choicesOf(letters: string): string[] {
+  let choices = [''];
+  for (const letter of letters)
+    choices = choices.flatMap((choice) => [choice + letter, choice]);
+  return choices
+    .filter((choice) => choice !== '')
+    .toSorted((a, b) => b.length - a.length);
+}
+
 /** The letters that must be on. */
 export interface NeededFlags {
   /** Classes of events, and channel families that are asked for by name. */

@@ -5,8 +5,8 @@ import {
   keyeventChannel,
   keyOfMessage,
   keyspaceChannel,
-  needsOfChannel,
 } from './channels.js';
+import { needsOfChannel } from './channel-needs.js';
 import type { ExpiryTiming } from './node-observer.js';
 import type { NeededFlags } from './notification-flags.js';
 
@@ -188,12 +188,13 @@ export class SubscriptionRegistry {
   neededFlags(): NeededFlags {
     // Without any handler too: one that comes later must not find the flags missing.
     const letters = new Set('x');
+    const wanted = new Set(this.options.wantedFlags);
     for (const channel of this.#messages.keys()) {
       const needs = needsOfChannel(channel);
-      if (needs?.eventClass) letters.add(needs.eventClass);
-      for (const family of needs?.families ?? []) letters.add(family);
+      for (const letter of needs?.letters ?? '') letters.add(letter);
+      for (const letter of needs?.wanted ?? '') wanted.add(letter);
     }
-    return { letters, anyFamily: true, wanted: this.options.wantedFlags };
+    return { letters, anyFamily: true, wanted: [...wanted].join('') };
   }
 
   /** The event that a keyevent channel announces, if it is one that is listened for. */

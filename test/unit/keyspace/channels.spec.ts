@@ -4,7 +4,6 @@ import {
   keyOfMessage,
   keyeventChannel,
   keyspaceChannel,
-  needsOfChannel,
 } from '../../../lib/keyspace/channels.js';
 
 describe('channel names', () => {
@@ -33,6 +32,10 @@ describe('keyOfMessage', () => {
     ['__keyspace@0__:a__:b', 'expired', 'a__:b'],
     ['__keyevent@0__:expired', 'foo', 'foo'],
     ['news', 'text', 'text'],
+    ['__subkeyspace@0__:k:1', 'hset|1:a,2:bc', 'k:1'],
+    ['__subkeyevent@0__:hset', '3:k|1|1:a,2:bc', 'k|1'],
+    ['__subkeyspaceitem@0__:k:1\na', 'hset', 'k:1'],
+    ['__subkeyspaceevent@0__:hset|k|1', '1:a,2:bc', 'k|1'],
   ])('%s with %s is about %j', (channel, message, key) => {
     expect(
       keyOfMessage(Buffer.from(channel), Buffer.from(message)).toString(),
@@ -45,36 +48,4 @@ describe('keyOfMessage', () => {
 
     expect(keyOfMessage(channel, Buffer.from('expired'))).toEqual(key);
   });
-});
-
-describe('needsOfChannel', () => {
-  it.each([
-    ['__keyevent@0__:expired', ['E'], 'x'],
-    ['__keyevent@0__:evicted', ['E'], 'e'],
-    ['__keyevent@0__:new', ['E'], 'n'],
-    ['__keyevent@0__:keymiss', ['E'], 'm'],
-    ['__keyevent@0__:del', ['E'], 'g'],
-    ['__keyevent@0__:set', ['E'], '$'],
-    ['__keyevent@0__:hset', ['E'], 'h'],
-    ['__keyevent@0__:xadd', ['E'], 't'],
-    ['__keyevent@*__:expired', ['E'], 'x'],
-    ['__keyevent@0__:*', ['E'], undefined],
-    ['__keyevent@0__:no-such-event', ['E'], undefined],
-    ['__keyspace@0__:foo*', ['K'], undefined],
-    ['__keyspace@3__:a__:b\nc', ['K'], undefined],
-    ['__key*@0__:*', ['K', 'E'], undefined],
-    ['__key*@*__:*', ['K', 'E'], undefined],
-  ])('%s needs %j and the class %j', (channel, families, eventClass) => {
-    const needs = needsOfChannel(channel);
-
-    expect(needs?.families).toEqual(families);
-    expect(needs?.eventClass).toBe(eventClass);
-  });
-
-  it.each(['news', '*', '', '__keyevent', 'keyevent@0__:expired'])(
-    '%j needs nothing',
-    (channel) => {
-      expect(needsOfChannel(channel)).toBeUndefined();
-    },
-  );
 });
