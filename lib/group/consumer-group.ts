@@ -25,6 +25,7 @@ import { GroupWatcher } from './group-watcher.js';
 import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
 import { OwnHandlers } from './own-handlers.js';
+import { RunLedger } from './run-ledger.js';
 import { checkServer } from './server-check.js';
 import { SharedPatterns } from './shared-patterns.js';
 
@@ -127,6 +128,7 @@ export class ConsumerGroup {
         group,
         retry,
         dispatcher,
+        ledger: new RunLedger(stream, group, log),
         database: target.database,
         prefixLength: Buffer.byteLength(target.keyPrefix),
         handlers: this.#handlers,
@@ -330,9 +332,9 @@ export class ConsumerGroup {
     }
   }
 
-  #count({ event, deliveries }: Entry): void {
+  #count({ event, runs }: Entry): void {
     const { counters, lateness } = this.shared;
-    if (event.tries + deliveries > 1) counters.retried++;
+    if (event.tries > 0 || !runs.isEmpty) counters.retried++;
     else if (event.source === 'recovery') counters.recovered++;
     else if (event.deadline !== undefined)
       lateness.add(Math.max(0, event.detected - event.deadline));

@@ -1,6 +1,7 @@
 import type { CommandClient } from '../connection/command-client.js';
 import type { GroupKeys } from './group-keys.js';
 import { readableId } from './own-handlers.js';
+import { RunCounts } from './run-counts.js';
 import { REDRIVE } from './scripts/entries.lua.js';
 import { eventId, fromPayload, toPayload } from './stored-event.js';
 
@@ -53,7 +54,7 @@ export class DeadLetters {
     );
     if (!entry) return false;
     const event = fromPayload(fieldsOf(entry[1]).p);
-    const payload = toPayload({ ...event, tries: 0 });
+    const payload = toPayload({ ...event, tries: 0, runs: RunCounts.none });
     const moved = await this.commands.run((redis) =>
       REDRIVE.run(redis, [dead, events], id, payload),
     );
@@ -91,7 +92,7 @@ export class DeadLetters {
       ...(event.deadline !== undefined && {
         deadline: new Date(event.deadline),
       }),
-      attempts: event.tries,
+      attempts: event.tries + event.runs.of(event.handler ?? ''),
       error: e,
       at: new Date(Number(id.split('-')[0])),
     };

@@ -1,8 +1,10 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { Dispatcher, Outcome } from '../handlers/dispatcher.js';
+import type { Dispatcher, OnEnd, Outcome } from '../handlers/dispatcher.js';
 import type { Expiry, RetryPolicy } from '../handlers/expiry.js';
 import type { Entry, Leftover } from './event-stream.js';
 import type { NamedHandler, OwnHandlers } from './own-handlers.js';
+import { RunCounts } from './run-counts.js';
+import { HandlerRun, type RunLedger } from './run-ledger.js';
 import {
   NOT_READABLE,
   type StoredEvent,
@@ -21,6 +23,7 @@ export interface DeliveryContext {
   /** Whether another instance of the group has a handler for the key. */
   readonly wantedElsewhere: (key: Buffer) => boolean;
   readonly dispatcher: Dispatcher;
+  readonly ledger: RunLedger;
 }
 
 /** Ms before what this instance has no handler for is offered again, to whoever takes it. */
@@ -30,6 +33,8 @@ const PASSING_ON = 50;
 interface Part extends NamedHandler {
   readonly outcome: Outcome;
   readonly error?: unknown;
+  /** Tries that were made, this one included if it was one. */
+  readonly tries: number;
 }
 
 /**
@@ -44,35 +49,20 @@ export async function deliver(
   const { event } = entry;
   const key = event.redisKey.subarray(context.prefixLength);
   const handlers = handlersFor(event, key, context.handlers);
-  const attempt = event.tries + entry.deliveries;
-  const expiry: Expiry = {
-    redisKey: event.redisKey,
-    key,
-    database: context.database,
-    source: event.source,
-    group: context.group,
-    id: eventId(event),
-    attempt,
-    ...(event.deadline !== undefined && {
-      deadline: new Date(event.deadline),
-      lateness: Math.max(0, event.detected - event.deadline),
-    }),
-  };
   const parts = await Promise.all(
-    handlers.map((handler) => run(handler, expiry, entry, context)),
+    handlers.map((handler) => run(handler, key, entry, context)),
   );
-  if (parts.length === 0) return unhandled(event, attempt, key, context);
-  return leftover(parts, entry, attempt, context);
+  if (parts.length === 0) return unhandled(entry, key, context);
+  return leftover(parts, entry, context);
 }
 
 /** No handler of this instance is for it; one of another instance may be, during a deploy: that is no try of it. */
 function unhandled(
-  event: StoredEvent,
-  attempt: number,
+  { event, runs }: Entry,
   key: Buffer,
   { wantedElsewhere }: DeliveryContext,
 ): Leftover {
-  const payload = toPayload({ ...event, tries: attempt - 1 });
+  const payload = toPayload({ ...event, runs });
   const isReadable = event.handler !== NOT_READABLE;
   if (isReadable && wantedElsewhere(key))
     return { retries: [{ delay: PASSING_ON, payload }], dead: [] };
@@ -95,44 +85,79 @@ function handlersFor(
 
 function run(
   named: NamedHandler,
-  expiry: Expiry,
-  { deliveries }: Entry,
-  { dispatcher, retry }: DeliveryContext,
+  key: Buffer,
+  entry: Entry,
+  context: DeliveryContext,
 ): Promise<Part> {
-  const { handler } = named;
-  const { attempts } = handler.retry ?? retry;
-  // Whatever ran it so often died over it: not tried once more.
-  if (deliveries > 1 && expiry.attempt! > attempts) {
-    const error = `given up after ${attempts} deliveries that nobody ended`;
-    return Promise.resolve({ ...named, outcome: 'failed', error });
+  const { id, handler } = named;
+  const { attempts } = handler.retry ?? context.retry;
+  const begun = entry.runs.of(id);
+  const tries = entry.event.tries + begun;
+  // Its process died over every one of them, as far as anybody knows: not tried once more.
+  if (begun > 0 && tries >= attempts) {
+    const error = `given up after ${tries} tries: the instance that made the last one was gone before its handler ended`;
+    return Promise.resolve({ ...named, outcome: 'failed', error, tries });
   }
-  return new Promise((resolve) =>
-    dispatcher.offer(handler, expiry, (outcome, error) =>
-      resolve({ ...named, outcome, error }),
-    ),
-  );
+  const attempt = tries + 1;
+  return new Promise((resolve) => {
+    const ended: OnEnd = (outcome, error) =>
+      resolve({
+        ...named,
+        outcome,
+        error,
+        // What was dropped was not begun, and is no try.
+        tries: outcome === 'dropped' ? tries : attempt,
+      });
+    context.dispatcher.offer(
+      handler,
+      expiryOf(entry.event, key, attempt, context),
+      new HandlerRun(context.ledger, entry, named, ended),
+    );
+  });
+}
+
+function expiryOf(
+  event: StoredEvent,
+  key: Buffer,
+  attempt: number,
+  { database, group }: DeliveryContext,
+): Expiry {
+  return {
+    redisKey: event.redisKey,
+    key,
+    database,
+    source: event.source,
+    group,
+    id: eventId(event),
+    attempt,
+    ...(event.deadline !== undefined && {
+      deadline: new Date(event.deadline),
+      lateness: Math.max(0, event.detected - event.deadline),
+    }),
+  };
 }
 
 function leftover(
   parts: readonly Part[],
   { event }: Entry,
-  attempt: number,
   context: DeliveryContext,
 ): Leftover | undefined {
   const retries: { delay: number; payload: string }[] = [];
   const dead: { payload: string; error: string }[] = [];
-  for (const { id, handler, outcome, error } of parts) {
+  for (const { id, handler, outcome, error, tries } of parts) {
+    if (outcome !== 'dropped' && outcome !== 'failed') continue;
     const policy = handler.retry ?? context.retry;
-    if (outcome === 'dropped') {
-      // Not begun: for another instance, and no try of it.
-      const payload = toPayload({ ...event, handler: id, tries: attempt - 1 });
-      retries.push({ delay: 0, payload });
-    } else if (outcome === 'failed') {
-      const payload = toPayload({ ...event, handler: id, tries: attempt });
-      if (attempt >= policy.attempts)
-        dead.push({ payload, error: reasonOf(error) });
-      else retries.push({ delay: policy.delay(attempt), payload });
-    }
+    const payload = toPayload({
+      ...event,
+      handler: id,
+      tries,
+      runs: RunCounts.none,
+    });
+    // What was dropped is for another instance, at once.
+    if (outcome === 'dropped') retries.push({ delay: 0, payload });
+    else if (tries >= policy.attempts)
+      dead.push({ payload, error: reasonOf(error) });
+    else retries.push({ delay: policy.delay(tries), payload });
   }
   return retries.length + dead.length > 0 ? { retries, dead } : undefined;
 }

@@ -1,9 +1,16 @@
 import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
-import { isExistingGroup, isMissingGroup } from '../connection/server-error.js';
+import {
+  isExistingGroup,
+  isForbidden,
+  isMissingGroup,
+  isUnknownCommand,
+} from '../connection/server-error.js';
 import type { GroupKeys } from './group-keys.js';
+import { RunCounts } from './run-counts.js';
 import {
   ACKNOWLEDGE,
+  BEGIN,
   CLAIM,
   FINISH,
   PROMOTE,
@@ -15,8 +22,8 @@ import { type StoredEvent, fromFields } from './stored-event.js';
 /** An event as it was delivered to this instance. */
 export interface Entry {
   readonly id: string;
-  /** How often it was delivered, this time included. */
-  readonly deliveries: number;
+  /** What Redis has noted of its handlers' runs, and what this instance adds to it. */
+  runs: RunCounts;
   readonly event: StoredEvent;
 }
 
@@ -45,7 +52,7 @@ export interface Backlog {
 /** Ms that a read waits at Redis for events. */
 const BLOCK = 2_000;
 
-/** Entries that are read again in one step. */
+/** Entries that one step is about at most. */
 const PAGE = 1_000;
 
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
@@ -92,7 +99,7 @@ export class EventStream {
         );
       })) as [Buffer, RawEntry[]][] | null;
       return (reply?.[0]?.[1] ?? []).map(([id, fields]) =>
-        toEntry(id, fields ?? [], 1),
+        toEntry(id, fields ?? []),
       );
     } catch (error) {
       if (!isMissingGroup(error)) throw error;
@@ -119,35 +126,26 @@ export class EventStream {
     for (let after = '0'; ;) {
       const page = await this.#readOwn(after);
       if (page.length > 0) {
-        const counts = await this.#deliveries(
-          page.map(([id]) => id.toString()),
-        );
-        for (const [id, fields] of page)
-          // The reading itself counts as one.
-          if (fields)
-            entries.push(
-              toEntry(
-                id,
-                fields,
-                Math.max(1, (counts.get(id.toString()) ?? 2) - 1),
-              ),
-            );
+        const runs = await this.#runsOf(page.map(([id]) => id));
+        page.forEach(([id, fields], i) => {
+          if (fields) entries.push(toEntry(id, fields, runs[i]));
+        });
       }
       if (page.length < PAGE) return entries;
       after = page.at(-1)![0].toString();
     }
   }
 
-  /** How often entries of this instance were delivered, by their ids. */
-  async #deliveries(ids: readonly string[]): Promise<Map<string, number>> {
-    const { events } = this.keys;
-    const pending = (await this.commands.run((redis) =>
-      redis.xpending(
-        ...([events, this.group, ids[0]!, ids.at(-1)!] as const),
-        ...([PAGE, this.consumer] as const),
-      ),
-    )) as [id: string, consumer: string, idle: number, count: number][];
-    return new Map(pending.map(([id, , , count]) => [id, Number(count)]));
+  /** What was noted of the runs of entries; nothing where the server refuses to tell, as it refuses the notes. */
+  async #runsOf(ids: readonly Buffer[]): Promise<(string | null)[]> {
+    try {
+      return await this.commands.run((redis) =>
+        redis.hmget(this.keys.runs, ...ids),
+      );
+    } catch (error) {
+      if (isForbidden(error) || isUnknownCommand(error)) return [];
+      throw error;
+    }
   }
 
   async #readOwn(after: string): Promise<RawEntry[]> {
@@ -182,13 +180,34 @@ export class EventStream {
     const reply = (await this.commands.run((redis) =>
       CLAIM.runBuffers(
         redis,
-        [this.keys.events],
+        [this.keys.events, this.keys.runs],
         ...[this.group, this.consumer, idle, count],
       ),
-    )) as [Buffer, number, Buffer[]][];
-    return reply.map(([id, deliveries, fields]) =>
-      toEntry(id, fields, deliveries),
+    )) as [Buffer, Buffer, Buffer[]][];
+    return reply.map(([id, runs, fields]) =>
+      toEntry(id, fields, runs.toString()),
     );
+  }
+
+  /**
+   * Notes what `Entry.runs` says, before handlers begin to run. Resolves with the ids of entries that
+   * another instance has taken over.
+   */
+  async begin(entries: readonly Entry[]): Promise<Set<string>> {
+    const { events, runs } = this.keys;
+    const replies = await this.commands.run((redis) =>
+      Promise.all(
+        pagesOf(entries).map((page) =>
+          BEGIN.run(
+            redis,
+            [events, runs],
+            ...[this.group, this.consumer],
+            ...notesOf(page),
+          ),
+        ),
+      ),
+    );
+    return new Set((replies as string[][]).flat());
   }
 
   /** Keeps entries with this instance. Returns those that still are. */
@@ -202,19 +221,19 @@ export class EventStream {
 
   /** Ends entries that are done. */
   async acknowledge(ids: readonly string[]): Promise<void> {
-    const { events } = this.keys;
+    const { events, runs } = this.keys;
     await this.commands.run((redis) =>
-      ACKNOWLEDGE.run(redis, [events], this.group, ...ids),
+      ACKNOWLEDGE.run(redis, [events, runs], this.group, ...ids),
     );
   }
 
   /** Ends an entry of which something is left to do. Does nothing if somebody else ended it. */
   async finish(id: string, { retries, dead }: Leftover): Promise<void> {
-    const { events, retry, dead: letters } = this.keys;
+    const { events, retry, dead: letters, runs } = this.keys;
     await this.commands.run((redis) =>
       FINISH.run(
         redis,
-        [events, retry, letters],
+        [events, retry, letters, runs],
         ...[this.group, this.consumer, id, retries.length],
         ...retries.flatMap(({ delay, payload }) => [delay, payload]),
         ...dead.flatMap(({ payload, error }) => [payload, error]),
@@ -257,8 +276,31 @@ export class EventStream {
   }
 }
 
-const toEntry = (id: Buffer, fields: Buffer[], deliveries: number): Entry => ({
-  id: id.toString(),
-  deliveries,
-  event: fromFields(fields),
-});
+function toEntry(id: Buffer, fields: Buffer[], noted?: string | null): Entry {
+  const event = fromFields(fields);
+  // What was noted includes what the event brought along.
+  const runs = noted ? RunCounts.fromText(noted) : event.runs;
+  return { id: id.toString(), runs, event };
+}
+
+function pagesOf<T>(items: readonly T[]): (readonly T[])[] {
+  const pages: (readonly T[])[] = [];
+  for (let i = 0; i < items.length; i += PAGE)
+    pages.push(items.slice(i, i + PAGE));
+  return pages;
+}
+
+/** Mostly the same note for all, which is sent once: see BEGIN. */
+function notesOf(entries: readonly Entry[]): (string | number)[] {
+  const idsByRuns = new Map<RunCounts, string[]>();
+  for (const { id, runs } of entries) {
+    const ids = idsByRuns.get(runs);
+    if (ids) ids.push(id);
+    else idsByRuns.set(runs, [id]);
+  }
+  return [...idsByRuns].flatMap(([{ text }, ids]) => [
+    text,
+    ids.length,
+    ...ids,
+  ]);
+}

@@ -8,6 +8,8 @@ export interface GroupKeys {
   readonly retry: string;
   /** Stream: what was given up. */
   readonly dead: string;
+  /** Hash: of each event that is being handled, how often each handler began to run for it. */
+  readonly runs: string;
   /** Who watches the deadlines. */
   readonly lease: string;
   /** Until when they were watched without a gap. */
@@ -27,6 +29,7 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     events: of('events'),
     retry: of('retry'),
     dead: of('dead'),
+    runs: of('runs'),
     lease: of('lease'),
     watched: of('watched'),
     patterns: of('patterns'),

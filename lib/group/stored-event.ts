@@ -1,4 +1,5 @@
 import type { Expiry } from '../handlers/expiry.js';
+import { RunCounts } from './run-counts.js';
 
 /** An expiry as it is kept in a group's streams. */
 export interface StoredEvent {
@@ -13,6 +14,8 @@ export interface StoredEvent {
   readonly handler: string | undefined;
   /** Tries that failed before. */
   readonly tries: number;
+  /** Runs beside these that began and of whose end nobody was told, by the handler's id. */
+  readonly runs: RunCounts;
 }
 
 /** The `handler` of what cannot be read: not of ours, or of a version to come. */
@@ -26,6 +29,7 @@ interface Payload {
   s: Expiry['source'];
   h?: string | undefined;
   a: number;
+  r?: Record<string, number> | undefined;
 }
 
 /** Reads the fields of a stream's entry: those that settling wrote, or one payload. */
@@ -47,6 +51,7 @@ export function fromFields(fields: readonly Buffer[]): StoredEvent {
       of.get('s')?.toString() === 'recovery' ? 'recovery' : 'notification',
     handler: undefined,
     tries: 0,
+    runs: RunCounts.none,
   };
 }
 
@@ -58,6 +63,7 @@ export function toPayload(event: StoredEvent): string {
     s: event.source,
     h: event.handler,
     a: event.tries,
+    r: event.runs.toJSON(),
   };
   return JSON.stringify(payload);
 }
@@ -77,6 +83,7 @@ export function fromPayload(text: string): StoredEvent {
     source: payload.s,
     handler: payload.h,
     tries: payload.a,
+    runs: RunCounts.from(payload.r),
   };
 }
 
@@ -94,6 +101,7 @@ const notReadable = (redisKey: Buffer): StoredEvent => ({
   source: 'notification',
   handler: NOT_READABLE,
   tries: 0,
+  runs: RunCounts.none,
 });
 
 /**

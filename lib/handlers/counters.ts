@@ -17,7 +17,7 @@ export interface ExpiryCounters {
   superseded: number;
   /** Events found by looking after a time when nobody listened. */
   recovered: number;
-  /** Events given up because the queue was full, their subscription ended, or shutdown did not wait. */
+  /** Events given up because the queue was full, their subscription ended, shutdown did not wait, or another instance of the group had taken them over. */
   dropped: number;
 }
 

@@ -25,9 +25,22 @@ export type Outcome = 'handled' | 'failed' | 'superseded' | 'dropped';
 /** Is told once how an event ended, with the error if it failed. */
 export type OnEnd = (outcome: Outcome, error?: unknown) => void;
 
+/** What whoever offers an event wants to know of it, and to say. */
+export interface Delivery {
+  /** Is asked before the handler runs. */
+  readonly gate: RunGate;
+  readonly ended: OnEnd;
+}
+
+/** Has a say in which handlers run, at the moment at which they are about to. */
+export interface RunGate {
+  /** Resolves with those that must not run. Rejects only once it was closed. */
+  admit(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>>;
+}
+
 interface Job {
   readonly expiry: Expiry;
-  readonly onEnd: OnEnd | undefined;
+  readonly delivery: Delivery | undefined;
 }
 
 /** A handler's own queue, so that a slow handler holds up no other. */
@@ -91,16 +104,16 @@ export class Dispatcher {
   }
 
   /** Queues an expiry for a handler. When the queue is full, the event is dropped, counted and logged. */
-  offer(handler: ExpiryHandler, expiry: Expiry, onEnd?: OnEnd): void {
+  offer(handler: ExpiryHandler, expiry: Expiry, delivery?: Delivery): void {
     this.counters.received++;
     if (this.#state !== 'open' || this.#queued >= this.options.queueLimit) {
       this.counters.dropped++;
       if (this.#state === 'open') this.#reportOverflow();
-      onEnd?.('dropped');
+      delivery?.ended('dropped');
       return;
     }
     const lane = this.#laneOf(handler);
-    lane.queue.push({ expiry, onEnd });
+    lane.queue.push({ expiry, delivery });
     this.#queued++;
     this.#awaitTurn(lane);
     this.#schedulePump();
@@ -218,17 +231,20 @@ export class Dispatcher {
 
   async #runBatch(batch: readonly Turn[]): Promise<void> {
     let alive: ReadonlySet<number>;
+    let refused: ReadonlySet<Delivery>;
     try {
-      alive = await this.keys.alive(
-        batch.map(([, job]) => job.expiry.redisKey),
-      );
+      [alive, refused] = await Promise.all([
+        this.keys.alive(batch.map(([, job]) => job.expiry.redisKey)),
+        refusedOf(batch),
+      ]);
     } catch {
       // Closed while it asked: whether these keys live will never be known.
       for (const [lane, job] of batch) this.#settle(lane, job, 'dropped');
       return;
     }
     batch.forEach(([lane, job], i) => {
-      if (lane.removed || this.#state === 'closed')
+      const isRefused = job.delivery && refused.has(job.delivery);
+      if (lane.removed || this.#state === 'closed' || isRefused)
         this.#settle(lane, job, 'dropped');
       else if (alive.has(i)) this.#settle(lane, job, 'superseded');
       else
@@ -245,7 +261,7 @@ export class Dispatcher {
     lane.running--;
     this.#running--;
     this.#awaitTurn(lane);
-    job.onEnd?.(outcome, error);
+    job.delivery?.ended(outcome, error);
     if (this.#queued > 0) this.#schedulePump();
     this.#noticeIdle();
   }
@@ -259,7 +275,26 @@ export class Dispatcher {
     for (let job = lane.queue.shift(); job; job = lane.queue.shift()) {
       this.#queued--;
       this.counters.dropped++;
-      job.onEnd?.('dropped');
+      job.delivery?.ended('dropped');
     }
   }
+}
+
+/** Asks each gate once for all that are to pass it. */
+async function refusedOf(
+  batch: readonly Turn[],
+): Promise<ReadonlySet<Delivery>> {
+  const byGate = new Map<RunGate, Delivery[]>();
+  for (const [, { delivery }] of batch) {
+    if (!delivery) continue;
+    const waiting = byGate.get(delivery.gate);
+    if (waiting) waiting.push(delivery);
+    else byGate.set(delivery.gate, [delivery]);
+  }
+  const refused = await Promise.all(
+    [...byGate].map(([gate, deliveries]) => gate.admit(deliveries)),
+  );
+  return refused.length === 1
+    ? refused[0]!
+    : new Set(refused.flatMap((set) => [...set]));
 }

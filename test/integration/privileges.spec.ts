@@ -160,6 +160,17 @@ describe('with no more than the rights that the README lists, over TLS', () => {
     const [letter] = await subscriber.deadLetters();
     await subscriber.redrive(letter!.id);
     expect((await events.one()).key).toBe('device:bad');
+    // What an instance left behind that is gone is taken over.
+    const stream = 'rx:{presence}:events';
+    await server.redis
+      .multi()
+      .xadd(stream, '*', 'k', 'device:left', 'd', '', 't', '1')
+      .xreadgroup(
+        ...(['GROUP', 'presence', 'gone', 'COUNT', 1] as const),
+        ...(['STREAMS', stream, '>'] as const),
+      )
+      .exec();
+    expect((await events.one()).key).toBe('device:left');
     await groupIsDone(server);
     await eventually(() =>
       expect(subscriber.status().groups).toMatchObject([

@@ -3,24 +3,66 @@ import { Script } from '../../connection/script.js';
 /** See the header of the script. */
 export const CLAIM = new Script(`
 -- CLAIM: takes over entries whose consumer stopped renewing them.
--- KEYS    events
+-- KEYS    events, runs
 -- ARGV    group, consumer, ms without renewal, how many
--- returns {{id, deliveries, fields}...}; a fresh delivery counts
+-- returns {{id, runs of its handlers as JSON or '', fields}...}
 -- Safe: XAUTOCLAIM is atomic; an entry that was deleted meanwhile is acknowledged away. A step looks
 --         at ten entries for each that there is room for: it goes on past those that are renewed.
+local events, runs = KEYS[1], KEYS[2]
 local reply, cursor, steps = {}, '0-0', 0
 local room = tonumber(ARGV[4])
 repeat
-  local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', room - #reply)
+  local claimed = redis.call('XAUTOCLAIM', events, ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', room - #reply)
   cursor, steps = claimed[1], steps + 1
   for _, entry in ipairs(claimed[2]) do
     if entry and entry[1] and entry[2] then
-      local pending = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
-      reply[#reply + 1] = { entry[1], pending[1] and pending[1][4] or 1, entry[2] }
+      local noted = redis.pcall('HMGET', runs, entry[1])
+      reply[#reply + 1] = { entry[1], noted[1] or '', entry[2] }
     end
   end
+  local deleted = claimed[3]
+  if deleted and #deleted > 0 then redis.pcall('HDEL', runs, unpack(deleted)) end
 until #reply >= room or cursor == '0-0' or steps >= 1000
 return reply
+`);
+
+/** See the header of the script. */
+export const BEGIN = new Script(`
+-- BEGIN: notes that handlers are about to run for entries.
+-- KEYS    events, runs
+-- ARGV    group, consumer, then for each kind of note: the note, which is how often each handler of the
+--         entry began to run, these runs included, as JSON; how many entries get it; their ids.
+--         A thousand entries at most
+-- returns the ids of entries that another consumer has by now: their handlers must not run here
+-- Safe: may be repeated, as a note is the count and no step. An entry that has ended gets no note,
+--         which nobody would remove.
+local events, runs, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local owners, notes, others = {}, {}, {}
+local function look(from, to, count)
+  for _, pending in ipairs(redis.call('XPENDING', events, group, from, to, count)) do
+    owners[pending[1]] = pending[2]
+  end
+end
+local at = 3
+while at < #ARGV do
+  local note, count = ARGV[at], tonumber(ARGV[at + 1])
+  local first, last = at + 2, at + 1 + count
+  -- They mostly follow each other in the stream: one look finds all, at a third of the price.
+  look(ARGV[first], ARGV[last], count)
+  for i = first, last do
+    local id = ARGV[i]
+    if not owners[id] then look(id, id, 1) end
+    if owners[id] == consumer then
+      notes[#notes + 1] = id
+      notes[#notes + 1] = note
+    elseif owners[id] then
+      others[#others + 1] = id
+    end
+  end
+  at = last + 1
+end
+if #notes > 0 then redis.call('HSET', runs, unpack(notes)) end
+return others
 `);
 
 /** See the header of the script. */
@@ -44,19 +86,20 @@ return reply
 /** See the header of the script. */
 export const ACKNOWLEDGE = new Script(`
 -- ACKNOWLEDGE: ends entries that are done.
--- KEYS    events
+-- KEYS    events, runs
 -- ARGV    group, id...; a thousand at most
 -- returns how many were still there
--- Safe: may be repeated. Both commands reach replicas as one: an entry that is acknowledged and not
---         deleted would stay for ever, as nobody is given it again.
+-- Safe: may be repeated. All commands reach replicas as one: an entry that is acknowledged and not
+--         deleted would stay for ever, as nobody is given it again. Where HDEL is forbidden, HSET is too.
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
+redis.pcall('HDEL', KEYS[2], unpack(ARGV, 2))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 `);
 
 /** See the header of the script. */
 export const FINISH = new Script(`
 -- FINISH: ends an entry of which something is left to do: tries again, or gives up.
--- KEYS    events, retry, dead
+-- KEYS    events, retry, dead, runs
 -- ARGV    group, consumer, id, how many retries, then for each: ms to wait, payload; then for each letter
 --         to the dead: payload, error
 -- returns 1, or 0 if somebody else ended the entry
@@ -71,6 +114,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 5, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.pcall('HDEL', KEYS[4], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
 return 1
 `);

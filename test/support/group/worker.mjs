@@ -13,6 +13,7 @@ const {
   library,
   module: options,
   pattern = '*',
+  handler = {},
   work = [0, 0],
   dieBeforeAck = false,
   alwaysDie = false,
@@ -58,7 +59,7 @@ class Handlers {
   }
 }
 Reflect.decorate(
-  [OnKeyExpired(pattern)],
+  [OnKeyExpired(pattern, handler)],
   Handlers.prototype,
   'onExpired',
   Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired'),

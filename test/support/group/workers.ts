@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { vi } from 'vitest';
 import type {
+  OnKeyExpiredOptions,
   RedisExpiryModuleOptions,
   RedisExpiryStatus,
 } from '../../../lib/index.js';
@@ -15,6 +16,8 @@ import type { Handling, History } from './history.js';
 export interface WorkerOptions {
   readonly module: RedisExpiryModuleOptions;
   readonly pattern?: string;
+  /** Its handler's options. */
+  readonly handler?: OnKeyExpiredOptions;
   /** From how many to how many ms its handler takes. */
   readonly work?: readonly [number, number];
   /** It is killed after a handler's first try ended, and before anybody was told. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { RunCounts } from '../../../lib/group/run-counts.js';
 import { REAP } from '../../../lib/group/scripts/entries.lua.js';
 import {
   type StoredEvent,
@@ -16,6 +17,7 @@ const payload = (key: string, more: Partial<StoredEvent> = {}): string =>
     source: 'notification',
     handler: undefined,
     tries: 0,
+    runs: RunCounts.none,
     ...more,
   });
 
@@ -96,7 +98,7 @@ onEveryServer('EventStream', (server) => {
     expect(await pendingOf('a')).toBe(0);
   });
 
-  it('takes over what was not renewed, and counts its deliveries', async () => {
+  it('takes over what was not renewed', async () => {
     const [dead, live] = [
       await streamOn(server, 'dead'),
       await streamOn(server, 'live'),
@@ -108,13 +110,12 @@ onEveryServer('EventStream', (server) => {
 
     const claimed = await live.claim(30, 10);
     expect(keysOf(claimed)).toEqual(['x']);
-    expect(claimed[0]!.deliveries).toBe(2);
     expect(await pendingOf('dead')).toBe(0);
     await idle(30, 1);
-    expect((await dead.claim(30, 10))[0]!.deliveries).toBe(3);
+    expect(keysOf(await dead.claim(30, 10))).toEqual(['x']);
   });
 
-  it('keeps what is renewed, without counting a delivery, and takes nothing back', async () => {
+  it('keeps what is renewed, and takes nothing back', async () => {
     const [a, b] = [await streamOn(server, 'a'), await streamOn(server, 'b')];
     await append('x', 'y');
     const ids = (await a.read(2)).map(({ id }) => id);
@@ -122,8 +123,7 @@ onEveryServer('EventStream', (server) => {
     expect([...(await a.renew(ids))]).toEqual(ids);
     expect(await b.claim(30, 10)).toEqual([]);
     await idle(30, 2);
-    const [taken] = await b.claim(30, 1);
-    expect(taken!.deliveries).toBe(2);
+    expect(keysOf(await b.claim(30, 1))).toEqual(['x']);
 
     expect([...(await a.renew(ids))]).toEqual([ids[1]]);
     expect(await pendingOf('b')).toBe(1);
@@ -166,6 +166,96 @@ onEveryServer('EventStream', (server) => {
     expect(keysOf(await heir.claim(30, 10))).toEqual(['kept']);
   });
 
+  describe('a run of a handler', () => {
+    const notes = () => server.redis.hgetall(KEYS.runs);
+
+    it('is noted when it begins, and told to whoever takes the entry over', async () => {
+      const [dead, heir] = [
+        await streamOn(server, 'dead'),
+        await streamOn(server, 'heir'),
+      ];
+      await append('x', 'y');
+      const [x, y] = await dead.read(2);
+      expect(x!.runs).toBe(RunCounts.none);
+      x!.runs = RunCounts.none.plus('one').plus('one').plus('two');
+      expect(await dead.begin([x!])).toEqual(new Set());
+      // Sent again, as after an answer that was lost: it is the same run.
+      await dead.begin([x!]);
+      await idle(30, 2);
+
+      const claimed = await heir.claim(30, 10);
+      expect(keysOf(claimed)).toEqual(['x', 'y']);
+      const [again, first] = claimed;
+      expect(['one', 'two', 'no'].map((id) => again!.runs.of(id))).toEqual([
+        2, 1, 0,
+      ]);
+      expect(first!.runs).toBe(RunCounts.none);
+      expect(await dead.begin([x!, y!])).toEqual(new Set([x!.id, y!.id]));
+    });
+
+    it('is none of what is merely given again', async () => {
+      const a = await streamOn(server, 'a');
+      await append('x', 'y');
+      const [x] = await a.read(2);
+      x!.runs = x!.runs.plus('one');
+      await a.begin([x!]);
+      for (let i = 0; i < 5; i++) await a.readAgain();
+
+      const again = await a.readAgain();
+      expect(again.map(({ runs }) => runs.of('one'))).toEqual([1, 0]);
+    });
+
+    it('is noted of many entries at once, in whatever order, each as it is', async () => {
+      const [a, b] = [await streamOn(server, 'a'), await streamOn(server, 'b')];
+      await append(...Array.from({ length: 2_500 }, (_, i) => `k${i}`));
+      const foreign = await b.read(3);
+      const entries = (await a.read(3_000)).toReversed();
+      entries.forEach((entry, i) => {
+        entry.runs = i % 2 ? entry.runs : RunCounts.none.plus(`${i % 10}`);
+      });
+      const others = await a.begin([...foreign, ...entries]);
+
+      expect(others).toEqual(new Set(foreign.map(({ id }) => id)));
+      const noted = await notes();
+      expect(Object.keys(noted)).toHaveLength(2_497);
+      for (const { id, runs } of entries) expect(noted[id]).toBe(runs.text);
+    });
+
+    it('leaves no note of an entry that has ended, however it ended', async () => {
+      const a = await streamOn(server, 'a');
+      await append('acknowledged', 'finished', 'deleted', 'kept');
+      const entries = await a.read(4);
+      for (const entry of entries) entry.runs = entry.runs.plus('one');
+      await a.begin(entries);
+      const [acknowledged, finished, deleted, kept] = entries;
+      expect(Object.keys(await notes())).toHaveLength(4);
+
+      await a.acknowledge([acknowledged!.id]);
+      await a.finish(finished!.id, { retries: [], dead: [] });
+      await server.redis.xdel(KEYS.events, deleted!.id);
+      await idle(30, 2);
+      const heir = await streamOn(server, 'heir');
+      expect(keysOf(await heir.claim(30, 10))).toEqual(['kept']);
+
+      expect(await notes()).toEqual({ [kept!.id]: '{"one":1}' });
+      // An instance that slept notes nothing of what others have ended.
+      expect(await a.begin(entries)).toEqual(new Set([kept!.id]));
+      expect(Object.keys(await notes())).toEqual([kept!.id]);
+    });
+
+    it('goes along with an event that is passed on', async () => {
+      const a = await streamOn(server, 'a');
+      const runs = RunCounts.none.plus('one').plus('one');
+      await server.redis.xadd(KEYS.events, '*', 'p', payload('x', { runs }));
+      const [x] = await a.read(1);
+      expect(x!.runs.of('one')).toBe(2);
+      x!.runs = x!.runs.plus('one');
+      await a.begin([x!]);
+      const [again] = await a.readAgain();
+      expect(again!.runs.of('one')).toBe(3);
+    });
+  });
+
   describe('what is left to do', () => {
     it('is put aside in the step that ends the entry', async () => {
       const a = await streamOn(server, 'a');
@@ -195,7 +285,6 @@ onEveryServer('EventStream', (server) => {
       expect(next).toBeGreaterThan(50_000);
       expect(next).toBeLessThanOrEqual(60_000 + Date.now() - before);
       const [again] = await a.read(10);
-      expect(again).toMatchObject({ deliveries: 1 });
       expect(again!.event).toMatchObject({ handler: 'two', tries: 1 });
       await a.acknowledge([again!.id]);
       expect(await a.backlog()).toMatchObject({ waiting: 0, retrying: 1 });

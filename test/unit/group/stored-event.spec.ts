@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { RunCounts } from '../../../lib/group/run-counts.js';
 import {
   type StoredEvent,
   eventId,
@@ -14,6 +15,7 @@ const event = (more: Partial<StoredEvent> = {}): StoredEvent => ({
   source: 'notification',
   handler: undefined,
   tries: 0,
+  runs: RunCounts.none,
   ...more,
 });
 
@@ -49,10 +51,25 @@ describe('a stored event', () => {
     ['no deadline', event({ deadline: undefined, source: 'recovery' })],
     ['any bytes', event({ redisKey: ALL_BYTES })],
     ['no key at all', event({ redisKey: Buffer.alloc(0) })],
+    ['runs', event({ runs: RunCounts.none.plus('a "b').plus('c').plus('c') })],
     ['a handler with quotes', event({ handler: 'A."b\n é \\ *' })],
   ])('survives as a payload: %s', ([, stored]) => {
     expect(fromPayload(toPayload(stored))).toEqual(stored);
     expect(fromFields(fields({ p: toPayload(stored) }))).toEqual(stored);
+  });
+
+  it.for([
+    ['', {}],
+    ['{', {}],
+    ['null', {}],
+    ['[]', {}],
+    ['"text"', {}],
+    ['{"a":"2","b":1.5,"c":null}', {}],
+    ['{"a":"2","b":3}', { b: 3 }],
+  ] as const)('counts no run where a note is not readable: %s', ([text, b]) => {
+    const runs = RunCounts.fromText(text);
+    expect(runs).toEqual(RunCounts.from(b));
+    expect(runs.isEmpty).toBe(Object.keys(b).length === 0);
   });
 
   it('has one id, whatever became of it', () => {

@@ -5,6 +5,7 @@ import {
 } from '../../../lib/handlers/counters.js';
 import {
   type AliveCheck,
+  type Delivery,
   Dispatcher,
   type DispatcherOptions,
 } from '../../../lib/handlers/dispatcher.js';
@@ -562,5 +563,41 @@ describe('Dispatcher', () => {
       expectBalance();
     }
     expect(mostRunning).toBe(4);
+  });
+
+  describe('a gate', () => {
+    it('is asked once for all that are about to run, and keeps some from running', async () => {
+      make({ concurrency: 3 });
+      const handler = new Held('a');
+      const asked: Delivery[][] = [];
+      const answer = deferred();
+      const gate = {
+        admit: async (deliveries: readonly Delivery[]) => {
+          asked.push([...deliveries]);
+          await answer.promise;
+          return new Set([deliveries[1]!]);
+        },
+      };
+      const ends: string[] = [];
+      const deliveries = numbers(1, 4).map((name) => ({
+        gate,
+        ended: (outcome: string) => ends.push(`${name} ${outcome}`),
+      }));
+      deliveries.forEach((delivery, i) =>
+        dispatcher.offer(handler, expiryOf(`${i + 1}`), delivery),
+      );
+      await settled();
+      // The fourth has no place yet.
+      expect(asked).toEqual([deliveries.slice(0, 3)]);
+      expect(handler.started).toEqual([]);
+
+      answer.resolve();
+      await settled();
+      expect(handler.started).toEqual(['1', '3', '4']);
+      expect(ends).toEqual(['2 dropped']);
+      while (handler.running > 0) handler.end();
+      await settled();
+      expect(counters).toMatchObject({ handled: 3, dropped: 1 });
+    });
   });
 });
