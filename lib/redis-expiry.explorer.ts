@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import {
+  type ContextId,
   ContextIdFactory,
   DiscoveryService,
   MetadataScanner,
@@ -10,6 +11,7 @@ import {
   type OnKeyExpiredMetadata,
   onKeyExpiredMetadata,
 } from './decorators/on-key-expired.decorator.js';
+import { reasonOf } from './errors/redis-expiry.error.js';
 import { RedisGlob } from './handlers/redis-glob.js';
 import type { RedisExpiryModuleOptions } from './interfaces/module-options.interface.js';
 import { ModuleScope, type NestModule } from './module-scope.js';
@@ -127,12 +129,36 @@ async function invokeAnew(
 ): Promise<unknown> {
   const moduleRef = wrapper.host!.providers.get(ModuleRef)!
     .instance as ModuleRef;
-  const contextId = ContextIdFactory.getByRequest(event);
-  moduleRef.registerRequestByContextId(event, contextId);
+  const contextId = contextOf(event);
+  const { payload } = contextId;
+  // As Nest does it for requests: what a durable tree gets is shared by many events.
+  const request = wrapper.isDependencyTreeDurable()
+    ? payload
+    : payload
+      ? Object.assign({}, event, payload)
+      : event;
+  moduleRef.registerRequestByContextId(request, contextId);
   const instance: unknown = await moduleRef.resolve(wrapper.token, contextId, {
     strict: true,
   });
   return methodOf(instance, method)(event);
+}
+
+/**
+ * The context of one event, as the application's `ContextIdStrategy` has it, if there is one: it is
+ * given the event in the place of a request. Strategies are written for HTTP and look into `headers`:
+ * these are there, and empty.
+ */
+function contextOf(event: object): ContextId {
+  try {
+    return ContextIdFactory.getByRequest({ headers: {}, ...event });
+  } catch (error) {
+    throw new Error(
+      `The ContextIdStrategy of the application failed on an expiry: ${reasonOf(error)}. ` +
+        'It is given the KeyExpiredEvent, with empty headers, in the place of a request',
+      { cause: error },
+    );
+  }
 }
 
 /** The options that a `forRoot` was given. */

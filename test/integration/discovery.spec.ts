@@ -6,9 +6,15 @@ import {
   type Provider,
   Scope,
 } from '@nestjs/common';
-import { REQUEST } from '@nestjs/core';
+import {
+  type ContextId,
+  ContextIdFactory,
+  type ContextIdResolver,
+  type ContextIdStrategy,
+  REQUEST,
+} from '@nestjs/core';
 import { of } from 'rxjs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type KeyExpiredEvent, OnKeyExpired } from '../../lib/index.js';
 import { createApp, redisExpiry } from '../support/app.js';
 import { type Collector, collect } from '../support/collect.js';
@@ -646,5 +652,119 @@ describe('several handlers of one pattern', () => {
       'one device:1',
       'two device:1',
     ]);
+  });
+});
+
+describe('with a ContextIdStrategy', () => {
+  const apply = (strategy: ContextIdStrategy): void => {
+    ContextIdFactory.apply(strategy);
+    onTestFinished(() => {
+      ContextIdFactory.apply(undefined as never);
+    });
+  };
+
+  /** As in Nest's documentation: providers are made once for each tenant, whom a header names. */
+  class AggregateByTenant implements ContextIdStrategy {
+    readonly #tenants = new Map<string, ContextId>();
+
+    constructor(private readonly tenantOf: (request: never) => string) {}
+
+    attach(contextId: ContextId, request: never): ContextIdResolver {
+      const tenantId = this.tenantOf(request);
+      const known = this.#tenants.get(tenantId) ?? ContextIdFactory.create();
+      this.#tenants.set(tenantId, known);
+      return {
+        resolve: (info) => (info.isTreeDurable ? known : contextId),
+        payload: { tenantId },
+      };
+    }
+  }
+
+  let made: number;
+
+  @Injectable({ scope: Scope.REQUEST, durable: true })
+  class Durable {
+    readonly #number = ++made;
+
+    constructor(
+      @Inject(REQUEST) private readonly request: { tenantId?: string },
+    ) {}
+
+    @OnKeyExpired('device:*')
+    onOffline({ key }: KeyExpiredEvent) {
+      ran.add(`durable ${this.#number} of ${this.request.tenantId}: ${key}`);
+    }
+  }
+
+  @Injectable({ scope: Scope.REQUEST })
+  class PerEvent {
+    constructor(
+      @Inject(REQUEST)
+      private readonly request: KeyExpiredEvent & { tenantId: string },
+    ) {}
+
+    @OnKeyExpired('device:*')
+    onOffline() {
+      ran.add(`for ${this.request.tenantId}: ${this.request.key}`);
+    }
+  }
+
+  beforeEach(() => {
+    made = 0;
+  });
+
+  it('that reads headers, as in the documentation of Nest, runs handlers of durable and of other providers', async () => {
+    apply(
+      new AggregateByTenant(
+        ({ headers }: { headers: Record<string, string> }) =>
+          headers['x-tenant-id'] ?? 'nobody',
+      ),
+    );
+    await create({ providers: [Durable, PerEvent] });
+    await server.expire('device:1', 'device:2');
+
+    expect((await ran.next(4)).toSorted()).toEqual([
+      'durable 1 of nobody: device:1',
+      'durable 1 of nobody: device:2',
+      'for nobody: device:1',
+      'for nobody: device:2',
+    ]);
+  });
+
+  it('that reads the event has one durable provider for each tenant', async () => {
+    apply(
+      new AggregateByTenant(
+        ({ captures }: KeyExpiredEvent) => captures[0]!.split(':')[0]!,
+      ),
+    );
+    await create({ providers: [Durable] });
+    await server.expire('device:a:1', 'device:b:1', 'device:a:2');
+
+    expect((await ran.next(3)).toSorted()).toEqual([
+      'durable 1 of a: device:a:1',
+      'durable 1 of a: device:a:2',
+      'durable 2 of b: device:b:1',
+    ]);
+  });
+
+  it('that fails is named in the error', async () => {
+    apply(
+      new AggregateByTenant(({ user }: { user: { tenant: string } }) =>
+        String(user.tenant),
+      ),
+    );
+    const { logs } = await createApp({
+      imports: [redisExpiry(server)],
+      providers: [PerEvent],
+    });
+    await server.expire('device:1');
+
+    await eventually(() =>
+      expect(logs.texts('error')).toEqual([
+        expect.stringMatching(
+          /PerEvent.onOffline failed on key "device:1".*ContextIdStrategy of the application failed.*tenant.*KeyExpiredEvent, with empty headers/,
+        ),
+      ]),
+    );
   });
 });
