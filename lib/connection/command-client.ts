@@ -7,6 +7,7 @@ import {
   isElsewhere,
   isReadOnly,
   isReplyError,
+  isUnknownCommand,
   replyCode,
 } from './server-error.js';
 import { Watchdog } from './watchdog.js';
@@ -61,6 +62,7 @@ export class CommandClient {
   #failures = 0;
   #lastError: string | undefined;
   #isRefused = false;
+  #refusedBy: unknown;
   /** Commands that wait for a change of state. */
   #waiting: (() => void)[] = [];
 
@@ -90,7 +92,10 @@ export class CommandClient {
     return this.#client && peerOf(this.#client);
   }
 
-  /** Runs commands, as soon as there is a connection. Rejects with their error, or with `CLOSED`. */
+  /**
+   * Runs commands, as soon as there is a connection. Rejects with their error, or with `CLOSED`; also
+   * where the server has not the commands that it takes to connect.
+   */
   async run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     for (;;) {
       try {
@@ -171,6 +176,8 @@ export class CommandClient {
       if (this.#state === 'closed') throw closedError();
       if (this.#state === 'idle') this.#connect();
       await this.#change();
+      // A password may be right again later; a command that the client needs to connect stays missing.
+      if (isUnknownCommand(this.#refusedBy)) throw this.#refusedBy;
     }
   }
 
@@ -231,6 +238,7 @@ export class CommandClient {
     if (client !== this.#client) return;
     clearTimeout(this.#timer);
     this.#failures = 0;
+    this.#refusedBy = undefined;
     this.#lastError = undefined;
     this.#isRefused = false;
     this.#watchdog = new Watchdog({
@@ -244,7 +252,10 @@ export class CommandClient {
     if (client !== this.#client) return;
     const wasReady = this.#state === 'ready';
     this.#drop(why);
-    this.#note(reasonOf(why), !wasReady && isReplyError(why.cause ?? why));
+    const { cause = why } = why;
+    const isRefused = !wasReady && isReplyError(cause);
+    this.#refusedBy = isRefused ? cause : undefined;
+    this.#note(reasonOf(why), isRefused);
     this.#wait();
   }
 

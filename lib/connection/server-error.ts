@@ -37,6 +37,7 @@ const NAMED = [
  * - `UNKNOWN_COMMAND`: the server has no such command or subcommand, or not in scripts: it is too
  *   old, its operator renamed the command, or it is a managed service without it.
  * - `NO_DATABASE`: there is no database of that number.
+ * - `NO_CLUSTER`: it is no node of a Cluster.
  * - `MAX_CLIENTS`: the server takes no more connections.
  * - `NOT_LOCAL`: a script asked for a key that another node of the Cluster serves, or that is on its
  *   way to another node.
@@ -49,6 +50,7 @@ export type ReplyCode =
   | (typeof NAMED)[number]
   | 'UNKNOWN_COMMAND'
   | 'NO_DATABASE'
+  | 'NO_CLUSTER'
   | 'MAX_CLIENTS'
   | 'NOT_LOCAL'
   | 'ERR';
@@ -68,6 +70,7 @@ const WORDINGS: readonly [wording: RegExp, code: ReplyCode][] = [
   [/^Command is not available: /, 'UNKNOWN_COMMAND'],
   [/^command '?\w+'? not support/, 'UNKNOWN_COMMAND'],
   [/^DB index is out of range/, 'NO_DATABASE'],
+  [/^This instance has cluster support disabled/, 'NO_CLUSTER'],
   [/^max number of clients reached/, 'MAX_CLIENTS'],
   // Redis and Valkey 8; Valkey 9.
   [/^(Script a|A)ttempted to access a non local key /, 'NOT_LOCAL'],
@@ -121,6 +124,9 @@ export const isForbidden = oneOf('NOPERM');
 /** The server does not have the command, or not in scripts. */
 export const isUnknownCommand = oneOf('UNKNOWN_COMMAND');
 
+/** The server will not do it however often it is asked: its ACL forbids it, or it has no such command. */
+export const isDenied = oneOf('NOPERM', 'UNKNOWN_COMMAND');
+
 /** The server takes no writes for now: too few replicas, no room, or it cannot save to disk. Reads go on. */
 export const isWriteRefused = oneOf('NOREPLICAS', 'OOM', 'MISCONF');
 
@@ -171,23 +177,45 @@ export const isFenced = oneOf('LEASE', 'STALE');
 /** The server refuses the name, the password or the lack of them. */
 export const isLoginRefused = oneOf('WRONGPASS', 'NOAUTH');
 
-/** The text of what a server said to a login, or to the choice of a database, that no later try will make right. */
-export function isHopeless(text: string): boolean {
-  const code = codeOfText(text);
-  return code === 'WRONGPASS' || code === 'NOAUTH' || code === 'NO_DATABASE';
+/** What no later try to connect and to listen will make right. */
+const HOPELESS: ReadonlySet<ReplyCode> = new Set([
+  'WRONGPASS',
+  'NOAUTH',
+  'NO_DATABASE',
+  'NO_CLUSTER',
+  'UNKNOWN_COMMAND',
+]);
+
+/**
+ * Whether an error whose text this is says that no later try to connect and to listen will succeed. The
+ * text may begin with an address.
+ */
+export const isHopeless = (text: string): boolean =>
+  HOPELESS.has(codeOfText(text.replace(/^\S+:\d+: /, '')));
+
+/**
+ * The command, in small letters, that the text of a reply names as forbidden or unknown; undefined
+ * where it names none, as it does for a key, and mostly for what a script ran.
+ */
+function commandOfText(text: string): string | undefined {
+  const named =
+    /(?:run the|command|available:) ['`]([\w|-]+)['`]/i.exec(text) ??
+    /^ERR command (\w+) not/.exec(text);
+  return named?.[1]!.toLowerCase();
 }
 
 /**
- * The command, in small letters, that a server's reply names as forbidden or unknown; undefined where
- * it names none, as it does for a key, and of what a script ran.
+ * The command, in capitals, that the server does not have, by the text of its reply; undefined where
+ * the reply says something else.
  */
-export function refusedCommand(error: unknown): string | undefined {
-  if (!isForbidden(error) && !isUnknownCommand(error)) return undefined;
-  const named =
-    /(?:run the|command|available:) ['`]([\w|-]+)['`]/i.exec(error.message) ??
-    /^ERR command (\w+) not/.exec(error.message);
-  return named?.[1]!.toLowerCase();
+export function missingCommand(text: string): string | undefined {
+  if (codeOfText(text) !== 'UNKNOWN_COMMAND') return undefined;
+  return (commandOfText(text) ?? 'the command').toUpperCase();
 }
+
+/** As `commandOfText`, of an error; undefined for one that says something else. */
+export const refusedCommand = (error: unknown): string | undefined =>
+  isDenied(error) ? commandOfText(error.message) : undefined;
 
 /** Where a Cluster's node says that a key lives; undefined for an error that is no redirect. */
 export function redirectOf(

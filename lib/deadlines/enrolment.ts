@@ -1,5 +1,5 @@
 import { Fifo } from '../handlers/fifo.js';
-import { isForbidden } from '../connection/server-error.js';
+import { isDenied } from '../connection/server-error.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { TtlReader } from './ttl-reader.js';
 
@@ -115,7 +115,7 @@ export class Enrolment {
         await this.#lookAt(batch);
       } catch (error) {
         this.options.onError(error);
-        if (!isForbidden(error)) this.#lookAgainSoon(batch);
+        if (!isDenied(error)) this.#lookAgainSoon(batch);
       }
     }
     this.#busy = false;

@@ -1,6 +1,6 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ScanReport } from '../keyspace/node-observer.js';
-import { isForbidden } from '../connection/server-error.js';
+import { isDenied } from '../connection/server-error.js';
 import type { WantedPattern } from '../keyspace/subscription-registry.js';
 import { Signal } from '../keyspace/signal.js';
 import type { Log } from '../log.js';
@@ -149,7 +149,7 @@ export class Learner {
 
   /** Logs why looking at keys failed; what an operator has to mend, once and as a warning. */
   report(error: unknown): void {
-    if (!isForbidden(error) || this.#warned) {
+    if (!isDenied(error) || this.#warned) {
       this.log.debug(`Looking at deadlines failed: ${reasonOf(error)}`);
       return;
     }
@@ -236,7 +236,7 @@ export class Learner {
       this.lastScan = report;
     } catch (error) {
       for (const pattern of missing) this.#scanned.delete(pattern);
-      if (abort.aborted || !isForbidden(error)) throw error;
+      if (abort.aborted || !isDenied(error)) throw error;
       // An operator has to mend that: it is left to the next full scan.
       this.report(error);
       for (const pattern of missing) this.#scanned.add(pattern);

@@ -1,11 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
-import {
-  isForbidden,
-  isRedirect,
-  isUnknownCommand,
-  replyCode,
-} from '../connection/server-error.js';
+import { isDenied, isRedirect, replyCode } from '../connection/server-error.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 import type { ScanPass } from './scan-plan.js';
@@ -181,8 +176,7 @@ export class TtlReader {
       this.clock.read(nowOf(result), sent);
       return result;
     } catch (error) {
-      const mayNot = isForbidden(error) || isUnknownCommand(error);
-      if (!mayNot && replyCode(error) !== 'ERR') throw error;
+      if (!isDenied(error) && replyCode(error) !== 'ERR') throw error;
       this.#scripts = false;
       return plain();
     }
@@ -228,14 +222,14 @@ export async function readTime(
   clock.read(time ?? clock.local(sent), sent);
 }
 
-/** Redis's time in epoch ms; undefined where the ACL forbids to ask. */
+/** Redis's time in epoch ms; undefined where the server does not tell it. */
 async function timeOf(redis: Redis): Promise<number | undefined> {
   try {
     // The client's typing says numbers; the server sends texts.
     const [seconds, micros] = (await redis.time()).map(Number);
     return seconds! * 1_000 + Math.floor(micros! / 1_000);
   } catch (error) {
-    if (isForbidden(error)) return undefined;
+    if (isDenied(error)) return undefined;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { isForbidden } from '../connection/server-error.js';
+import { isDenied } from '../connection/server-error.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 
@@ -91,7 +91,7 @@ export class Watch {
     } catch (error) {
       this.options.onError(error);
       if (this.#running) {
-        this.#sleep(isForbidden(error) ? FORBIDDEN : AGAIN);
+        this.#sleep(isDenied(error) ? FORBIDDEN : AGAIN);
         // No nudge may put the next try off.
         this.#wakeAt = -Infinity;
       }

@@ -6,8 +6,8 @@
  * - `INVALID_HANDLER`: what was to be called is not a function.
  * - `CONNECT_FAILED`: Redis was not reached within `connectTimeout`, or refused the login.
  * - `NOTIFICATIONS_MISSING`: `notifications: 'verify'` and the server does not announce expiries.
- * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel.
- * - `GROUP_REFUSED`: the server cannot carry a group: a replica, too old, or permissions are missing.
+ * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel, or the server has no PSUBSCRIBE.
+ * - `GROUP_REFUSED`: the server cannot carry a group: a replica, too old, or commands or permissions are missing.
  * - `CLOSED`: the module was shut down.
  *
  * `<NAME>` is the option in capitals: `shutdownTimeout` gives `INVALID_OPTION_SHUTDOWN_TIMEOUT`.
@@ -77,16 +77,23 @@ export function invalidOption(
   );
 }
 
-/** The error for a pattern whose channels the ACL refuses, with its words. */
+/**
+ * The error for a pattern whose channels the server refuses, with its words.
+ *
+ * @param missing the command, in capitals, that the server does not have, if that is why
+ */
 export const subscriptionRefused = (
   address: string,
   pattern: string,
   reason: string,
+  missing?: string,
 ): RedisExpiryError =>
   new RedisExpiryError(
     'SUBSCRIPTION_REFUSED',
     `${address} refuses the subscription to ${JSON.stringify(pattern)}: ${reason}. ` +
-      'Grant the user the channels by ACL, or use another pattern.',
+      (missing === undefined
+        ? 'Grant the user the channels by ACL, or use another pattern.'
+        : `Expiries cannot be heard without ${missing}: use the option "group", which goes on without it, or a server that has it.`),
   );
 
 /** The text of anything thrown, for a log line or a message. */

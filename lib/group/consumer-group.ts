@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { CommandClient } from '../connection/command-client.js';
 import {
-  isForbidden,
+  isDenied,
   isLoginRefused,
   isReadOnly,
+  missingCommand,
 } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
@@ -20,7 +21,7 @@ import { within } from '../within.js';
 import { Consumer } from './consumer.js';
 import { DeadLetters } from './dead-letters.js';
 import { type Backlog, type Entry, EventStream } from './event-stream.js';
-import { groupKeys } from './group-keys.js';
+import { type GroupKeys, groupKeys } from './group-keys.js';
 import { GroupWatcher } from './group-watcher.js';
 import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
@@ -66,6 +67,7 @@ export class ConsumerGroup {
   readonly letters: DeadLetters;
   readonly #handlers = new OwnHandlers();
   readonly #interests = new Map<ExpiryHandler, Interest>();
+  readonly #keys: GroupKeys;
   readonly #commands: CommandClient;
   readonly #reader: CommandClient;
   readonly #watcher: GroupWatcher;
@@ -85,6 +87,7 @@ export class ConsumerGroup {
     const { target, ownPrefix, leaseDuration, retry } = options;
     const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
     const keys = groupKeys(ownPrefix, group);
+    this.#keys = keys;
     this.#commands = topology.openCommands(keys.index);
     this.#reader = topology.openCommands(keys.index);
     const stream = new EventStream(
@@ -274,7 +277,7 @@ export class ConsumerGroup {
 
   async #work(): Promise<void> {
     const { log } = this.shared;
-    await checkServer(this.#commands, this.group, log);
+    await checkServer(this.#commands, this.#keys, this.group, log);
     await this.#tell(async () => {
       const news = await this.#patterns.note();
       await this.#patterns.start();
@@ -293,19 +296,21 @@ export class ConsumerGroup {
         { cause: error },
       );
     }
-    if (!isForbidden(error) && !isReadOnly(error)) return error;
+    if (!isDenied(error) && !isReadOnly(error)) return error;
+    const missing = missingCommand(reasonOf(error));
     return new RedisExpiryError(
       'GROUP_REFUSED',
-      `Group "${this.group}" may not work on this server: ${reasonOf(error)}. ` +
-        'The README lists the permissions that a group needs.',
+      missing === undefined
+        ? `Group "${this.group}" may not work on this server: ${reasonOf(error)}. The README lists the permissions that a group needs.`
+        : `Group "${this.group}" cannot work on this server: it has no command ${missing}, and a group needs it (${reasonOf(error)}).`,
       { cause: error },
     );
   }
 
   /** Scripts that use several keys need them on one node. */
   #checkKeys(): void {
-    const { target, ownPrefix } = this.options;
-    const names = Object.values(groupKeys(ownPrefix, this.group));
+    const { target } = this.options;
+    const names = Object.values(this.#keys);
     if (!target.isCluster || new Set(names.map(slotOf)).size === 1) return;
     throw new RedisExpiryError(
       'GROUP_REFUSED',

@@ -20,6 +20,8 @@ export interface GroupKeys {
   readonly settled: string;
   /** The newest request that looked at keys and settled them in one step, and what it found. */
   readonly swept: string;
+  /** Never written: what a server can do is tried out on it. */
+  readonly probe: string;
 }
 
 export function groupKeys(ownPrefix: string, group: string): GroupKeys {
@@ -35,5 +37,6 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     patterns: of('patterns'),
     settled: of('settled'),
     swept: of('swept'),
+    probe: of('probe'),
   };
 }

@@ -108,7 +108,7 @@ export class Leading {
     this.listener = new KeyspaceListener(
       topology,
       registry,
-      options,
+      { ...options, doesWithoutHearing: true },
       log,
       (node, since) => this.#observe(node, since),
     );

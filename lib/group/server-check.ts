@@ -1,40 +1,41 @@
 import type { CommandClient } from '../connection/command-client.js';
-import { isForbidden } from '../connection/server-error.js';
+import {
+  type ReplyCode,
+  codeOfText,
+  isDenied,
+} from '../connection/server-error.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
+import type { GroupKeys } from './group-keys.js';
+import { PROBE } from './scripts/probe.lua.js';
 
 /**
  * Looks whether a server can carry a group. Rejects with `GROUP_REFUSED` where it cannot: a replica,
- * or older than 6.2. Warns where it may lose what the group depends on. Says nothing where INFO is
- * forbidden.
+ * older than 6.2, or a server that refuses a command that a group needs, which the error names. Warns
+ * where the server may lose what the group depends on.
  */
 export async function checkServer(
   commands: CommandClient,
+  keys: GroupKeys,
   group: string,
   log: Log,
 ): Promise<void> {
-  let info: string;
-  try {
-    info = await commands.run((redis) => redis.info());
-  } catch (error) {
-    if (isForbidden(error)) return;
-    throw error;
-  }
-  const field = (name: string): string | undefined =>
-    new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
   const refuse = (why: string): never => {
     throw new RedisExpiryError(
       'GROUP_REFUSED',
       `Group "${group}" cannot work on this server: ${why}.`,
     );
   };
+  const field = await infoOf(commands);
   if (field('role') === 'slave')
     refuse('it is a replica, and the group writes; connect to the primary');
-  const [major = 7, minor = 0] = (field('redis_version') ?? '')
+  const [major, minor] = (field('redis_version') ?? '7.0')
     .split('.')
-    .map(Number);
+    .map(Number) as [number, number];
   if (major < 6 || (major === 6 && minor < 2))
     refuse(`it is Redis ${major}.${minor}; accepted: 6.2 or newer`);
+  const refusal = await refusalOf(commands, keys);
+  if (refusal !== undefined) refuse(refusal);
   const policy = field('maxmemory_policy');
   if (policy?.startsWith('allkeys')) {
     log.warn(
@@ -42,4 +43,44 @@ export async function checkServer(
         'deadlines and events. Use noeviction, or a volatile- policy',
     );
   }
+}
+
+/** Reads a field of what the server says of itself; every field is undefined where it does not let itself be asked. */
+async function infoOf(
+  commands: CommandClient,
+): Promise<(name: string) => string | undefined> {
+  let info = '';
+  try {
+    info = await commands.run((redis) => redis.info());
+  } catch (error) {
+    if (!isDenied(error)) throw error;
+  }
+  return (name) => new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
+}
+
+/** What a refusal of a command that a group needs is to be told as. */
+const REFUSALS: Partial<Record<ReplyCode, (command: string) => string>> = {
+  UNKNOWN_COMMAND: (command) =>
+    `it has no command ${command}, and a group needs it`,
+  NOPERM: (command) =>
+    `the user of the connection may not use ${command} on the group's keys; the README lists the permissions that a group needs`,
+  READONLY: () =>
+    'it is a replica, and the group writes; connect to the primary',
+};
+
+/** Why a group cannot work, in words; undefined if it can. */
+async function refusalOf(
+  commands: CommandClient,
+  { probe }: GroupKeys,
+): Promise<string | undefined> {
+  const refused = (await commands.run((redis) =>
+    PROBE.run(redis, [probe]),
+  )) as string[];
+  for (let i = 0; i < refused.length; i += 2) {
+    const [command, text] = [refused[i]!, refused[i + 1]!];
+    const code = codeOfText(text);
+    const refusal = REFUSALS[code]?.(command);
+    if (refusal !== undefined) return `${refusal} (${text})`;
+  }
+  return undefined;
 }

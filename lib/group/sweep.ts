@@ -1,4 +1,5 @@
 import type { Commands } from '../connection/commands.js';
+import { isReplyError } from '../connection/server-error.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import { type Evidence, toText } from './evidence.js';
@@ -46,7 +47,13 @@ export class Sweep {
   async prepare(): Promise<void> {
     const { commands } = this.options;
     // What is sent while it connects would be done at some later time.
-    if (!commands.connected) await commands.runNow((redis) => redis.ping());
+    if (!commands.connected)
+      await commands.runNow((redis) =>
+        redis.ping().catch((error: unknown) => {
+          // To be refused is an answer: a server that cannot save to disk refuses PING, too.
+          if (!isReplyError(error)) throw error;
+        }),
+      );
     const asked = this.#unanswered;
     if (!asked) return;
     // What it went by is forgotten. Whether it was done shows in the index, if it is not done later.

@@ -1,3 +1,4 @@
+import { missingCommand } from '../connection/server-error.js';
 import { alternative, chooseChannels } from './channel-choice.js';
 import type { ChannelKind } from './channels.js';
 import type { ExpiryRoute } from './expiry-route.js';
@@ -8,7 +9,7 @@ import type { SubscriptionRegistry } from './subscription-registry.js';
 /** What is listened for, as users wrote it. */
 export interface Served {
   readonly served: ReadonlySet<string>;
-  /** What the ACL refuses, with its words. */
+  /** What the server refuses, with its words. */
   readonly refused: ReadonlyMap<string, string>;
 }
 
@@ -59,7 +60,9 @@ export class ChannelKeeper {
     flags?: NotificationFlags,
   ): Promise<ReadonlyMap<string, string>> {
     const refused = await this.#listenOn(session, kinds);
-    if (this.servedBy(session, refused).refused.size === 0) return refused;
+    const { refused: unserved } = this.servedBy(session, refused);
+    // What the server has no command for is no question of permissions.
+    if ([...unserved.values()].every(missingCommand)) return refused;
     // The other family, where it is on or can be switched on; tried once, until listening begins anew.
     const other = alternative(kinds, this.canSwitch ? undefined : flags);
     if (!other || this.#family) return refused;

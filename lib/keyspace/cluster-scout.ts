@@ -37,6 +37,8 @@ export interface ScoutOptions {
   readonly connect: (address: string) => CommandClient;
   /** What a node told, and when it was asked, in epoch ms. */
   readonly onView: (view: ClusterView, askedAt: number) => void;
+  /** Neither a node that is known nor a start-up node told anything. */
+  readonly onSilence: () => void;
   readonly log: Log;
 }
 
@@ -68,6 +70,7 @@ export class ClusterScout {
       }
       // What start-up nodes name may be out of reach, too.
       const found = await seeds.find();
+      if (!found) this.options.onSilence();
       // While no node is known, this is all that keeps the process alive.
       if ((!found || failures > 0) && !this.#closed)
         await this.#pause.wait(target.retryDelay(failures + 1));

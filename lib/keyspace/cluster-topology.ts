@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Cluster, NatMap } from 'ioredis';
 import { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
-import { redirectOf } from '../connection/server-error.js';
+import { isHopeless, redirectOf } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import { existInCluster } from './cluster-exists.js';
@@ -75,6 +75,7 @@ export class ClusterTopology implements Topology {
       witnesses: () => this.nodes,
       connect: (address) => this.#connect(address),
       onView: (view, askedAt) => this.#take(view, askedAt),
+      onSilence: () => this.#found.fire(),
       log,
     });
     this.#followers = new ClusterFollowers({
@@ -122,7 +123,15 @@ export class ClusterTopology implements Topology {
         this.log.error(`Following the Cluster failed: ${reasonOf(error)}`);
       });
     }
-    while (this.#nodes.size === 0 && !this.#closed) await this.#found.next();
+    while (this.#nodes.size === 0 && !this.#closed) {
+      await this.#found.next();
+      const { lastError } = this;
+      if (this.#nodes.size === 0 && lastError && isHopeless(lastError))
+        throw new RedisExpiryError(
+          'CONNECT_FAILED',
+          `The start-up nodes do not tell of a Cluster: ${lastError}. Check the option "connection"`,
+        );
+    }
   }
 
   onChange(callback: (moves: Moves) => void): () => void {

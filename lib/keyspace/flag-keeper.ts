@@ -1,6 +1,6 @@
 import type { CommandClient } from '../connection/command-client.js';
 import {
-  isForbidden,
+  isDenied,
   isLoading,
   isReplyError,
 } from '../connection/server-error.js';
@@ -190,7 +190,7 @@ export class FlagKeeper {
       return true;
     } catch (error) {
       if (!isReplyError(error) || isLoading(error)) throw error;
-      this.#forbidden = isForbidden(error);
+      this.#forbidden = isDenied(error);
       this.log.debug(
         `${this.address}: CONFIG SET ${PARAMETER} ${to.text} was refused: ${reasonOf(error)}`,
       );

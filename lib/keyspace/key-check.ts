@@ -1,4 +1,4 @@
-import { isForbidden } from '../connection/server-error.js';
+import { isDenied } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { AliveCheck } from '../handlers/dispatcher.js';
 import type { Log } from '../log.js';
@@ -29,7 +29,7 @@ export class KeyCheck implements AliveCheck {
       } catch (error) {
         if (error instanceof RedisExpiryError && error.code === 'CLOSED')
           throw error;
-        if (isForbidden(error)) {
+        if (isDenied(error)) {
           this.#warn(error);
           return new Set();
         }

@@ -1,4 +1,4 @@
-import { isHopeless } from '../connection/server-error.js';
+import { isHopeless, missingCommand } from '../connection/server-error.js';
 import {
   RedisExpiryError,
   subscriptionRefused,
@@ -192,12 +192,28 @@ export class KeyspaceListener {
     this.#changed.fire();
   }
 
-  #servesAll({ address, state, patterns, refused }: NodeStatus): boolean {
-    const [first] = refused;
-    if (first) throw subscriptionRefused(address, first.pattern, first.reason);
+  /** Whether every pattern is subscribed to, or the listener does without. Rejects with what is refused. */
+  #servesAll(status: NodeStatus): boolean {
+    const { address, state, patterns, refused } = status;
+    const isNeedless = (reason: string): boolean =>
+      this.options.doesWithoutHearing === true &&
+      missingCommand(reason) !== undefined;
+    const needed = refused.filter(({ reason }) => !isNeedless(reason));
+    const [first] = needed;
+    if (first)
+      throw subscriptionRefused(
+        address,
+        first.pattern,
+        first.reason,
+        missingCommand(first.reason),
+      );
+    const settled = new Set([
+      ...patterns,
+      ...refused.map(({ pattern }) => pattern),
+    ]);
     return (
       state === 'closed' ||
-      this.registry.wanted().every(({ text }) => patterns.includes(text))
+      this.registry.wanted().every(({ text }) => settled.has(text))
     );
   }
 

@@ -1,6 +1,10 @@
 import type { Redis } from 'ioredis';
 import { disconnect } from '../connection/command-client.js';
-import { isForbidden, isReplyError } from '../connection/server-error.js';
+import {
+  isDenied,
+  isReplyError,
+  isUnknownCommand,
+} from '../connection/server-error.js';
 import { Watchdog } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { Lifetime } from '../lifetime.js';
@@ -104,8 +108,8 @@ export class ListenerSession {
   }
 
   /**
-   * Makes the subscriptions those that are wanted. Returns what the ACL refused, with the reason;
-   * rejects when the connection is lost meanwhile.
+   * Makes the subscriptions those that are wanted. Returns what the server refused, as its ACL forbids
+   * it or it has no such command, with the reason; rejects when the connection is lost meanwhile.
    */
   async sync(wanted: Iterable<string>): Promise<Map<string, string>> {
     const target = new Set(wanted);
@@ -164,7 +168,12 @@ export class ListenerSession {
 
   /** Resolves once all that Redis had sent before it answered has been heard. Rejects when the session is over. */
   async ping(): Promise<void> {
-    await this.guard(this.client.ping());
+    await this.guard(
+      this.client.ping().catch((error: unknown) => {
+        // To be refused is an answer: a server that cannot save to disk refuses PING, too.
+        if (!isReplyError(error)) throw error;
+      }),
+    );
   }
 
   /** Settles as an answer does that comes over this connection; rejects when the session is over before. */
@@ -216,9 +225,15 @@ export class ListenerSession {
       );
       for (const channel of channels) this.acknowledged.add(channel);
     } catch (error) {
-      if (!isForbidden(error)) throw error;
+      if (!isDenied(error)) throw error;
+      if (isUnknownCommand(error)) {
+        // A channel's name that holds no glob is a pattern that matches it alone.
+        if (literal) return this.#subscribe(channels, false, refused);
+        for (const channel of channels) refused.set(channel, reasonOf(error));
+      }
       // Redis refuses the whole command for one channel: find out which.
-      if (channels.length === 1) refused.set(channels[0]!, reasonOf(error));
+      else if (channels.length === 1)
+        refused.set(channels[0]!, reasonOf(error));
       else
         for (const channel of channels)
           await this.#subscribe([channel], literal, refused);
@@ -236,7 +251,7 @@ export class ListenerSession {
       );
     } catch (error) {
       // What still comes is for nobody.
-      if (!isForbidden(error)) throw error;
+      if (!isDenied(error)) throw error;
     }
   }
 }

@@ -1,3 +1,4 @@
+import { missingCommand } from '../connection/server-error.js';
 import {
   RedisExpiryError,
   reasonOf,
@@ -151,12 +152,17 @@ export class NodeListener {
     }
   }
 
-  /** Resolves once Redis acknowledged it. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`. */
+  /**
+   * Resolves once Redis acknowledged the subscription, or has no command to subscribe and the listener
+   * does without. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`.
+   */
   async whenServed(pattern: string): Promise<void> {
     while (!this.#served.has(pattern)) {
       const refusal = this.#refused.get(pattern);
       if (refusal !== undefined) {
-        throw subscriptionRefused(this.node.address, pattern, refusal);
+        const missing = missingCommand(refusal);
+        if (missing && this.options.doesWithoutHearing) return;
+        throw subscriptionRefused(this.node.address, pattern, refusal, missing);
       }
       if (this.#state === 'closed')
         throw new RedisExpiryError('CLOSED', 'The module was shut down.');
@@ -249,6 +255,13 @@ export class NodeListener {
     });
   }
 
+  /** The patterns whose keys are looked at: also those that cannot be heard, where the listener does without. */
+  #lookedAfter({ served, refused }: SetupResult): ReadonlySet<string> {
+    if (!this.options.doesWithoutHearing) return served;
+    const unheard = [...refused].filter(([, reason]) => missingCommand(reason));
+    return new Set([...served, ...unheard.map(([pattern]) => pattern)]);
+  }
+
   #judge(result: SetupResult, since: number): void {
     if (!result.announced) {
       const from = Math.min(since, this.#setup.lastGood ?? since);
@@ -256,7 +269,7 @@ export class NodeListener {
       const ago = Date.now() - from;
       // What a replica tells of its keys is not what is true of them.
       if (result.report.role === 'replica') this.observer?.lost(ago);
-      else this.observer?.silent(ago, result.served);
+      else this.observer?.silent(ago, this.#lookedAfter(result));
       this.#enter('deaf');
       return;
     }

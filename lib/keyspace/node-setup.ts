@@ -1,3 +1,4 @@
+import { missingCommand } from '../connection/server-error.js';
 import type { Log } from '../log.js';
 import { chooseHeard } from './channel-choice.js';
 import { ChannelKeeper, type Served } from './channel-keeper.js';
@@ -95,15 +96,19 @@ export class NodeSetup {
     if (this.options.notifications !== 'off')
       refused = await this.#prove(session, flags, refused);
 
-    const learning = await this.#learn(session, flags);
+    const served = this.#channels.servedBy(session, refused);
+    const [missing] = [...served.refused.values()].flatMap(
+      (reason) => missingCommand(reason) ?? [],
+    );
+    const learning = await this.#learn(session, flags, missing);
     const report = this.#reportOn(flags, needed, learning);
-    const announced = isAnnounced(report, flags);
+    const announced = !missing && isAnnounced(report, flags);
     const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
     this.#had = announced ? this.#onNow(flags, needed) : undefined;
-    this.#warn(report, announced, needed);
+    this.#warn(report, announced, needed, missing);
     return {
-      ...this.#channels.servedBy(session, refused),
+      ...served,
       report,
       announced,
       proven:
@@ -175,9 +180,12 @@ export class NodeSetup {
   async #learn(
     session: ListenerSession,
     flags: NotificationFlags | undefined,
+    missing: string | undefined,
   ): Promise<Learning | undefined> {
     const { notifications } = this.options;
     if (!this.registry.wantsHints || notifications === 'off') return undefined;
+    // A server that cannot announce anything tracks nothing either.
+    if (missing) return 'scan';
     const { events } = this.#tested ?? {};
     const announced =
       flags?.has('n') || events?.has('new')
@@ -231,9 +239,20 @@ export class NodeSetup {
   }
 
   /** Says once what an operator must mend, and again only after it was well in between. */
-  #warn(report: SetupReport, announced: boolean, needed: NeededFlags): void {
+  #warn(
+    report: SetupReport,
+    announced: boolean,
+    needed: NeededFlags,
+    missing: string | undefined,
+  ): void {
     let text: string | undefined;
-    if (report.role === 'replica')
+    if (missing) {
+      // Whoever cannot go on without is refused by an error that says so.
+      if (this.options.doesWithoutHearing)
+        text =
+          `has no ${missing}, so expiries cannot be heard: keys are looked at when they are due, and learnt of by scans alone ` +
+          '(punctual.scanInterval); those that come and go between two scans are not handled. Use a server with PSUBSCRIBE and keyspace notifications to hear of them at once';
+    } else if (report.role === 'replica')
       text = 'is a replica, and replicas do not announce expiries';
     else if (!announced)
       text = `does not announce expiries (flags: ${report.flags ?? 'CONFIG is forbidden'}, self-test: ${report.selfTest}). ${flagsAdvice(needed)}`;
@@ -244,7 +263,7 @@ export class NodeSetup {
     if (text !== undefined && text !== this.#warned)
       this.log.warn(`${this.node.address} ${text}`);
     this.#warned = text;
-    this.#warnOfLearning(report, needed);
+    if (!missing) this.#warnOfLearning(report, needed);
   }
 
   /** What is needed and on. What the server does not know is missing for ever, and hides no loss of the rest. */

@@ -32,7 +32,8 @@ export interface SetupReport {
  * - `refused`: the ACL refuses some subscription; the others work, and it is tried again. Or the
  *   login of the connection for commands is refused (`lastError`), as after a password was changed:
  *   expiries are heard, but cannot be acted upon until it is let in.
- * - `deaf`: subscribed, but the server does not announce expiries; it is looked at again.
+ * - `deaf`: the server does not announce expiries, or has no command to subscribe to them; it is looked
+ *   at again.
  * - `closed`: shut down.
  */
 export type ListenerState =
@@ -45,7 +46,7 @@ export interface NodeStatus
   readonly state: ListenerState;
   /** Patterns and channel patterns whose subscription Redis acknowledged. */
   readonly patterns: readonly string[];
-  /** What the ACL refuses, with its words. */
+  /** What the server refuses, with its words. */
   readonly refused: readonly { pattern: string; reason: string }[];
   /** The newest time in which expiries may not have been heard. */
   readonly lastGap?: ListeningGap;
@@ -60,6 +61,8 @@ export interface ListenerOptions {
   readonly database: number;
   /** What the names of the module's own keys begin with. */
   readonly ownPrefix: string;
+  /** Whether whoever listens goes on where the server cannot announce anything for want of a command. */
+  readonly doesWithoutHearing?: boolean;
   /** Ms within which a connection must be made and be listening. */
   readonly connectTimeout: number;
   readonly retryDelay: (attempt: number) => number;

@@ -26,7 +26,10 @@ export interface Topology {
   nodeOf(redisKey: Buffer): RedisNode | undefined;
   /** Where an answer (`MOVED`, `ASK`) says that a key lives; undefined where it names no node that is known. */
   redirect(answer: Error): Redirection | undefined;
-  /** Finds the nodes. Resolves when they are known; may be called more than once. */
+  /**
+   * Finds the nodes. Resolves when they are known; may be called more than once. Rejects with
+   * `CONNECT_FAILED` where no later try can find them.
+   */
   start(): Promise<void>;
   /** Calls back whenever the nodes or what they serve changed, until the function that it returns is called. */
   onChange(callback: (moves: Moves) => void): () => void;

@@ -19,7 +19,11 @@ local instance, turn, duration = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local holder = redis.call('GET', lease)
 if holder then
   local name, held = string.match(holder, '^(.*):(%d+)$')
-  if name ~= instance or tonumber(held) > turn then return { 0, redis.call('PTTL', lease) } end
+  if name ~= instance or tonumber(held) > turn then
+    -- A user who may run PEXPIRETIME need not be granted PTTL: the lease runs for as long as it can then.
+    local left = redis.pcall('PTTL', lease)
+    return { 0, type(left) == 'number' and left or tonumber(duration) }
+  end
 end
 redis.call('SET', lease, instance .. ':' .. ARGV[2], 'PX', duration)
 local noted = redis.call('GET', watched)

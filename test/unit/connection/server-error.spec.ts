@@ -192,7 +192,7 @@ describe('What other states of a server are refused with', () => {
   });
 
   it('a replica, and one that lost its primary', async () => {
-    const primary = await start();
+    const primary = await start('--repl-diskless-sync-delay', '0');
     const { redis } = await start(
       '--replicaof',
       '127.0.0.1',

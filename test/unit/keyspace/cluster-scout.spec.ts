@@ -30,6 +30,7 @@ async function scene() {
     witnesses: () => [{ address: server.address, commands }],
     connect: () => commands,
     onView: () => told++,
+    onSilence: () => undefined,
     log: noLog,
   });
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
