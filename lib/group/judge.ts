@@ -9,12 +9,16 @@ import type { Settling } from './settling.js';
 import type { Sweep } from './sweep.js';
 import { type Look, type Suspect, type Verdicts, isNews } from './verdicts.js';
 
+/** Keys that one script looks at: some hundreds of microseconds of the server's time. */
+const CHUNK = 500;
+
 export interface JudgeOptions {
   readonly index: Pick<RedisIndex, 'scores'>;
   readonly settling: Pick<Settling, 'prepare' | 'settle'>;
   readonly reader: Pick<TtlReader, 'readProven' | 'readAsking'>;
   /** Looks and settles in one step; undefined where keys live on other servers than the index. */
-  readonly sweep: Pick<Sweep, 'prepare' | 'look'> | undefined;
+  readonly sweep:
+    Pick<Sweep, 'prepare' | 'look' | 'find' | 'settleGone'> | undefined;
   readonly evidence: Evidence;
   readonly verdicts: Verdicts;
   readonly gaps: GapBook;
@@ -59,6 +63,33 @@ export class Judge {
     return this.#judgeAll(keys, undefined, asking, hops);
   }
 
+  /**
+   * Looks at keys that were said to be gone, of which there may be thousands: one barrier for all.
+   * Others have their turns in between.
+   */
+  async judgeGone(keys: readonly Buffer[]): Promise<void> {
+    const { sweep, settling, gaps, isSilent, wanted, evidence, barrier } =
+      this.options;
+    const { generation } = evidence;
+    const inOneStep = sweep && !isSilent() && gaps.isEmpty;
+    const [clear, left] = partition(keys, (key) => inOneStep && wanted(key));
+    for (const chunk of chunks(left)) await this.judgeKeys(chunk);
+    if (!sweep || clear.length === 0) return;
+    const unsure: Buffer[] = [];
+    const inTurn = <T>(work: () => Promise<T>): Promise<T> =>
+      this.#inTurn(generation, async () => {
+        await settling.prepare();
+        await sweep.prepare();
+        return work();
+      });
+    for (const chunk of chunks(clear))
+      unsure.push(...(await inTurn(() => sweep.find(chunk))));
+    if (unsure.length === 0) return;
+    await barrier();
+    for (const chunk of chunks(unsure))
+      await inTurn(() => sweep.settleGone(chunk));
+  }
+
   /** `seen`: with which score each was found, if that is known. */
   async #judgeAll(
     keys: readonly Buffer[],
@@ -68,10 +99,7 @@ export class Judge {
   ): Promise<void> {
     const { settling, elsewhere, evidence } = this.options;
     const { generation } = evidence;
-    const away = await this.#turns.take(async () => {
-      // It waited for its turn; to look while nobody listens would destroy evidence.
-      if (generation !== evidence.generation)
-        throw new Error('listening was lost');
+    const away = await this.#inTurn(generation, async () => {
       const isChanged = await settling.prepare();
       const left = await this.#sweep(keys);
       if (left.length === 0) return [];
@@ -83,6 +111,16 @@ export class Judge {
     });
     // Not while others wait here: the other node may have something to hand over, too.
     if (away.length > 0) await elsewhere.judge(away, hops);
+  }
+
+  /** `generation`: of the evidence when the work was asked for. */
+  #inTurn<T>(generation: number, work: () => Promise<T>): Promise<T> {
+    return this.#turns.take(() => {
+      // It waited for its turn; to look while nobody listens would destroy evidence.
+      if (generation !== this.options.evidence.generation)
+        throw new Error('listening was lost');
+      return work();
+    });
   }
 
   async #suspects(keys: readonly Buffer[]): Promise<Suspect[]> {
@@ -221,10 +259,14 @@ export class Judge {
 const isRemoval = ({ seen, at }: Verdict): boolean =>
   seen !== undefined && at === undefined;
 
+function* chunks(keys: readonly Buffer[]): Generator<readonly Buffer[]> {
+  for (let i = 0; i < keys.length; i += CHUNK) yield keys.slice(i, i + CHUNK);
+}
+
 /** Those for which it holds, and the others. */
 function partition<T>(
   all: readonly T[],
-  holds: (each: T, i: number) => boolean,
+  holds: (each: T, i: number) => boolean | undefined,
 ): [T[], T[]] {
   const [those, others]: [T[], T[]] = [[], []];
   for (const [i, each] of all.entries())

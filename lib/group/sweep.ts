@@ -65,12 +65,24 @@ export class Sweep {
 
   /** Rejects, with everything still to be looked at, where a connection or the lease was lost. */
   async look(keys: readonly Buffer[]): Promise<void> {
-    const asked = this.#ask(keys, '-');
-    const unsure = await this.#send(asked);
+    const { evidence, barrier } = this.options;
+    const { generation } = evidence;
+    const unsure = await this.find(keys);
     if (unsure.length === 0) return;
-    await this.options.barrier();
-    if (!this.#isFresh(asked)) throw new Error('listening was lost');
-    await this.#send(this.#ask(unsure, 'd'));
+    await barrier();
+    if (generation !== evidence.generation)
+      throw new Error('listening was lost');
+    await this.settleGone(unsure);
+  }
+
+  /** Settles what can be at once. Resolves with the keys that are gone, and of which nothing tells why. */
+  find(keys: readonly Buffer[]): Promise<Buffer[]> {
+    return this.#send(this.#ask(keys, '-'));
+  }
+
+  /** Settles keys that `find` resolved with, after a barrier: what was not announced by then was deleted. */
+  async settleGone(keys: readonly Buffer[]): Promise<void> {
+    await this.#send(this.#ask(keys, 'd'));
   }
 
   /** `unannounced`: what to say of keys whose expiry was not announced. */

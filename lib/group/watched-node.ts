@@ -14,6 +14,7 @@ import type { Log } from '../log.js';
 import type { Whereabouts } from './elsewhere.js';
 import { Evidence, toText } from './evidence.js';
 import { GapBook } from './gap-book.js';
+import { GoneKeys } from './gone-keys.js';
 import type { Judge } from './judge.js';
 import { newJudge } from './new-judge.js';
 import type { RedisIndex } from './redis-index.js';
@@ -74,6 +75,7 @@ export class WatchedNode implements NodeObserver {
   readonly #evidence = new Evidence();
   readonly #judge: Judge;
   readonly #suspects: Suspects;
+  readonly #gone: GoneKeys;
   readonly #learner: Learner;
   readonly #reader: TtlReader;
   #state: 'lost' | 'hearing' | 'silent' | 'closed' = 'lost';
@@ -97,6 +99,10 @@ export class WatchedNode implements NodeObserver {
       : new TtlReader(commands, clock);
     this.#suspects = new Suspects(
       (keys) => this.#judge.judgeKeys(keys),
+      (error) => this.report(error),
+    );
+    this.#gone = new GoneKeys(
+      (keys) => this.#judge.judgeGone(keys),
       (error) => this.report(error),
     );
     this.#learner = new Learner(
@@ -179,7 +185,9 @@ export class WatchedNode implements NodeObserver {
   hint(event: string, redisKey: Buffer): void {
     if (event === 'new') this.#learner.created(redisKey);
     else if (event === 'expire') this.#learner.renewed(redisKey);
-    else this.#suspects.changed(redisKey);
+    // Where nothing is announced for certain, what is not found gone at once may count as expired.
+    else if (this.isSilent) this.#suspects.changed(redisKey);
+    else this.#gone.add(redisKey);
   }
 
   changed(redisKey: Buffer): void {
@@ -240,6 +248,7 @@ export class WatchedNode implements NodeObserver {
     if (this.#state === state) return;
     this.#state = state;
     this.#suspects.resume();
+    this.#gone.resume();
     this.#clockTimer ??= setInterval(
       () => void this.#readTime().catch(() => undefined),
       CLOCK_INTERVAL,
@@ -256,6 +265,7 @@ export class WatchedNode implements NodeObserver {
     this.#clockTimer = undefined;
     this.#learner.pause();
     this.#suspects.pause();
+    this.#gone.pause();
     this.#evidence.forget();
     // Lost again before it was watched, it is lost since the first time.
     if (wasWatched) this.#lostUntil = undefined;

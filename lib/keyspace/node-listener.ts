@@ -19,7 +19,7 @@ import type {
   SetupReport,
 } from './node-status.js';
 import type { RedisNode } from './redis-node.js';
-import { ReplacedError } from './server-identity.js';
+import { ReplacedError, SilencedError } from './server-identity.js';
 import { Signal } from './signal.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
@@ -144,10 +144,13 @@ export class NodeListener {
       throw new Error(`${this.node.address} is not listened to`);
     await session.ping();
     try {
-      await this.#setup.assertAnnouncing();
+      await this.#setup.assertAnnouncing(session);
     } catch (error) {
       this.#replaced ||= error instanceof ReplacedError;
       if (this.#replaced) session.close(reasonOf(error));
+      // The gap begins at the last look at which all was well: not to be left to the next look.
+      else if (error instanceof SilencedError)
+        void this.#takeUp(session, false);
       throw error;
     }
   }

@@ -14,7 +14,11 @@ import {
 import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
 import type { NodeObserver } from './node-observer.js';
 import type { RedisNode } from './redis-node.js';
-import { ReplacedError, ServerIdentity } from './server-identity.js';
+import {
+  ReplacedError,
+  ServerIdentity,
+  SilencedError,
+} from './server-identity.js';
 import { SelfTest, type SelfTestResult } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
@@ -123,14 +127,17 @@ export class NodeSetup {
     return this.#lastGood;
   }
 
-  /** Rejects unless the server announces expiries at this moment, as far as it tells. */
-  async assertAnnouncing(): Promise<void> {
-    const { role } = await this.#identity.read();
+  /**
+   * Rejects unless the server that the session listens to is the one that commands go to, a primary,
+   * and announces expiries at this moment, as far as it tells.
+   */
+  async assertAnnouncing(session: ListenerSession): Promise<void> {
+    const { role } = await this.#identity.readOf(session.runId);
     if (role === 'replica' && this.#role === 'primary')
       throw new ReplacedError(`${this.node.address} became a replica`);
     const flags = await this.keeper.read();
     if (flags && !flags.announcesExpiry)
-      throw new Error(`${this.node.address} announces nothing`);
+      throw new SilencedError(`${this.node.address} announces nothing`);
   }
 
   #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {

@@ -1,0 +1,82 @@
+import { SoonestTimer } from '../soonest-timer.js';
+
+/** Ms between the beginnings of two rounds, and so between two proofs of the same node. */
+const INTERVAL_MS = 1_000;
+/** Keys that are judged by one proof. */
+const BATCH = 2_000;
+/** Keys that may wait; more are left until their deadlines, where a look finds them gone. */
+const MOST_WAITING = 50_000;
+
+/**
+ * Collects the keys of one node that were said to be gone without having expired: deleted, renamed,
+ * moved, evicted. It has them judged together, because a deletion has no deadline to keep, and the
+ * proof that it is none costs the server more than the deletion did.
+ *
+ * To take a key for deleted, this order is needed: a look finds it gone; *then* everything that the
+ * server announced before is heard, and the server is shown to be the one that is listened to, a
+ * primary, with its flags on; then a second look settles it. A proof from before the first look shows
+ * nothing: were the flags switched off or the server demoted since then, a key that expired would look
+ * like one that was deleted, and its expiry would be lost without a word. So a proof is not reused for
+ * later looks; it is shared, by waiting, among the looks that come before it.
+ *
+ * States: paused (at first) ⇄ running. The first key after a quiet second is judged at once, those
+ * that follow wait for the next round.
+ *
+ * Guarantees: one round a second at most. A key waits in the index, too: where listening or the
+ * process is lost before its round, it counts as what it then looks like, which is expired if its
+ * deadline fell into the gap, and never the other way round.
+ */
+export class GoneKeys {
+  #waiting = new Set<string>();
+  #running = false;
+  /** Changes at every pause: what was taken before is not put back. */
+  #span = 0;
+  #beganAt = -Infinity;
+  readonly #timer = new SoonestTimer(() => this.#judgeWaiting());
+
+  constructor(
+    private readonly judge: (keys: readonly Buffer[]) => Promise<void>,
+    private readonly onError: (error: unknown) => void,
+  ) {}
+
+  resume(): void {
+    this.#running = true;
+  }
+
+  pause(): void {
+    this.#running = false;
+    this.#span++;
+    this.#waiting.clear();
+  }
+
+  /** Something was announced that means that the key is gone. O(1). */
+  add(key: Buffer): void {
+    if (!this.#running || this.#waiting.size >= MOST_WAITING) return;
+    this.#waiting.add(key.toString('latin1'));
+    if (this.#waiting.size === 1) this.#judgeSoon();
+  }
+
+  #judgeSoon(): void {
+    this.#timer.within(this.#beganAt + INTERVAL_MS - performance.now());
+  }
+
+  async #judgeWaiting(): Promise<void> {
+    const keys = [...this.#waiting];
+    this.#waiting = new Set();
+    if (keys.length === 0) return;
+    this.#beganAt = performance.now();
+    const span = this.#span;
+    for (let i = 0; i < keys.length && span === this.#span; i += BATCH) {
+      const batch = keys.slice(i, i + BATCH);
+      try {
+        await this.judge(batch.map((key) => Buffer.from(key, 'latin1')));
+      } catch (error) {
+        this.onError(error);
+        if (span !== this.#span) return;
+        for (const key of keys.slice(i)) this.#waiting.add(key);
+        this.#judgeSoon();
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import { expect, it } from 'vitest';
+import type { KeyExpiredEvent } from '../../../lib/index.js';
+import { collect } from '../../support/collect.js';
+import { eventually } from '../../support/eventually.js';
+import { groupApp, groupIsDone, handler } from '../../support/group/app.js';
+import { names } from '../../support/group/history.js';
+import { useServer } from '../../support/servers.js';
+
+const server = useServer({ args: ['--enable-debug-command', 'yes'] });
+
+it('takes nothing for deleted that expired while the flags were off, and mends them when it sees that', async () => {
+  const { redis } = server;
+  const events = collect<KeyExpiredEvent>();
+  const { subscriber } = await groupApp(server, [handler('k*', events.add)]);
+  const keys = names('k', 50);
+  const [seconds] = await redis.time();
+  const deadline = (Number(seconds) + 3) * 1_000;
+  const pipeline = redis.pipeline();
+  for (const key of keys) pipeline.set(key, '', 'PXAT', deadline);
+  await pipeline.exec();
+  await eventually(async () =>
+    expect(await redis.zcard('rx:{presence}:index')).toBe(50),
+  );
+
+  await server.setFlags('');
+  await eventually(() => expect(Date.now()).toBeGreaterThan(deadline - 300));
+  // In one go, so that nobody else looks in between: the server sleeps until they have run out, and removes them unheard.
+  const unheard = redis.pipeline().call('DEBUG', 'SLEEP', '0.5');
+  for (const key of keys) unheard.exists(key);
+  const replies = await unheard.exec();
+  expect(replies!.slice(1).every(([, exists]) => exists === 0)).toBe(true);
+
+  // Long before the flags are looked at anyway, every 15 s.
+  const recovered = await events.next(50, 8_000);
+  await groupIsDone(server);
+
+  expect(recovered.map(({ key }) => key).toSorted()).toEqual(keys.toSorted());
+  expect(events.all.every(({ source }) => source === 'recovery')).toBe(true);
+  expect(events.all).toHaveLength(50);
+  const [node] = subscriber.status().groups[0]!.nodes;
+  expect(node).toMatchObject({ state: 'listening', missingFlags: '', gaps: 1 });
+});
