@@ -28,6 +28,7 @@ export type { ExpiryCounters } from './handlers/counters.js';
 export type { NotificationsMode } from './keyspace/flag-keeper.js';
 export type { ListeningGap } from './keyspace/gap.js';
 export type { ListenerState, NodeStatus } from './keyspace/node-status.js';
+export type { LongRunningHandler } from './handlers/long-runs.js';
 export type { LatenessStatus } from './handlers/lateness-window.js';
 export type { DeadlineStatus, ScanReport } from './keyspace/node-observer.js';
 export type { DeadLetter } from './group/dead-letters.js';

@@ -123,6 +123,7 @@ export class RedisExpiryEngine {
       lateness: this.#lateness.status,
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
+      longRunning: this.#dispatcher.longRunning,
     };
   }
 

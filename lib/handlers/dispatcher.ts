@@ -3,6 +3,7 @@ import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
 import { Fifo } from './fifo.js';
 import { within } from '../within.js';
+import { type LongRunningHandler, LongRuns, type Run } from './long-runs.js';
 import { runHandler } from './run-handler.js';
 
 /** Tells which of some keys exist at this moment. Rejects only once it was closed. */
@@ -76,13 +77,21 @@ export class Dispatcher {
   #pumpScheduled = false;
   #overflowing = false;
   #whenIdle: (() => void) | undefined;
+  readonly #longRuns: LongRuns;
 
   constructor(
     private readonly options: DispatcherOptions,
     private readonly keys: AliveCheck,
     private readonly counters: ExpiryCounters,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.#longRuns = new LongRuns(log);
+  }
+
+  /** Handlers that have been running for more than a minute. */
+  get longRunning(): LongRunningHandler[] {
+    return this.#longRuns.status;
+  }
 
   /** Events that wait for their turn. */
   get queued(): number {
@@ -142,6 +151,7 @@ export class Dispatcher {
         new Promise<void>((resolve) => (this.#whenIdle = resolve)),
       );
     this.#state = 'closed';
+    this.#longRuns.close();
     if (this.#queued + this.#running > 0) {
       this.log.warn(
         `Shutdown did not wait longer than ${timeout} ms: ${this.#running} event(s) were in flight, ` +
@@ -247,13 +257,21 @@ export class Dispatcher {
       if (lane.removed || this.#state === 'closed' || isRefused)
         this.#settle(lane, job, 'dropped');
       else if (alive.has(i)) this.#settle(lane, job, 'superseded');
-      else
-        runHandler(lane.handler, job.expiry, this.log, (error) =>
-          error === undefined
-            ? this.#settle(lane, job, 'handled')
-            : this.#settle(lane, job, 'failed', error.thrown),
-        );
+      else this.#run(lane, job);
     });
+  }
+
+  #run(lane: Lane, job: Job): void {
+    let run: Run | undefined;
+    let ended = false;
+    runHandler(lane.handler, job.expiry, this.log, (error) => {
+      ended = true;
+      if (run) this.#longRuns.end(run);
+      if (error === undefined) this.#settle(lane, job, 'handled');
+      else this.#settle(lane, job, 'failed', error.thrown);
+    });
+    // What ended at once need not be watched.
+    if (!ended) run = this.#longRuns.begin(lane.handler, job.expiry);
   }
 
   #settle(lane: Lane, job: Job, outcome: Outcome, error?: unknown): void {

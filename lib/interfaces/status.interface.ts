@@ -1,6 +1,7 @@
 import type { GroupStatus } from '../group/consumer-group.js';
 import type { ExpiryCounters } from '../handlers/counters.js';
 import type { LatenessStatus } from '../handlers/lateness-window.js';
+import type { LongRunningHandler } from '../handlers/long-runs.js';
 import type { NodeStatus } from '../keyspace/node-status.js';
 
 /** What `RedisExpirySubscriber.status()` tells: plain data, a copy. */
@@ -17,6 +18,8 @@ export interface RedisExpiryStatus {
   readonly queued: number;
   /** Events that are being handled. */
   readonly running: number;
+  /** Handlers that have been running for more than a minute: a warning names each once. */
+  readonly longRunning: readonly LongRunningHandler[];
 }
 
 /** A subscription made while the application runs. */
