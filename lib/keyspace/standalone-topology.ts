@@ -1,16 +1,22 @@
 import { randomUUID } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import type { Redis } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
 import { CommandClient, peerOf } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import type { Log } from '../log.js';
+import { Pause } from '../pause.js';
+import { within } from '../within.js';
+import { hostAndPort } from './cluster-view.js';
 import { KeyCheck } from './key-check.js';
 import type { RedisNode } from './redis-node.js';
 import { SentinelScout } from './sentinel-scout.js';
 import type { Moves, Topology } from './topology.js';
 
 /** Ms after a failover at which connections are looked at once more. */
-const AGAIN = 1_000;
+const SECOND_LOOK_MS = 1_000;
+/** Ms within which the name of a primary must be resolved. */
+const LOOKUP_TIMEOUT_MS = 1_000;
 /** Ms by which a primary may be replaced before its Sentinels say so. */
 const SENTINELS_DELAY = 3_000;
 
@@ -28,6 +34,10 @@ export class StandaloneTopology implements Topology {
   readonly #listeners = new Set<Redis>();
   readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #scout: SentinelScout | undefined;
+  readonly #secondLook = new Pause();
+  /** The primary that Sentinels named last. */
+  #primary: string | undefined;
+  #closed = false;
 
   constructor(
     private readonly target: ConnectionTarget,
@@ -41,11 +51,7 @@ export class StandaloneTopology implements Topology {
     if (bySentinels)
       this.#scout = new SentinelScout(
         () => ({ ...this.#template.options, connectionName: name }),
-        (address) => {
-          this.#reconnect(address);
-          // Whoever connects in this moment may be sent to the old one by a Sentinel that lags.
-          setTimeout(() => this.#reconnect(address), AGAIN).unref();
-        },
+        (address) => void this.#moveTo(address),
         log,
       );
     this.nodes = [
@@ -95,7 +101,9 @@ export class StandaloneTopology implements Topology {
   }
 
   close(): void {
+    this.#closed = true;
     this.#scout?.close();
+    this.#secondLook.end();
     this.#commands.close();
   }
 
@@ -106,8 +114,11 @@ export class StandaloneTopology implements Topology {
 
   /** Makes a client that is not connected yet, and connects once. */
   #open(): Redis {
+    const sentinels = this.#scout?.sentinels ?? [];
     return this.#template.duplicate({
       ...ownClientOptions(this.name),
+      // Those that were learnt of, too, and first those that know best.
+      ...(sentinels.length > 0 && { sentinels }),
       // The channels that are listened to are named by it.
       db: this.target.database,
     });
@@ -121,19 +132,47 @@ export class StandaloneTopology implements Topology {
     return client;
   }
 
-  /** Whatever is connected to another server than this is connected to the wrong one; what waits need not wait. */
-  #reconnect(address: string): void {
+  /** Another primary was named: sees to it that all connections lead there. */
+  async #moveTo(address: string): Promise<void> {
+    this.#primary = address;
+    const peers = await peersAt(address);
+    // Several Sentinels may name it in one moment, and one that lags may not.
+    if (this.#closed || this.#primary !== address) return;
+    this.#reconnect(peers);
+    // Whoever connects in this moment may be sent to the old one by a Sentinel that lags.
+    await this.#secondLook.wait(SECOND_LOOK_MS, { ref: false });
+    if (!this.#closed && this.#primary === address) this.#reconnect(peers);
+  }
+
+  /** Whatever is connected to another server than the primary is connected to the wrong one; what waits need not wait. */
+  #reconnect(primary: ReadonlySet<string>): void {
     for (const client of this.#clients)
       if (client.closed) this.#clients.delete(client);
       else if (client.peer === undefined) client.wake();
-      else if (client.peer !== address)
+      else if (!primary.has(client.peer))
         client.reopen('another server is the primary now');
     for (const listener of this.#listeners) {
       const peer = peerOf(listener);
-      if (peer !== undefined && peer !== address) listener.disconnect();
+      if (peer !== undefined && !primary.has(peer)) listener.disconnect();
     }
     for (const callback of this.#callbacks) callback(new Map());
   }
+}
+
+/**
+ * The addresses of a server as the system tells them of whoever is connected to it: Sentinels may
+ * name it by a host name. None where the name cannot be resolved: who is connected to it is not known then.
+ */
+async function peersAt(address: string): Promise<ReadonlySet<string>> {
+  const { host, port } = hostAndPort(address);
+  const found: string[] = [];
+  await within(
+    LOOKUP_TIMEOUT_MS,
+    lookup(host, { all: true }).then((all) => {
+      for (const each of all) found.push(`${each.address}:${port}`);
+    }),
+  ).catch(() => undefined);
+  return new Set(found);
 }
 
 /** One command while all are gone, which is the common case; else one more for each. */

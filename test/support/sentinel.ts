@@ -16,6 +16,8 @@ export interface TestSentinelOptions extends Pick<
   replicas?: number;
   /** Ms without an answer after which a server is down. */
   downAfter?: number;
+  /** Sentinels and servers name themselves and each other by `localhost`. */
+  hostnames?: boolean;
   /** Of the servers, not of the Sentinels. */
   args?: readonly string[];
 }
@@ -46,6 +48,7 @@ export class TestSentinel {
 
   async start(): Promise<void> {
     const { replicas = 2, path, login, downAfter = 500 } = this.options;
+    const { hostnames = false } = this.options;
     const primary = await this.#launch();
     await Promise.all(
       Array.from({ length: replicas }, () => this.#launch(primary)),
@@ -59,7 +62,11 @@ export class TestSentinel {
     await Promise.all(
       // The last one notices later. Else all three may vote for themselves, and nobody is elected.
       [downAfter, downAfter, downAfter + 300].map(async (ms) => {
-        const config = configOf(this.name, primary, { login, downAfter: ms });
+        const config = configOf(this.name, primary, {
+          login,
+          downAfter: ms,
+          hostnames,
+        });
         const options = { path, config, args: ['--sentinel'] };
         this.#sentinels.push(await new TestServer(options).start());
       }),
@@ -169,7 +176,7 @@ export class TestSentinel {
   }
 
   async #launch(primary?: TestServer): Promise<TestServer> {
-    const { path, login, args = [] } = this.options;
+    const { path, login, hostnames, args = [] } = this.options;
     const password = login?.password;
     const server = new TestServer({
       ...{ path, login },
@@ -181,6 +188,7 @@ export class TestSentinel {
         ...(password
           ? ['--requirepass', password, '--masterauth', password]
           : []),
+        ...(hostnames ? ['--replica-announce-ip', 'localhost'] : []),
         ...args,
       ],
     });

@@ -2,16 +2,23 @@ import type { TestServer, TestServerOptions } from '../servers.js';
 
 interface Settings extends Pick<TestServerOptions, 'login'> {
   downAfter: number;
+  hostnames: boolean;
 }
 
 /** A Sentinel's file, which it writes what it learns into. */
 export function configOf(
   name: string,
   primary: TestServer,
-  { login, downAfter }: Settings,
+  { login, downAfter, hostnames }: Settings,
 ): Record<string, string> {
+  const host = hostnames ? 'localhost' : primary.host;
   return {
-    'sentinel monitor': `${name} ${primary.host} ${primary.port} 2`,
+    ...(hostnames && {
+      'sentinel resolve-hostnames': 'yes',
+      'sentinel announce-hostnames': 'yes',
+      'sentinel announce-ip': 'localhost',
+    }),
+    'sentinel monitor': `${name} ${host} ${primary.port} 2`,
     'sentinel down-after-milliseconds': `${name} ${downAfter}`,
     // After a failed attempt it takes twice as long until the next.
     'sentinel failover-timeout': `${name} 2000`,
