@@ -15,9 +15,6 @@ import { Told } from './told.js';
 import { TtlReader } from './ttl-reader.js';
 import { Watch } from './watch.js';
 
-/** Ms between two readings of Redis's clock while nothing else brings one. */
-const CLOCK_INTERVAL = 15_000;
-
 /**
  * Knows the deadlines of one node's keys and touches each key when it is due, so that Redis
  * announces its expiry then. For broadcast: what Redis announces is what counts; this only sees to
@@ -36,7 +33,6 @@ export class NodeDeadlines implements NodeObserver {
   readonly #learner: Learner;
   readonly #changed = new Signal();
   #silent = false;
-  #clockTimer: NodeJS.Timeout | undefined;
 
   constructor(
     { commands, noticedAfter }: Pick<RedisNode, 'commands' | 'noticedAfter'>,
@@ -59,6 +55,7 @@ export class NodeDeadlines implements NodeObserver {
       (soonest) => this.#watch.nudge(soonest),
       log,
     );
+    this.#clock.onStep = () => this.#watch.retime();
     this.#watch = new Watch({
       index: this.#index,
       clock: this.#clock,
@@ -78,17 +75,12 @@ export class NodeDeadlines implements NodeObserver {
     this.#silent = false;
     this.#learner.resume(served);
     this.#watch.resume();
-    this.#clockTimer ??= setInterval(() => {
-      if (this.#index.count > 0) this.#reader.readTime().catch(() => undefined);
-    }, CLOCK_INTERVAL).unref();
   }
 
   lost(): void {
     this.#told?.lost();
     this.#watch.pause();
     this.#learner.pause();
-    clearInterval(this.#clockTimer);
-    this.#clockTimer = undefined;
   }
 
   /** Nothing is announced: there is nothing to bring forward, and nobody is to wait for it. */
@@ -121,8 +113,12 @@ export class NodeDeadlines implements NodeObserver {
     const at = this.#index.take(redisKey) ?? this.#gone.take(redisKey);
     if (this.#told?.repeats(redisKey, at !== undefined)) return 'repeat';
     const now = this.#clock.now();
-    // Due later than now: another client shortened it, and when it ran out is not known.
-    if (at === undefined || !(at <= this.#clock.latest())) return undefined;
+    if (at === undefined) return undefined;
+    // Due later than now: another client shortened it, or Redis's clock was set. When it ran out is not known.
+    if (!(at <= this.#clock.latest())) {
+      this.#watch.suspectStep();
+      return undefined;
+    }
     return {
       deadline: new Date(at),
       lateness: Math.max(0, Math.round(now - at)),

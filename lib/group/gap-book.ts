@@ -25,9 +25,14 @@ export class GapBook {
   /** Somebody listens from then on. */
   end(to: number): void {
     if (this.#open === undefined) return;
-    if (to >= this.#open) this.#closed.push({ from: this.#open, to });
+    this.#closed.push({ from: Math.min(this.#open, to), to });
     this.#open = undefined;
     if (this.#closed.length > MOST) this.#closed.shift();
+  }
+
+  /** Redis's clock was set back by so many ms since the open gap began: it began earlier, by what the clock says now. */
+  setBack(ms: number): void {
+    if (this.#open !== undefined) this.begin(this.#open - ms);
   }
 
   /** Keys come that somebody else watched: the times in which nobody listened to them come along. */

@@ -51,6 +51,11 @@ export class Leading {
     private readonly log: Log,
   ) {
     const clock = this.#clock;
+    clock.onStep = (ms) => {
+      for (const node of this.#nodes.values()) node.clockStepped(ms);
+      this.#watch.retime();
+      this.#preview.retime(ms);
+    };
     const readTime = (): Promise<void> => index.readTime(clock);
     const onError = (error: unknown): void => this.#report(error);
     this.#due = new DueEntries(index, {

@@ -44,6 +44,9 @@ export class Preview {
         get known() {
           return clock.known;
         },
+        get age() {
+          return clock.age;
+        },
         now: () => clock.now() + LEAD,
       },
       readTime: options.readTime,
@@ -55,10 +58,21 @@ export class Preview {
   resume(): void {
     if (this.#running) return;
     this.#running = true;
+    this.#restart();
+    this.#watch.resume();
+  }
+
+  /** Redis's clock goes otherwise than it was taken to: by so many ms it is ahead, or behind. */
+  retime(ms: number): void {
+    // What comes now may be due before what it passed already.
+    if (this.#running && ms < 0) this.#restart();
+    this.#watch.retime();
+  }
+
+  #restart(): void {
     const { clock } = this.options;
     this.#missedUntil = clock.known ? clock.now() + LEAD : Infinity;
     this.#cursor.restart(clock.known ? Math.floor(clock.now()) : undefined);
-    this.#watch.resume();
   }
 
   pause(): void {

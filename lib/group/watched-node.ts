@@ -55,8 +55,10 @@ export interface WatchedNodeParts {
   readonly log: Log;
 }
 
-/** Ms between two readings of Redis's clock while nothing else brings one. */
-const CLOCK_INTERVAL = 15_000;
+/** Ms between two readings of the clock of a Cluster's node while nothing else brings one. */
+const CLOCK_INTERVAL = 1_000;
+/** Ms by which the clocks of a Cluster's nodes may move against each other before the deadlines are learnt anew. */
+const MOST_SHIFTED = 250;
 /** Nodes that a key is handed on to, one after the other, in one look. */
 const MOST_HOPS = 3;
 /** Entries that an audit looks at in one step. */
@@ -85,6 +87,10 @@ export class WatchedNode implements NodeObserver {
   #begun = false;
   #auditDue = false;
   #clockTimer: NodeJS.Timeout | undefined;
+  /** The node's own clock, in a Cluster; else the index's. */
+  readonly #clock: RedisClock;
+  /** By how many ms deadlines come sooner, by the index's clock, than they were learnt to. */
+  #shifted = 0;
 
   constructor(
     readonly node: RedisNode,
@@ -94,9 +100,9 @@ export class WatchedNode implements NodeObserver {
   ) {
     const { index, clock, registry, cluster, log } = parts;
     const commands = parts.term.commands(node.commands);
-    this.#reader = cluster
-      ? new TtlReader(commands, new RedisClock(), cluster)
-      : new TtlReader(commands, clock);
+    this.#clock = cluster ? new RedisClock() : clock;
+    this.#reader = new TtlReader(commands, this.#clock, cluster);
+    if (cluster) this.#clock.onStep = (ms) => this.#shift(ms);
     this.#suspects = new Suspects(
       (keys) => this.#judge.judgeKeys(keys),
       (error) => this.report(error),
@@ -207,6 +213,23 @@ export class WatchedNode implements NodeObserver {
     return this.#evidence.expects(toText(redisKey));
   }
 
+  /** The clock of the index goes otherwise than it was taken to: by so many ms it is ahead, or behind. */
+  clockStepped(ms: number): void {
+    if (ms < 0) {
+      this.gaps.setBack(-ms);
+      if (this.#lostUntil !== undefined) this.#lostUntil += ms;
+    }
+    if (this.parts.cluster) this.#shift(-ms);
+  }
+
+  /** The node's clock is ahead of the index's by so many ms more: its keys run out sooner than the index says. */
+  #shift(ms: number): void {
+    this.#shifted = Math.max(0, this.#shifted + ms);
+    if (this.#shifted < MOST_SHIFTED) return;
+    this.#shifted = 0;
+    this.#learner.rescan();
+  }
+
   /** Looks at keys that another node was asked for. `asking`: they are on their way here. */
   take(keys: readonly Buffer[], asking: boolean, hops: number): Promise<void> {
     if (!this.watched || hops > MOST_HOPS) {
@@ -249,10 +272,11 @@ export class WatchedNode implements NodeObserver {
     this.#state = state;
     this.#suspects.resume();
     this.#gone.resume();
-    this.#clockTimer ??= setInterval(
-      () => void this.#readTime().catch(() => undefined),
-      CLOCK_INTERVAL,
-    ).unref();
+    if (this.parts.cluster)
+      this.#clockTimer ??= setInterval(() => {
+        if (this.#clock.age < CLOCK_INTERVAL) return;
+        this.#reader.readTime().catch(() => undefined);
+      }, CLOCK_INTERVAL).unref();
     void this.#begin(state);
   }
 

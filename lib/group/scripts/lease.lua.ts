@@ -9,7 +9,8 @@ export const TAKE_LEASE = new Script(`
 -- ARGV[2] turn: how often the instance has asked, this time included; with the name it is the token
 -- ARGV[3] for how many ms
 -- returns {1, what watched says, or '' if the group is new and is watched from now on}, or
---         {0, ms until the present lease runs out}
+--         {0, ms until the present lease runs out}. Where watched says a time to come, the server's clock
+--         was set back, nobody knows by how much, and 0 is returned: nothing counts as watched
 -- Safe: a lease that runs is given to nobody else. An instance asks only while it leads no more, so
 --         a lease of an earlier turn of its own is one that it does not use: its answer was lost, or
 --         came too late. A request that comes late takes nothing from a newer turn. One that the
@@ -22,15 +23,21 @@ if holder then
   if name ~= instance or tonumber(held) > turn then
     -- A user who may run PEXPIRETIME need not be granted PTTL: the lease runs for as long as it can then.
     local left = redis.pcall('PTTL', lease)
-    return { 0, type(left) == 'number' and left or tonumber(duration) }
+    if type(left) ~= 'number' then left = tonumber(duration) end
+    -- Longer than anybody takes it: the server's clock was set back.
+    if left > tonumber(duration) then
+      redis.call('SET', lease, holder, 'PX', duration)
+      left = tonumber(duration)
+    end
+    return { 0, left }
   end
 end
 redis.call('SET', lease, instance .. ':' .. ARGV[2], 'PX', duration)
 local noted = redis.call('GET', watched)
-if not noted then
-  local time = redis.call('TIME')
-  redis.call('SET', watched, time[1] * 1000 + math.floor(time[2] / 1000))
-end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if not noted then redis.call('SET', watched, now)
+elseif tonumber(noted) > now then noted = '0' end
 return { 1, noted or '' }
 `);
 
@@ -42,13 +49,22 @@ export const RENEW_LEASE = new Script(`
 -- ARGV[1] token
 -- ARGV[2] for how many ms
 -- ARGV[3] epoch ms until which everything is known ('' to leave it as it is)
--- returns 1, or 0 if the lease is another's by now, or ran out
--- Safe: compares the token; the note is written by the holder only, and outlives the lease.
+-- returns 1, or 0 if the lease is another's by now
+-- Safe: compares the token; the note is written by the holder only, and outlives the lease. A lease that
+--         ran out and that nobody took is the holder's again: where the server's clock is set forward
+--         every lease runs out at once, and a holder that is too late by its own clock does not ask.
+--         Without the note all was flushed: nothing of what the holder knows is true any more.
 local lease, watched = KEYS[1], KEYS[2]
 local token, duration, known = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('GET', lease) ~= token then return 0 end
-redis.call('PEXPIRE', lease, duration)
-if known ~= '' then redis.call('SET', watched, known) end
+local holder = redis.call('GET', lease)
+if holder and holder ~= token then return 0 end
+if not holder and not redis.call('GET', watched) then return 0 end
+redis.call('SET', lease, token, 'PX', duration)
+if known ~= '' then
+  -- Never a time to come, as the leader's idea of the time is where the server's clock was set back.
+  local time = redis.call('TIME')
+  redis.call('SET', watched, math.min(tonumber(known), time[1] * 1000 + math.floor(time[2] / 1000)))
+end
 return 1
 `);
 
@@ -64,6 +80,10 @@ export const GIVE_LEASE = new Script(`
 local lease, watched = KEYS[1], KEYS[2]
 local token, known = ARGV[1], ARGV[2]
 if redis.call('GET', lease) ~= token then return 0 end
-if known ~= '' then redis.call('SET', watched, known) end
+if known ~= '' then
+  -- Never a time to come, as the leader's idea of the time is where the server's clock was set back.
+  local time = redis.call('TIME')
+  redis.call('SET', watched, math.min(tonumber(known), time[1] * 1000 + math.floor(time[2] / 1000)))
+end
 return redis.call('DEL', lease)
 `);

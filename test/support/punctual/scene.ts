@@ -214,6 +214,8 @@ export interface SceneOptions {
   /** Whether Redis looks for expired keys by itself. Off, a key expires when it is touched and never else. */
   activeExpire?: boolean;
   args?: string[];
+  /** The server program, if it is not the one that the tests run on. */
+  path?: string;
 }
 
 /** One test's server and what runs on it; all ends with the test. */
@@ -335,9 +337,10 @@ export function openBed({ onTestFinished, task }: TestContext): FaultBed {
 /** A server that expires keys when they are touched and not else, unless told otherwise. */
 export async function startServer(
   bed: FaultBed,
-  { flags = '', activeExpire = false, args = [] }: SceneOptions = {},
+  { flags = '', activeExpire = false, args = [], path }: SceneOptions = {},
 ): Promise<{ server: RedisServer; admin: Redis }> {
   const server = await bed.server({
+    ...(path !== undefined && { path }),
     args: [
       ...['--enable-debug-command', 'local'],
       ...['--notify-keyspace-events', flags],

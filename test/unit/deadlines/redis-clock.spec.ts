@@ -87,14 +87,15 @@ describe('RedisClock', () => {
       const random = new Random(seed);
       let best = Infinity;
       for (let i = 0; i < 3_000; i++) {
+        const before = local;
         local += random.below(5_000) / 7;
         const there = random.below(1_000) ** 2 / 10_000;
         const back = random.below(1_000) ** 2 / 10_000;
         ask(there, back);
-        best = Math.min(best, (there + back + 1) / 2);
         // What the clocks may have drifted apart since the best reading, in all.
+        best += (local - before) / 2_000;
+        best = Math.min(best, (there + back + 1) / 2);
         expect(error()).toBeLessThan(best + 0.1);
-        best += (500 / 20_000) * 2;
       }
     },
   );
@@ -121,6 +122,33 @@ describe('RedisClock', () => {
       ask(0.2, 0.2);
 
       expect(error()).toBeLessThan(1);
+    },
+  );
+
+  it('says by how much it was wrong, once for each step', () => {
+    const steps: number[] = [];
+    clock.onStep = (ms) => steps.push(Math.round(ms / 10) * 10);
+    for (const step of [0, 40_000, 0, -571_000]) {
+      offset += step;
+      for (let i = 0; i < 10; i++) ask(0.2, 0.2);
+    }
+
+    expect(steps).toEqual([40_000, -571_000]);
+  });
+
+  it.for([500 / 1e6, -500 / 1e6, 0.1, -0.1])(
+    'follows a clock that is slewed by %f ms per ms, by slow answers too',
+    (rate) => {
+      let largest = 0;
+      for (let i = 0; i < 2_000; i++) {
+        local += 1_000;
+        offset += 1_000 * rate;
+        ask(5, 25);
+        largest = Math.max(largest, error());
+      }
+
+      // Half of what an answer took, and what the clock is slewed by meanwhile.
+      expect(largest).toBeLessThan(40);
     },
   );
 

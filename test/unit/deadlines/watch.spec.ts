@@ -17,6 +17,8 @@ class FakeLook {
   readonly looks: { at: number; keys: string[] }[] = [];
   readonly gone: string[] = [];
   timesRead = 0;
+  /** By how many ms Redis's clock is ahead of the local one. */
+  ahead = 0;
   /** Answers wait for these. */
   gate: Deferred | undefined;
   timeGate: Deferred | undefined;
@@ -37,7 +39,7 @@ class FakeLook {
     const failure = this.failures.shift();
     if (failure) throw failure;
     await this.gate?.promise;
-    const now = Date.now();
+    const now = Date.now() + this.ahead;
     const verdicts = due.map(({ key, at }): Verdict => {
       const deadline = this.deadlines.get(key.toString()) ?? 0;
       return { key, seen: at, at: deadline < now ? undefined : deadline };
@@ -52,7 +54,7 @@ class FakeLook {
     this.timesRead++;
     const sent = this.clock.mark();
     await this.timeGate?.promise;
-    this.clock.read(Date.now(), sent);
+    this.clock.read(Date.now() + this.ahead, sent);
   };
 }
 
@@ -94,6 +96,7 @@ describe('Watch', () => {
       look: fake.look,
       onError: (error) => errors.push(error),
     });
+    clock.onStep = () => watch.retime();
   });
   afterEach(() => {
     watch.pause();
@@ -186,30 +189,55 @@ describe('Watch', () => {
     expect(fake.gone).toEqual(['a']);
   });
 
-  it('sleeps for longer than a timer can, without waking in between', async () => {
+  it('reads the clock once a second while something is due later, however late that is', async () => {
     const wakes = vi.spyOn(globalThis, 'setTimeout');
-    await enrol('a', 100 * DAY);
-    watch.resume();
-    await pass(100 * DAY - 1_000);
-
-    expect(fake.looks).toEqual([]);
-    // 2^31 ms are 24.8 days.
-    expect(wakes.mock.calls.length).toBeGreaterThan(3);
-    expect(wakes.mock.calls.length).toBeLessThan(20);
-    for (const [, ms] of wakes.mock.calls) expect(ms).toBeLessThan(2 ** 31);
-    await pass(2_000);
-
-    expect(fake.gone).toEqual(['a']);
-    wakes.mockRestore();
-  });
-
-  it('is not overflowed by a deadline that is beyond all time', async () => {
     await enrol('a', Number.MAX_SAFE_INTEGER / 2);
     watch.resume();
-    await pass(40 * DAY);
+    await pass(60_000);
 
     expect(fake.looks).toEqual([]);
     expect(vi.getTimerCount()).toBe(1);
+    expect(fake.timesRead).toBeGreaterThan(50);
+    expect(fake.timesRead).toBeLessThanOrEqual(61);
+    for (const [, ms] of wakes.mock.calls) expect(ms).toBeLessThan(2 ** 31);
+    wakes.mockRestore();
+  });
+
+  it('does not read the clock that something else reads', async () => {
+    await enrol('a', DAY);
+    watch.resume();
+    for (let i = 0; i < 100; i++) {
+      await pass(500);
+      clock.read(Date.now(), clock.mark());
+    }
+    expect(fake.timesRead).toBe(1);
+  });
+
+  it("looks within a second at what a step of Redis's clock made due, and at once where something else noticed it", async () => {
+    await enrol('a', 40_000);
+    await enrol('b', 70_000);
+    watch.resume();
+    await pass(500);
+    fake.ahead = 45_000;
+    await pass(1_600);
+    expect(fake.gone).toEqual(['a']);
+
+    fake.ahead = 90_000;
+    clock.read(Date.now() + fake.ahead, clock.mark());
+    await pass(1);
+    expect(fake.gone).toEqual(['a', 'b']);
+  });
+
+  it("says of no time to come that it was settled, though Redis's clock was set back", async () => {
+    await enrol('a', 10_000, 100_000);
+    watch.resume();
+    await pass(20_000);
+    expect(watch.settledBefore).toBe(start + 20_000);
+    fake.ahead = -15_000;
+    await pass(1_600);
+    expect(watch.settledBefore).toBe(start + 6_600);
+    watch.pause();
+    expect(watch.settledBefore).toBe(start + 6_600);
   });
 
   describe('tells before which moment all was settled:', () => {

@@ -223,6 +223,36 @@ describe('the lease of an instance', () => {
     expect(await take('a:2', 1)).toEqual(REFUSED);
   });
 
+  it("does not outlast its time by what the server's clock is set back", async () => {
+    const { redis } = server;
+    const ask = [[KEYS.lease, KEYS.watched], 'b', 1, 2_000] as const;
+    // As it looks after a step back by 40 s.
+    await redis.set(KEYS.lease, 'a:1', 'PX', 41_000);
+    const later = Date.now() + 40_000;
+    await redis.set(KEYS.watched, later);
+
+    expect(await TAKE_LEASE.run(redis, ...ask)).toEqual([0, 2_000]);
+    expect(await redis.pttl(KEYS.lease)).toBeLessThanOrEqual(2_000);
+    await redis.del(KEYS.lease);
+    // What was watched until a time to come says nothing of what was missed.
+    expect(await TAKE_LEASE.run(redis, ...ask)).toEqual([1, '0']);
+    const keys = [KEYS.lease, KEYS.watched];
+    expect(await RENEW_LEASE.run(redis, keys, 'b:1', 2_000, later)).toBe(1);
+    expect(Number(await redis.get(KEYS.watched))).toBeLessThan(later - 30_000);
+  });
+
+  it("stays its holder's where the server's clock is set forward, and nobody took it", async () => {
+    const { redis } = server;
+    const keys = [KEYS.lease, KEYS.watched];
+    expect(await take('a', 1)).toEqual(GRANTED);
+    await redis.del(KEYS.lease);
+    expect(await RENEW_LEASE.run(redis, keys, 'a:1', 60_000, '')).toBe(1);
+    expect(await redis.get(KEYS.lease)).toBe('a:1');
+    await redis.flushall();
+    expect(await RENEW_LEASE.run(redis, keys, 'a:1', 60_000, '')).toBe(0);
+    expect(await redis.exists(KEYS.lease)).toBe(0);
+  });
+
   it('is given back at its end though it was granted too late to be used', async () => {
     const commands = commandsOn(server);
     const a = leaseOn(commands, 'a');
