@@ -4,6 +4,10 @@ import {
 } from './connection/connection-option.js';
 import type { PunctualOptions } from './deadlines/learner.js';
 import { invalidOption } from './errors/redis-expiry.error.js';
+import {
+  DEFAULT_LETTER_LIMITS,
+  type LetterLimits,
+} from './group/letter-limits.js';
 import type { RetryPolicy } from './handlers/expiry.js';
 import type {
   OnKeyExpiredOptions,
@@ -23,6 +27,7 @@ export interface ResolvedOptions {
   readonly group: string | undefined;
   readonly retry: RetryPolicy;
   readonly leaseDuration: number;
+  readonly deadLetters: LetterLimits;
   readonly concurrency: number;
   readonly queueLimit: number;
   readonly shutdownTimeout: number;
@@ -39,11 +44,13 @@ const OPTIONS = [
   'queueLimit',
   'retry',
   'leaseDuration',
+  'deadLetters',
   'shutdownTimeout',
   'name',
 ];
 const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
+const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
 const HANDLER_OPTIONS = ['group', 'concurrency', 'retry'];
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -82,6 +89,7 @@ export function resolveOptions(
     group,
     retry: resolveRetry(given.retry),
     leaseDuration: ms('leaseDuration', given.leaseDuration, 30_000, 100),
+    deadLetters: resolveDeadLetters(given.deadLetters),
     concurrency: count('concurrency', given.concurrency, 100),
     queueLimit: count('queueLimit', given.queueLimit, 500_000),
     shutdownTimeout: ms('shutdownTimeout', given.shutdownTimeout, 10_000, 0),
@@ -170,6 +178,27 @@ function resolvePunctual(
   return { scanInterval, scanCount };
 }
 
+function resolveDeadLetters(
+  given: RedisExpiryModuleOptions['deadLetters'] = {},
+): LetterLimits {
+  checkNames(given, DEAD_LETTER_OPTIONS, 'deadLetters');
+  const { maxAge, maxCount } = DEFAULT_LETTER_LIMITS;
+  return {
+    // No timer waits for it: it may be longer than a timer can be.
+    maxAge: wholeMs('deadLetters.maxAge', given.maxAge, maxAge),
+    maxCount: count('deadLetters.maxCount', given.maxCount, maxCount),
+  };
+}
+
+/** How a page of dead letters is asked for, checked. Throws `INVALID_OPTION_…`. */
+export function resolvePage(given: { count?: number; after?: string } = {}): {
+  readonly count: number;
+  readonly after: string | undefined;
+} {
+  checkNames(given, ['count', 'after'], 'page');
+  return { count: count('count', given.count, 100), after: given.after };
+}
+
 function checkNames(
   given: object,
   known: readonly string[],
@@ -186,6 +215,13 @@ function count(name: string, value: unknown, fallback: number): number {
   if (value === undefined) return fallback;
   if (!Number.isSafeInteger(value) || (value as number) < 1)
     throw invalidOption(name, value, 'a whole number from 1 on');
+  return value as number;
+}
+
+function wholeMs(name: string, value: unknown, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw invalidOption(name, value, 'whole milliseconds from 1 on');
   return value as number;
 }
 

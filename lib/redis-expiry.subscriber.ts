@@ -7,7 +7,11 @@ import {
   invalidOption,
 } from './errors/redis-expiry.error.js';
 import type { ConsumerGroup } from './group/consumer-group.js';
-import type { DeadLetter } from './group/dead-letters.js';
+import {
+  type DeadLetter,
+  type DeadLetters,
+  readLetterId,
+} from './group/dead-letters.js';
 import { RedisGlob } from './handlers/redis-glob.js';
 import type {
   KeyExpiredHandler,
@@ -18,7 +22,7 @@ import type {
   ExpirySubscription,
   RedisExpiryStatus,
 } from './interfaces/status.interface.js';
-import { resolveHandlerOptions } from './options.js';
+import { resolveHandlerOptions, resolvePage } from './options.js';
 import { RedisExpiryEngine } from './redis-expiry.engine.js';
 
 /**
@@ -101,34 +105,48 @@ export class RedisExpirySubscriber {
   }
 
   /**
-   * The oldest dead letters of a group: events that were given up after their last try. `after`: the
-   * `id` of the last letter of the page before.
+   * The oldest dead letters of a group: events that were given up after their last try. How long and how many
+   * are kept, the option `deadLetters` says.
    * @param group the module's, if left out
-   * @throws RedisExpiryError `INVALID_OPTION_GROUP` if no handler of this instance belongs to it
+   * @param page `count`: how many at most, from 1 on, 100 if left out; `after`: the `id` of the last
+   *   letter of the page before
+   * @throws RedisExpiryError `INVALID_OPTION_GROUP` if no handler of this instance belongs to it,
+   *   `INVALID_OPTION_COUNT`, `INVALID_OPTION_AFTER`
    */
   async deadLetters(
     group?: string,
-    { count = 100, after }: { count?: number; after?: string } = {},
+    page: { count?: number; after?: string } = {},
   ): Promise<DeadLetter[]> {
-    return this.#group(group).letters.list(count, after);
+    const { count, after } = resolvePage(page);
+    const { letters, name } = this.#group(group);
+    if (after !== undefined && readLetterId(after)?.group !== name)
+      throw invalidOption(
+        'after',
+        after,
+        `the id of a letter of group "${name}"`,
+      );
+    return letters.list(count, after);
   }
 
   /**
    * Puts a dead letter back among its group's events, to be tried as if for the first time.
    * @param id `DeadLetter.id`
    * @returns whether there was such a letter
+   * @throws RedisExpiryError `INVALID_OPTION_GROUP` if no handler of this instance belongs to the group
+   *   that the id names, `INVALID_OPTION_ID`
    */
   async redrive(id: string): Promise<boolean> {
-    return this.#group(groupOf(id)).letters.redrive(id);
+    return this.#lettersOf(id).redrive(id);
   }
 
   /**
    * Deletes a dead letter.
    * @param id `DeadLetter.id`
    * @returns whether there was such a letter
+   * @throws RedisExpiryError as `redrive`
    */
   async discard(id: string): Promise<boolean> {
-    return this.#group(groupOf(id)).letters.discard(id);
+    return this.#lettersOf(id).discard(id);
   }
 
   /**
@@ -150,11 +168,20 @@ export class RedisExpirySubscriber {
       throw invalidOption('group', name, 'a group of this instance’s handlers');
     return group;
   }
+
+  #lettersOf(id: unknown): DeadLetters {
+    if (typeof id !== 'string') throw invalidId(id);
+    // What names no group at all is refused for that.
+    const { letters } = this.#group(
+      id.slice(0, Math.max(0, id.lastIndexOf('/'))),
+    );
+    if (!readLetterId(id)) throw invalidId(id);
+    return letters;
+  }
 }
 
-/** The group that a dead letter's id names. */
-const groupOf = (id: string): string =>
-  String(id).slice(0, Math.max(0, String(id).lastIndexOf('/')));
+const invalidId = (id: unknown): RedisExpiryError =>
+  invalidOption('id', id, 'the id of a dead letter, as deadLetters() tells it');
 
 function checkHandler(handler: unknown): void {
   if (typeof handler !== 'function') {

@@ -25,6 +25,7 @@ import { type GroupKeys, groupKeys } from './group-keys.js';
 import { GroupWatcher } from './group-watcher.js';
 import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
+import { DroppedLetters, type LetterLimits } from './letter-limits.js';
 import { OwnHandlers } from './own-handlers.js';
 import { RunLedger } from './run-ledger.js';
 import { checkServer } from './server-check.js';
@@ -36,6 +37,7 @@ const PATIENCE = 2_500;
 export interface GroupOptions extends WatcherOptions {
   readonly retry: RetryPolicy;
   readonly leaseDuration: number;
+  readonly deadLetters: LetterLimits;
 }
 
 /** What `status()` tells of one group, as of a few seconds ago. */
@@ -84,7 +86,7 @@ export class ConsumerGroup {
     private readonly shared: SharedParts,
   ) {
     const { topology, dispatcher, counters, log } = shared;
-    const { target, ownPrefix, leaseDuration, retry } = options;
+    const { target, ownPrefix, leaseDuration, retry, deadLetters } = options;
     const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
     const keys = groupKeys(ownPrefix, group);
     this.#keys = keys;
@@ -96,6 +98,7 @@ export class ConsumerGroup {
       keys,
       group,
       instance,
+      deadLetters,
     );
     this.letters = new DeadLetters(
       this.#commands,
@@ -126,6 +129,7 @@ export class ConsumerGroup {
       counters,
       log,
       leads: () => this.#lease.held,
+      dropped: new DroppedLetters(group, deadLetters, log),
       onDelivered: (entry) => this.#count(entry),
       context: {
         group,
@@ -138,6 +142,10 @@ export class ConsumerGroup {
         wantedElsewhere: (key) => this.#patterns.wantedElsewhere(key),
       },
     });
+  }
+
+  get name(): string {
+    return this.group;
   }
 
   get status(): GroupStatus {

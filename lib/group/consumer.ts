@@ -7,6 +7,7 @@ import { SoonestTimer } from '../soonest-timer.js';
 import { within } from '../within.js';
 import { type DeliveryContext, deliver } from './delivery.js';
 import type { Backlog, Entry, EventStream } from './event-stream.js';
+import type { DroppedLetters } from './letter-limits.js';
 
 export interface ConsumerOptions {
   readonly stream: EventStream;
@@ -16,6 +17,7 @@ export interface ConsumerOptions {
   /** Whether this instance does the group's housekeeping. */
   readonly leads: () => boolean;
   readonly counters: ExpiryCounters;
+  readonly dropped: DroppedLetters;
   readonly onDelivered: (entry: Entry) => void;
   readonly log: Log;
 }
@@ -82,7 +84,9 @@ export class Consumer {
     });
     this.#every(BACKLOG, async () => {
       this.backlog = await stream.backlog();
-      if (leads()) await stream.reap(Math.max(15_000, 2 * leaseDuration));
+      if (!leads()) return;
+      await stream.reap(Math.max(15_000, 2 * leaseDuration));
+      if (this.backlog.dead > 0) await this.#dropLetters();
     });
   }
 
@@ -150,7 +154,7 @@ export class Consumer {
   }
 
   async #handle(entry: Entry): Promise<void> {
-    const { context, counters, stream } = this.options;
+    const { context, counters, dropped, stream } = this.options;
     const left = await deliver(entry, context);
     this.#ending++;
     this.#pause.end();
@@ -159,7 +163,9 @@ export class Consumer {
       return;
     }
     counters.deadLettered += left.dead.length;
-    const finishing = this.#untilDone(() => stream.finish(entry.id, left));
+    const finishing = this.#untilDone(async () =>
+      dropped.add(await stream.finish(entry.id, left)),
+    );
     this.#finishing.add(finishing);
     await finishing;
     this.#finishing.delete(finishing);
@@ -194,11 +200,20 @@ export class Consumer {
 
   async #claim(): Promise<void> {
     const { stream, context, leaseDuration } = this.options;
-    if (this.#stopped) return;
+    if (this.#stopped || this.#held.size >= MOST_HELD) return;
     // Also where there is no room: new events would take every place that gets free.
     const room = Math.max(1, Math.min(context.dispatcher.free, MOST));
     const entries = await stream.claim(leaseDuration, room);
     for (const entry of entries) this.#take(entry);
+  }
+
+  /** The finishing of an entry sees to their number; age, and a limit that was lowered, are seen to here. */
+  async #dropLetters(): Promise<void> {
+    const { stream, dropped } = this.options;
+    for (let count = MOST; count === MOST && !this.#stopped;) {
+      count = await stream.dropLetters();
+      dropped.add(count);
+    }
   }
 
   /** A retry that was just put aside is due after so many ms. */

@@ -27,7 +27,21 @@ export interface DeadLetter {
   readonly at: Date;
 }
 
-/** One group's dead letters. */
+/** The group and the stream's entry that a letter's id names; undefined for what is no such id. */
+export function readLetterId(
+  id: unknown,
+): { readonly group: string; readonly entry: string } | undefined {
+  if (typeof id !== 'string') return undefined;
+  const [, group, ...numbers] = /^(.+)\/(\d{1,20})-(\d{1,20})$/s.exec(id) ?? [];
+  if (group === undefined || numbers.some((n) => BigInt(n) > MAX_ID_PART))
+    return undefined;
+  return { group, entry: numbers.join('-') };
+}
+
+/** Redis keeps each half of an entry's id in 64 bits. */
+const MAX_ID_PART = 2n ** 64n - 1n;
+
+/** One group's dead letters. Ids of letters are to be checked before, by `readLetterId`. */
 export class DeadLetters {
   constructor(
     private readonly commands: CommandClient,

@@ -26,6 +26,9 @@ export interface DeliveryContext {
   readonly ledger: RunLedger;
 }
 
+/** Characters of an error that are kept with a dead letter. */
+const MAX_ERROR_LENGTH = 2_000;
+
 /** Ms before what this instance has no handler for is offered again, to whoever takes it. */
 const PASSING_ON = 50;
 
@@ -137,6 +140,12 @@ function expiryOf(
   };
 }
 
+/** What a user throws may hold a whole response, or worse. */
+const short = (text: string): string =>
+  text.length > MAX_ERROR_LENGTH
+    ? `${text.slice(0, MAX_ERROR_LENGTH)}… (${text.length} characters)`
+    : text;
+
 function leftover(
   parts: readonly Part[],
   { event }: Entry,
@@ -156,7 +165,7 @@ function leftover(
     // What was dropped is for another instance, at once.
     if (outcome === 'dropped') retries.push({ delay: 0, payload });
     else if (tries >= policy.attempts)
-      dead.push({ payload, error: reasonOf(error) });
+      dead.push({ payload, error: short(reasonOf(error)) });
     else retries.push({ delay: policy.delay(tries), payload });
   }
   return retries.length + dead.length > 0 ? { retries, dead } : undefined;

@@ -7,11 +7,13 @@ import {
   isUnknownCommand,
 } from '../connection/server-error.js';
 import type { GroupKeys } from './group-keys.js';
+import { DEFAULT_LETTER_LIMITS, type LetterLimits } from './letter-limits.js';
 import { RunCounts } from './run-counts.js';
 import {
   ACKNOWLEDGE,
   BEGIN,
   CLAIM,
+  DROP_LETTERS,
   FINISH,
   PROMOTE,
   REAP,
@@ -45,6 +47,8 @@ export interface Backlog {
   readonly retrying: number;
   /** Dead letters. */
   readonly dead: number;
+  /** Dead letters that were deleted, ever, because they were too old or too many: see the option `deadLetters`. */
+  readonly deadLettersDropped: number;
   /** Keys whose deadline is known. */
   readonly tracked: number;
 }
@@ -73,6 +77,7 @@ export class EventStream {
     private readonly keys: GroupKeys,
     private readonly group: string,
     private readonly consumer: string,
+    private readonly limits: LetterLimits = DEFAULT_LETTER_LIMITS,
   ) {}
 
   /** Makes the consumer group if there is none: from the first event on, not from the next. */
@@ -227,18 +232,33 @@ export class EventStream {
     );
   }
 
-  /** Ends an entry of which something is left to do. Does nothing if somebody else ended it. */
-  async finish(id: string, { retries, dead }: Leftover): Promise<void> {
-    const { events, retry, dead: letters, runs } = this.keys;
-    await this.commands.run((redis) =>
+  /**
+   * Ends an entry of which something is left to do. Does nothing if somebody else ended it. Resolves
+   * with how many older letters had to go for those that were given up.
+   */
+  async finish(id: string, { retries, dead }: Leftover): Promise<number> {
+    const { events, retry, dead: letters, runs, dropped } = this.keys;
+    const { maxCount } = this.limits;
+    const reply = await this.commands.run((redis) =>
       FINISH.run(
         redis,
-        [events, retry, letters, runs],
-        ...[this.group, this.consumer, id, retries.length],
+        [events, retry, letters, runs, dropped],
+        ...[this.group, this.consumer, id, maxCount, retries.length],
         ...retries.flatMap(({ delay, payload }) => [delay, payload]),
         ...dead.flatMap(({ payload, error }) => [payload, error]),
       ),
     );
+    return Math.max(0, Number(reply));
+  }
+
+  /** Deletes letters that are too old or too many, a thousand at most. Resolves with how many there were. */
+  async dropLetters(): Promise<number> {
+    const { dead, dropped } = this.keys;
+    const { maxAge, maxCount } = this.limits;
+    const reply = await this.commands.run((redis) =>
+      DROP_LETTERS.run(redis, [dead, dropped], maxAge, maxCount, PAGE),
+    );
+    return Number(reply);
   }
 
   /** Puts retries that are due back among the events. Returns ms until the next one, or undefined. */
@@ -259,20 +279,28 @@ export class EventStream {
   }
 
   async backlog(): Promise<Backlog> {
-    const { events, retry, dead, index } = this.keys;
-    const [length, summary, retrying, letters, tracked] =
+    const { events, retry, dead, dropped, index } = this.keys;
+    const [length, summary, retrying, letters, deleted, tracked] =
       await this.commands.run((redis) =>
         Promise.all([
           redis.xlen(events),
           redis.xpending(events, this.group),
           redis.zcard(retry),
           redis.xlen(dead),
+          redis.get(dropped),
           redis.zcard(index),
         ]),
       );
     const pending = Number(summary[0]);
     const waiting = Math.max(0, length - pending);
-    return { waiting, pending, retrying, dead: letters, tracked };
+    return {
+      waiting,
+      pending,
+      retrying,
+      dead: letters,
+      deadLettersDropped: Number(deleted ?? 0),
+      tracked,
+    };
   }
 }
 

@@ -8,6 +8,8 @@ export interface GroupKeys {
   readonly retry: string;
   /** Stream: what was given up. */
   readonly dead: string;
+  /** How many dead letters were deleted because of their limits. */
+  readonly dropped: string;
   /** Hash: of each event that is being handled, how often each handler began to run for it. */
   readonly runs: string;
   /** Who watches the deadlines. */
@@ -31,6 +33,7 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     events: of('events'),
     retry: of('retry'),
     dead: of('dead'),
+    dropped: of('dropped'),
     runs: of('runs'),
     lease: of('lease'),
     watched: of('watched'),

@@ -55,6 +55,15 @@ export interface RedisExpiryModuleOptions {
   retry?: RetryOptions;
   /** Group only: milliseconds that an event stays with an instance that stopped renewing it, from 100 on. @default 30_000 */
   leaseDuration?: number;
+  /**
+   * Group only: how long, and how many, dead letters are kept. The oldest are deleted first: what is
+   * deleted is logged, and counted in `status().groups[].deadLettersDropped`.
+   *
+   * - `maxAge`: milliseconds from when an event was given up, from 1 on; deleted within seconds
+   *   afterwards. @default 30 days
+   * - `maxCount`: letters of one group, from 1 on. @default 100_000
+   */
+  deadLetters?: { maxAge?: number; maxCount?: number };
   /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
   shutdownTimeout?: number;
   /** Name of the connections (`CLIENT LIST`) and of the log lines: visible ASCII without spaces. @default 'redis-expiry' */

@@ -21,6 +21,7 @@ describe('resolveOptions', () => {
         group: undefined,
         retry: { attempts: 5 },
         leaseDuration: 30_000,
+        deadLetters: { maxAge: 2_592_000_000, maxCount: 100_000 },
         target: {
           isCluster: false,
           database: 0,
@@ -44,6 +45,7 @@ describe('resolveOptions', () => {
       punctual: { scanInterval: 1_000, scanCount: 1 },
       group: 'mailers',
       leaseDuration: 100,
+      deadLetters: { maxAge: 1, maxCount: 1 },
     };
 
     expect(
@@ -127,6 +129,10 @@ describe('resolveOptions', () => {
     ['retry.backoff', Number.NaN, 'NaN', 'milliseconds from 0'],
     ['retry.backoff', '1s', '"1s"', 'milliseconds from 0'],
     ['retry.backoff', null, 'null', 'milliseconds from 0'],
+    ['deadLetters', false, 'false', 'an object'],
+    ['deadLetters', null, 'null', 'an object'],
+    ...rows('deadLetters.maxCount', notCounts, 'a whole number from 1 on'),
+    ...rows('deadLetters.maxAge', notCounts, 'whole milliseconds from 1 on'),
     ['leaseDuration', 0, '0', 'milliseconds from 100'],
     ['leaseDuration', Number.NaN, 'NaN', 'milliseconds from 100'],
     ['leaseDuration', 2 ** 31, '2147483648', 'milliseconds from 100'],

@@ -99,24 +99,59 @@ return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 /** See the header of the script. */
 export const FINISH = new Script(`
 -- FINISH: ends an entry of which something is left to do: tries again, or gives up.
--- KEYS    events, retry, dead, runs
--- ARGV    group, consumer, id, how many retries, then for each: ms to wait, payload; then for each letter
---         to the dead: payload, error
--- returns 1, or 0 if somebody else ended the entry
+-- KEYS    events, retry, dead, runs, dropped
+-- ARGV    group, consumer, id, how many letters are kept, how many retries, then for each: ms to wait,
+--         payload; then for each letter to the dead: payload, error
+-- returns how many of the oldest letters were deleted to make room, or -1 if somebody else ended the entry
 -- Safe: acts only while the entry is pending with this very consumer, and ends it in the same step.
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
-local last = 4 + 2 * ARGV[4]
-for i = last + 1, #ARGV, 2 do
-  redis.call('XADD', KEYS[3], '*', 'p', ARGV[i], 'e', ARGV[i + 1])
+if not pending[1] or pending[1][2] ~= ARGV[2] then return -1 end
+local dead, dropped, kept = KEYS[3], KEYS[5], ARGV[4]
+local last = 5 + 2 * ARGV[5]
+local deleted = 0
+if last < #ARGV then
+  local before = redis.call('XLEN', dead)
+  for i = last + 1, #ARGV, 2 do
+    redis.call('XADD', dead, 'MAXLEN', '=', kept, '*', 'p', ARGV[i], 'e', ARGV[i + 1])
+  end
+  deleted = before + (#ARGV - last) / 2 - redis.call('XLEN', dead)
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i = 5, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) end
+for i = 6, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.pcall('HDEL', KEYS[4], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
-return 1
+if deleted > 0 then redis.call('SET', dropped, (redis.call('GET', dropped) or 0) + deleted) end
+return deleted
+`);
+
+/** See the header of the script. */
+export const DROP_LETTERS = new Script(`
+-- DROP-LETTERS: deletes the oldest dead letters, where they are too old or too many.
+-- KEYS    dead, dropped
+-- ARGV    ms for which a letter is kept, how many are kept, how many are looked at
+-- returns how many were deleted
+-- Safe: looks and deletes in one step; a letter's id tells when it was written, by this server's clock.
+local dead, dropped = KEYS[1], KEYS[2]
+local max_age, max_count, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local time = redis.call('TIME')
+local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - max_age
+local excess = redis.call('XLEN', dead) - max_count
+local function is_over(letter, before)
+  return before < excess or tonumber(string.match(letter[1], '^%d+')) < oldest
+end
+-- Mostly the first one is young, and the others need not be read.
+local first = redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1]
+if not first or not is_over(first, 0) then return 0 end
+local ids = {}
+for _, letter in ipairs(redis.call('XRANGE', dead, '-', '+', 'COUNT', count)) do
+  if not is_over(letter, #ids) then break end
+  ids[#ids + 1] = letter[1]
+end
+redis.call('XDEL', dead, unpack(ids))
+redis.call('SET', dropped, (redis.call('GET', dropped) or 0) + #ids)
+return #ids
 `);
 
 /** See the header of the script. */

@@ -76,6 +76,7 @@ onEveryServer('EventStream', (server) => {
       pending: 3,
       retrying: 0,
       dead: 0,
+      deadLettersDropped: 0,
       tracked: 0,
     });
   });
