@@ -12,6 +12,7 @@ import type { SubscriptionRegistry } from '../keyspace/subscription-registry.js'
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
 import { DueEntries } from './due-entries.js';
+import { NodesByAddress } from './nodes-by-address.js';
 import { Preview } from './preview.js';
 import type { RedisIndex } from './redis-index.js';
 import { Settling } from './settling.js';
@@ -32,7 +33,7 @@ export interface WatcherOptions extends ListenerOptions {
  */
 export class Leading {
   readonly listener: KeyspaceListener;
-  readonly #nodes = new Map<string, WatchedNode>();
+  readonly #nodes = new NodesByAddress<WatchedNode>();
   readonly #clock = new RedisClock();
   readonly #due: DueEntries;
   readonly #watch: Watch;
