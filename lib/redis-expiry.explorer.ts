@@ -3,6 +3,7 @@ import {
   type ContextId,
   ContextIdFactory,
   DiscoveryService,
+  LazyModuleLoader,
   MetadataScanner,
   ModuleRef,
   ModulesContainer,
@@ -30,10 +31,13 @@ type Method = (event: object) => unknown;
  */
 @Injectable()
 export class RedisExpiryExplorer {
+  readonly #explored = new WeakSet<Wrapper>();
+
   constructor(
     @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
     @Inject(MetadataScanner) private readonly scanner: MetadataScanner,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+    @Inject(LazyModuleLoader) private readonly loader: LazyModuleLoader,
   ) {}
 
   /** The Nest module that this explorer is a provider of. */
@@ -43,7 +47,20 @@ export class RedisExpiryExplorer {
     );
   }
 
-  /** The handlers; call it once every provider was made. `warn` is told of those that another `forRoot` has. */
+  /**
+   * Calls back whenever the application has loaded a module lazily, and lets `load()` resolve or reject
+   * as the callback does. Nest tells of it by no other means.
+   */
+  onLazyLoad(callback: () => Promise<void>): void {
+    const load = this.loader.load.bind(this.loader);
+    this.loader.load = async (...args) => {
+      const moduleRef = await load(...args);
+      await callback();
+      return moduleRef;
+    };
+  }
+
+  /** The handlers that no call before returned; call it once every provider was made. `warn` is told of those that another `forRoot` has. */
   explore(warn: (text: string) => void): OwnHandler[] {
     const own = this.ownModule();
     if (!own) return [];
@@ -53,7 +70,8 @@ export class RedisExpiryExplorer {
     const wrappers = [
       ...this.discovery.getProviders(),
       ...this.discovery.getControllers(),
-    ].filter(({ isAlias }) => !isAlias);
+    ].filter((wrapper) => !wrapper.isAlias && !this.#explored.has(wrapper));
+    for (const wrapper of wrappers) this.#explored.add(wrapper);
     this.#warnOfTaken(own, scope, wrappers, warn);
     return wrappers
       .filter(({ host }) => host && scope.owns(own, host))

@@ -8,13 +8,13 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
-import { invalidOption } from './errors/redis-expiry.error.js';
+import { invalidOption, reasonOf } from './errors/redis-expiry.error.js';
 import type {
   RedisExpiryModuleAsyncOptions,
   RedisExpiryModuleOptions,
 } from './interfaces/module-options.interface.js';
 import { type ResolvedOptions, resolveOptions } from './options.js';
-import { RedisExpiryEngine } from './redis-expiry.engine.js';
+import { type OwnHandler, RedisExpiryEngine } from './redis-expiry.engine.js';
 import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
 import {
   ConfigurableModuleClass,
@@ -63,7 +63,7 @@ export class RedisExpiryModule
   #bootstrapped: Promise<void> | undefined;
 
   constructor(
-    @Inject(RESOLVED_OPTIONS) options: ResolvedOptions,
+    @Inject(RESOLVED_OPTIONS) private readonly options: ResolvedOptions,
     @Inject(RedisExpiryEngine) private readonly engine: RedisExpiryEngine,
     @Inject(RedisExpiryExplorer) private readonly explorer: RedisExpiryExplorer,
   ) {
@@ -107,8 +107,32 @@ export class RedisExpiryModule
   }
 
   async #bootstrap(): Promise<void> {
-    const handlers = this.explorer.explore((text) => this.#logger.warn(text));
+    const handlers = this.#explore();
     await this.engine.start(handlers);
+    this.#tellMapped(handlers);
+    this.explorer.onLazyLoad(() => this.#wireLoaded());
+  }
+
+  /** Runs the handlers of modules that were loaded lazily: `load()` resolves when they are listened for. */
+  async #wireLoaded(): Promise<void> {
+    const handlers = this.#explore();
+    const wired = Promise.all(
+      handlers.map((handler) => this.engine.handle(handler)),
+    ).then(() => this.#tellMapped(handlers));
+    if (!this.options.target.lazyConnect) await wired;
+    else
+      wired.catch((error: unknown) =>
+        this.#logger.error(
+          `Handlers of a lazily loaded module are not listened for: ${reasonOf(error)}`,
+        ),
+      );
+  }
+
+  #explore(): OwnHandler[] {
+    return this.explorer.explore((text) => this.#logger.warn(text));
+  }
+
+  #tellMapped(handlers: readonly OwnHandler[]): void {
     for (const { name, glob } of handlers)
       this.#logger.log(`Mapped {${glob.pattern}, expired} to ${name}`);
   }

@@ -11,6 +11,7 @@ import {
   ContextIdFactory,
   type ContextIdResolver,
   type ContextIdStrategy,
+  LazyModuleLoader,
   REQUEST,
 } from '@nestjs/core';
 import { of } from 'rxjs';
@@ -766,5 +767,31 @@ describe('with a ContextIdStrategy', () => {
         ),
       ]),
     );
+  });
+});
+
+describe('a module that is loaded lazily', () => {
+  it('has its handlers run from when load() resolves, once', async () => {
+    @Injectable()
+    class Lazy {
+      @OnKeyExpired('device:*')
+      onOffline({ key }: KeyExpiredEvent) {
+        ran.add(`lazy ${key}`);
+      }
+    }
+    @Module({ providers: [Lazy] })
+    class LazyModule {}
+    const { app, logs } = await createApp({ imports: [redisExpiry(server)] });
+    const loader = app.get(LazyModuleLoader);
+
+    await loader.load(() => LazyModule);
+    await server.expire('device:1');
+    await loader.load(() => LazyModule);
+    await server.expire('device:2');
+
+    expect(await ran.next(2)).toEqual(['lazy device:1', 'lazy device:2']);
+    expect(logs.texts('log', 'Mapped {')).toEqual([
+      'Mapped {device:*, expired} to Lazy.onOffline',
+    ]);
   });
 });
