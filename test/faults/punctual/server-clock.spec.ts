@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import { type TestContext, describe, expect, it } from 'vitest';
 import { ServerClock } from '../../support/clock/server-clock.js';
 import {
@@ -6,6 +7,7 @@ import {
   names,
   openBed,
   startServer,
+  until,
 } from '../../support/punctual/scene.js';
 
 /** How soon after Redis's clock made it due a key must be handled, in ms. */
@@ -29,6 +31,21 @@ async function scene(context: TestContext) {
   return { clock, admin, app };
 }
 
+/** Resolves when the deadlines of so many keys are known. */
+async function knows(
+  app: PunctualApp,
+  admin: Redis,
+  group: string | undefined,
+  count: number,
+): Promise<void> {
+  await until(
+    async () =>
+      (group ? await admin.zcard(`rx:{${group}}:index`) : app.tracked) ===
+      count,
+    () => `not ${count} keys are known`,
+  );
+}
+
 // Each has a server of its own, and its own clock.
 describe.concurrent.each([
   ['broadcast', undefined],
@@ -42,6 +59,7 @@ describe.concurrent.each([
       const { events } = made;
       const skipped = await give(admin, names(100, 'k:old'), (i) => step - i);
       const living = await give(admin, names(50, 'k:far'), step + 3_600_000);
+      await knows(made, admin, group, 150);
       clock.step(step);
       const stepped = Date.now();
       const fresh = await give(admin, names(100, 'k:new'), (i) => 1_500 + i);
@@ -69,7 +87,8 @@ describe.concurrent.each([
     const made = await app(group);
     const { events } = made;
     // Due after the step only.
-    const old = await give(admin, names(100, 'k:old'), 2_000);
+    const old = await give(admin, names(100, 'k:old'), 5_000);
+    await knows(made, admin, group, 100);
     clock.step(-40_000);
     const fresh = await give(admin, names(100, 'k:new'), (i) => 1_500 + i);
     await made.hears(100, 10_000);
