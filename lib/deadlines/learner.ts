@@ -66,6 +66,8 @@ export class Learner {
   /** A scan is wanted once the one that is under way has ended. */
   #again = false;
   #warned = false;
+  /** Patterns of which it is said that they match keys that the ACL forbids. */
+  readonly #forbidden = new WeakSet<WantedPattern>();
   #closed = false;
 
   constructor(
@@ -76,6 +78,7 @@ export class Learner {
     private readonly onEnrolled: (soonest: number) => void,
     private readonly log: Log,
   ) {
+    reader.onForbidden = (key) => this.#warnOfForbidden(key);
     this.#enrolment = new Enrolment({
       index,
       reader,
@@ -145,6 +148,20 @@ export class Learner {
 
   #knowsAll(): boolean {
     return this.patterns.wanted().every((each) => this.#known.has(each));
+  }
+
+  /** Says once for each pattern that it matches keys that the ACL forbids. */
+  #warnOfForbidden(redisKey: Buffer): void {
+    const pattern = this.patterns
+      .wanted()
+      .find(({ redisGlob }) => redisGlob.test(redisKey));
+    if (!pattern || this.#forbidden.has(pattern)) return;
+    this.#forbidden.add(pattern);
+    this.log.warn(
+      `The pattern ${JSON.stringify(pattern.text)} matches keys that the ACL forbids, as ${JSON.stringify(redisKey.toString())}: ` +
+        'their deadlines are not known, so their expiries come late or not at all. Grant the user ' +
+        `%R~${pattern.redisGlob.pattern} (before Redis 7: ~${pattern.redisGlob.pattern}), or use a pattern for what it may read`,
+    );
   }
 
   /** Logs why looking at keys failed; what an operator has to mend, once and as a warning. */

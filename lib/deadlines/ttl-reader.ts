@@ -1,13 +1,19 @@
 import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
-import { isDenied, isRedirect, replyCode } from '../connection/server-error.js';
+import {
+  isDenied,
+  isForbidden,
+  isRedirect,
+  refusedCommand,
+  replyCode,
+} from '../connection/server-error.js';
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 import type { ScanPass } from './scan-plan.js';
 import { READ_PROVEN } from './scripts/read-proven.lua.js';
 import { SCAN_TTLS } from './scripts/scan-ttls.lua.js';
 
-/** When some keys run out: `now` in epoch ms by Redis's clock, and each key's PTTL (-1 none, -2 gone). */
+/** When some keys run out: `now` in epoch ms by Redis's clock, and each key's PTTL (-1 none, -2 gone, -5 forbidden). */
 export interface Ttls {
   readonly now: number;
   readonly ttls: readonly number[];
@@ -29,13 +35,19 @@ export interface ScanPage {
   readonly candidates: readonly Buffer[];
 }
 
+/** Ms for which plain commands are used where scripts are refused. */
+const PLAIN_MS = 10_000;
+
 /**
  * Reads the times to live of one server's keys, and sets the clock by every answer. Reading is also
  * touching: a key whose deadline has passed expires at once. One script a batch, or pipelines of
  * plain commands where scripts are forbidden. Rejects as the connection does.
  */
 export class TtlReader {
-  #scripts = true;
+  /** Is told of each key that `read` may not look at. Must be quick, and must not throw. */
+  onForbidden: ((key: Buffer) => void) | undefined;
+  /** Until then scripts are not tried, as the server refused one. */
+  #plainUntil = -Infinity;
 
   constructor(
     private readonly commands: Commands,
@@ -54,7 +66,15 @@ export class TtlReader {
       (reply) => reply.now,
       () => this.#pipeline(keys),
     );
+    this.#tellForbidden(keys, ttls);
     return { now: this.#translate(now), ttls };
+  }
+
+  /** Calls back for each key that the ACL forbids. */
+  #tellForbidden(keys: readonly Buffer[], ttls: readonly number[]): void {
+    keys.forEach((key, i) => {
+      if (ttls[i] === -5) this.onForbidden?.(key);
+    });
   }
 
   /**
@@ -103,11 +123,9 @@ export class TtlReader {
     }
   }
 
-  /** One script; the keys of a Cluster's node differ in their slots, and are not declared. */
+  /** One script. The keys are not declared: they differ in their slots, and the ACL may forbid some. */
   async #runBatch(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
-    const reply = await (this.cluster
-      ? READ_PROVEN.run(redis, [], ...keys)
-      : READ_PROVEN.run(redis, keys));
+    const reply = await READ_PROVEN.run(redis, [], ...keys);
     const [now, ...ttls] = reply as [number, ...number[]];
     return { now, ttls };
   }
@@ -169,7 +187,7 @@ export class TtlReader {
     nowOf: (result: T) => number,
     plain: () => Promise<T>,
   ): Promise<T> {
-    if (!this.#scripts) return plain();
+    if (performance.now() < this.#plainUntil) return plain();
     const sent = this.clock.mark();
     try {
       const result = await this.commands.runNow(work);
@@ -177,7 +195,8 @@ export class TtlReader {
       return result;
     } catch (error) {
       if (!isDenied(error) && replyCode(error) !== 'ERR') throw error;
-      this.#scripts = false;
+      // The ACL may grant it later, and another server may have what this one does not.
+      if (isDenied(error)) this.#plainUntil = performance.now() + PLAIN_MS;
       return plain();
     }
   }
@@ -201,6 +220,8 @@ export class TtlReader {
         ...keys.map((key) =>
           redis.pttl(key).catch((error: unknown) => {
             if (isRedirect(error)) return -2;
+            // This very key may not be read; others may.
+            if (isForbidden(error) && !refusedCommand(error)) return -5;
             throw error;
           }),
         ),

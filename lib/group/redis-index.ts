@@ -158,8 +158,8 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     const line = await commands.runNow((redis) =>
       SWEEP.run(
         redis,
-        [index, events, lease, swept, ...keys],
-        ...[token, number, known],
+        [index, events, lease, swept],
+        ...[token, number, known, ...keys],
       ),
     );
     const [, now, soonest, codes] = String(line).split(' ');

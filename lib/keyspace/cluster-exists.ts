@@ -1,4 +1,4 @@
-import { isRedirect } from '../connection/server-error.js';
+import { isForbidden, isRedirect } from '../connection/server-error.js';
 import type { RedisNode } from './redis-node.js';
 import type { Redirection } from './topology.js';
 
@@ -7,6 +7,8 @@ export interface ClusterExistsOptions {
   readonly nodeOf: (key: Buffer) => RedisNode | undefined;
   /** As of `Topology`. */
   readonly redirect: (answer: Error) => Redirection | undefined;
+  /** A key may not be asked for: it counts as one that does not exist. */
+  readonly onDenied: (error: unknown) => void;
 }
 
 /** Asks for each key where it lives, or is on its way to. Resolves with the indexes of those that exist; rejects where one cannot be asked for now. */
@@ -14,7 +16,15 @@ export async function existInCluster(
   keys: readonly Buffer[],
   options: ClusterExistsOptions,
 ): Promise<ReadonlySet<number>> {
-  const exist = await Promise.all(keys.map((key) => exists(key, options)));
+  const exist = await Promise.all(
+    keys.map((key) =>
+      exists(key, options).catch((error: unknown) => {
+        if (!isForbidden(error)) throw error;
+        options.onDenied(error);
+        return 0;
+      }),
+    ),
+  );
   return new Set(exist.flatMap((there, i) => (there ? [i] : [])));
 }
 

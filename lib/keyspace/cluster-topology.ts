@@ -86,7 +86,7 @@ export class ClusterTopology implements Topology {
       log,
     });
     this.keys = new KeyCheck(
-      (keys) => this.#alive(keys),
+      (keys, onDenied) => this.#alive(keys, onDenied),
       log,
       (key) => this.nodeOf(key)?.address ?? '',
     );
@@ -268,11 +268,15 @@ export class ClusterTopology implements Topology {
     });
   }
 
-  async #alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
+  async #alive(
+    keys: readonly Buffer[],
+    onDenied: (error: unknown) => void,
+  ): Promise<ReadonlySet<number>> {
     try {
       return await existInCluster(keys, {
         nodeOf: (key) => this.nodeOf(key) ?? this.nodes[0],
         redirect: (answer) => this.redirect(answer),
+        onDenied,
       });
     } catch (error) {
       // A node that left closed its connection: others know of its keys now.

@@ -8,14 +8,17 @@ const AGAIN = 100;
 
 /**
  * Asks Redis whether keys exist, until it answers: an event is not handed over while that is
- * unknown. Only where the ACL forbids EXISTS for good are keys taken for gone, which is logged.
+ * unknown. Only those keys are taken for gone, which is logged, that the server does not let the module
+ * ask for.
  */
 export class KeyCheck implements AliveCheck {
   #warned = false;
 
   constructor(
+    /** Resolves with the indexes of the keys that exist. A key that may not be asked for is told to `onDenied`. */
     private readonly ask: (
       keys: readonly Buffer[],
+      onDenied: (error: unknown) => void,
     ) => Promise<ReadonlySet<number>>,
     private readonly log: Log,
     /** As `AliveCheck.placeOf`. */
@@ -25,7 +28,7 @@ export class KeyCheck implements AliveCheck {
   async alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
     for (;;) {
       try {
-        return await this.ask(keys);
+        return await this.ask(keys, (error) => this.#warn(error));
       } catch (error) {
         if (error instanceof RedisExpiryError && error.code === 'CLOSED')
           throw error;

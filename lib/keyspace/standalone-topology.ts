@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
 import { CommandClient, peerOf } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import { isForbidden, refusedCommand } from '../connection/server-error.js';
 import type { Log } from '../log.js';
 import { Pause } from '../pause.js';
 import { within } from '../within.js';
@@ -63,7 +64,10 @@ export class StandaloneTopology implements Topology {
         keyWith: (prefix) => prefix + randomUUID(),
       },
     ];
-    this.keys = new KeyCheck((keys) => aliveKeys(this.#commands, keys), log);
+    this.keys = new KeyCheck(
+      (keys, onDenied) => aliveKeys(this.#commands, keys, onDenied),
+      log,
+    );
   }
 
   nodeOf(): RedisNode {
@@ -175,15 +179,33 @@ async function peersAt(address: string): Promise<ReadonlySet<string>> {
   return new Set(found);
 }
 
-/** One command while all are gone, which is the common case; else one more for each. */
+/**
+ * One command while all are gone, which is the common case; else one more for each, as the server
+ * refuses the whole for one key that its ACL forbids.
+ */
 async function aliveKeys(
   commands: CommandClient,
   keys: readonly Buffer[],
+  onDenied: (error: unknown) => void,
 ): Promise<ReadonlySet<number>> {
-  const count = await commands.run((redis) => redis.exists(...keys));
+  const count = await commands
+    .run((redis) => redis.exists(...keys))
+    .catch((error: unknown) => {
+      // It is the command that may not be used, whatever the key.
+      if (!isForbidden(error) || refusedCommand(error)) throw error;
+      return undefined;
+    });
   if (count === 0) return new Set();
   const replies = await commands.run((redis) =>
-    Promise.all(keys.map((key) => redis.exists(key))),
+    Promise.all(
+      keys.map((key) =>
+        redis.exists(key).catch((error: unknown) => {
+          if (!isForbidden(error)) throw error;
+          onDenied(error);
+          return 0;
+        }),
+      ),
+    ),
   );
   return new Set(replies.flatMap((exists, i) => (exists ? [i] : [])));
 }

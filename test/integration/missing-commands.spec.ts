@@ -50,7 +50,17 @@ const BOTH: Record<string, readonly [broadcast: Outcome, group: Outcome]> = {
 
 /** What only a group uses: each is refused. */
 const GROUP = [
-  ['GET', 'ZADD', 'ZREM', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE'],
+  [
+    'GET',
+    'HSET',
+    'HMGET',
+    'HDEL',
+    'ZADD',
+    'ZREM',
+    'ZCARD',
+    'ZRANGE',
+    'ZRANGEBYSCORE',
+  ],
   ['ZREMRANGEBYSCORE', 'ZSCAN', 'ZMSCORE', 'XADD', 'XDEL', 'XLEN', 'XRANGE'],
   ['XGROUP', 'XREADGROUP', 'XACK', 'XPENDING', 'XCLAIM', 'XAUTOCLAIM', 'XINFO'],
 ].flat();

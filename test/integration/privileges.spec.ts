@@ -89,7 +89,8 @@ async function refused(): Promise<string[]> {
 /** How often a command was called, but for the one time in which a group tries it out. */
 async function usesOf(mode: string, name: string): Promise<number> {
   const calls = await server.commandCalls();
-  const trial = `{ '${name.toUpperCase()}'`;
+  // Called without an argument, it is not run.
+  const trial = `{ '${name.toUpperCase()}',`;
   const tried = mode === 'group' ? PROBE.text.split(trial).length - 1 : 0;
   return Object.entries(calls).reduce(
     (sum, [called, count]) =>

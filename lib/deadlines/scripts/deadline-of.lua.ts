@@ -1,7 +1,10 @@
 /**
  * Lua that several scripts begin with. It reads the clock into `now`, in epoch ms, and defines
  * `deadline_of(key)`, which returns when a key runs out, in epoch ms by Redis's clock: -1 if the key
- * has no deadline, -2 if it does not exist, or the error reply.
+ * has no deadline, -2 if it does not exist, -5 if the ACL forbids this very key, or the error reply.
+ *
+ * Keys of users are not declared: a server refuses a script as a whole for one declared key that its
+ * ACL forbids, and the keys beside it would stay unknown.
  *
  * A key that a script finds alive has a deadline of `now` or later; `now` may be set back by a ms for
  * that while keys are looked at, and is to be used after they all were.
@@ -25,7 +28,12 @@ local function deadline_of(key)
     end
   end
   local ttl = redis.pcall('PTTL', key)
-  if type(ttl) == 'table' then return ttl end
+  if type(ttl) == 'table' then
+    -- Redis 6.2 and 7; Redis 8 and Valkey.
+    local forbids_key = string.find(ttl.err, "can't access at least one of the keys", 1, true)
+      or string.find(ttl.err, 'No permissions to access a key', 1, true)
+    return forbids_key and -5 or ttl
+  end
   -- The key can be read, so it is the command that cannot be had.
   tells_deadlines = false
   return ttl < 0 and ttl or now + ttl

@@ -8,7 +8,7 @@ export const READ_PROVEN = new Script(`
 -- ARGV    the keys, if there are no KEYS
 -- returns {now in epoch ms, ms to live of each key...}; -1 without a deadline, -2 gone before,
 --         -3 where this look itself made Redis remove it: proof that it expired and was not deleted;
---         -4 where another node of the Cluster serves it
+--         -4 where another node of the Cluster serves it; -5 where the ACL forbids the key
 -- Safe: writes nothing of its own. Nothing else runs between two commands of a script, so where the
 -- number of keys falls across a look, that look removed the key.
 ${DEADLINE_OF}

@@ -11,7 +11,7 @@ export const SCAN_TTLS = new Script(`
 -- returns {next cursor ('0' at the end), now in epoch ms, key, ms to live, key, ms to live...}; keys
 --         without a deadline are left out, and those that are on their way from or to another node of
 --         a Cluster. In place of ms, -1 is said of a key that only some filter of the kind '0' lets through:
---         it is not looked at, as it may be one that the user may not read
+--         it is not looked at, as it may be one that the user may not read; and of one that was, and may not
 -- Safe: writes nothing of its own; a page is bounded by its count. As SCAN promises, a key that is
 -- there all the while is returned at least once.
 ${DEADLINE_OF}
@@ -52,10 +52,12 @@ for _, key in ipairs(page[2]) do
       if not string.find(at.err, 'non local key', 1, true) then return at end
       at = -2
     end
+    -- Whoever reads it by itself says that it may not be read.
+    if at == -5 then answer = 'perhaps' end
   end
   if at >= 0 or answer == 'perhaps' then
     reply[n + 1] = key
-    reply[n + 2] = at
+    reply[n + 2] = math.max(at, -1)
     n = n + 2
   end
 end

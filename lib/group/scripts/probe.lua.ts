@@ -8,9 +8,9 @@ export const PROBE = new Script(`
 -- ARGV    none
 -- returns {command, error...} of each command that was refused; what an error says is for the caller
 --         to read: that there is no such key or consumer group is as it should be
--- Safe: none of these calls creates or changes anything where the key does not exist. Two are called
--- without an argument, which tells only whether the server has them: to scan would expire keys before
--- anybody hears of it, and a user who may run PEXPIRETIME does not need PTTL.
+-- Safe: none of these calls creates or changes anything where the key does not exist. Some are called
+-- without an argument, which tells only whether the server has them: HSET would create the key, to
+-- scan would expire keys before anybody hears of it, and a user who may run PEXPIRETIME does not need PTTL.
 local key = KEYS[1]
 local calls = {
   { 'TIME' },
@@ -21,6 +21,9 @@ local calls = {
   { 'SET', key, '', 'XX' },
   { 'DEL', key },
   { 'PEXPIRE', key, 1 },
+  { 'HSET' },
+  { 'HMGET' },
+  { 'HDEL' },
   { 'ZADD', key, 'XX', 0, '' },
   { 'ZCARD', key },
   { 'ZMSCORE', key, '' },

@@ -4,10 +4,11 @@ import { DEADLINE_OF } from '../../deadlines/scripts/deadline-of.lua.js';
 /** See the header of the script. */
 export const SWEEP = new Script(`
 -- SWEEP: looks at keys of the server that holds the index, and settles them in the same step.
--- KEYS    index, events, lease, swept; then the keys, each once: some hundreds, about 2 us each; with
---         none, older requests are refused from now on
+-- KEYS    index, events, lease, swept
 -- ARGV    token, number of the request, of each key one character: 'e' its expiry was announced,
---         'd' it was gone at an earlier look and nothing was announced before that, '-' neither
+--         'd' it was gone at an earlier look and nothing was announced before that, '-' neither; then
+--         the keys, each once: some hundreds, about 2 us each; with none, older requests are refused
+--         from now on. They are not declared, see DEADLINE_OF
 -- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each
 --         key one character, token. The characters:
 --         'a' alive; the index knows when to look again, or that it has no deadline any more
@@ -16,6 +17,7 @@ export const SWEEP = new Script(`
 --         'd' gone, and 'd' was said: it was deleted, and is out of the index
 --         'n' gone, and not in the index: nothing to do
 --         '?' gone, and nothing tells why: nothing was done
+--         'x' the ACL forbids the key: nothing can be told of it; where it is due it is out of the index
 -- Safe: only the holder of the lease is heard. Nothing else runs between look and settling, so no
 -- score has to be compared. A request may be sent again after a lost reply: the newest one is noted
 -- with its line, and an older one that comes late does nothing. Nothing is written before all keys
@@ -32,11 +34,12 @@ if noted then
   end
 end
 ${DEADLINE_OF}
-local scores = #KEYS > 4 and redis.call('ZMSCORE', KEYS[1], unpack(KEYS, 5))
+local count = #ARGV - 3
+local scores = count > 0 and redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 4))
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
 local size = redis.call('DBSIZE')
-for i = 1, #KEYS - 4 do
-  local key, score = KEYS[4 + i], scores[i] and tonumber(scores[i])
+for i = 1, count do
+  local key, score = ARGV[3 + i], scores[i] and tonumber(scores[i])
   local at = deadline_of(key)
   if type(at) == 'table' then return at end
   local code = 'a'
@@ -56,19 +59,22 @@ for i = 1, #KEYS - 4 do
     size = left
     if code == 'r' or code == 'e' then fired[#fired + 1] = i end
   end
-  if score and at < 0 and code ~= '?' then gone[#gone + 1] = key end
+  if at == -5 then
+    code = 'x'
+    if score and score <= now then gone[#gone + 1] = key end
+  elseif score and at < 0 and code ~= '?' then gone[#gone + 1] = key end
   codes[i] = code
 end
 local line = ARGV[2] .. ' ' .. now .. ' ' .. soonest .. ' ' .. table.concat(codes) .. ' ' .. ARGV[1]
 for _, i in ipairs(fired) do
   local due = scores[i] and tonumber(scores[i]) <= now
-  redis.call('XADD', KEYS[2], '*', 'k', KEYS[4 + i], 'd', due and scores[i] or '', 't', now, 's', 'notification')
+  redis.call('XADD', KEYS[2], '*', 'k', ARGV[3 + i], 'd', due and scores[i] or '', 't', now, 's', 'notification')
 end
 if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
 if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
 -- Out of memory it is refused only where nothing was written before, and then nothing is done twice.
 -- Refused for another reason it must not hide that all was done.
 local set = redis.pcall('SET', KEYS[4], line)
-if set.err and #KEYS == 4 then return set end
+if set.err and count == 0 then return set end
 return line
 `);

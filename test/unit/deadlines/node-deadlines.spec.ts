@@ -20,14 +20,14 @@ class SlowRedis {
   call = (
     _command: string,
     _script: string,
-    count: number,
+    _count: number,
     ...keys: Buffer[]
   ): Promise<number[]> => {
     this.looks++;
     const now = Date.now();
     return this.#answer([
       now,
-      ...keys.slice(0, count).map((key) => {
+      ...keys.map((key) => {
         const deadline = this.deadlines.get(key.toString());
         return deadline !== undefined && deadline >= now ? deadline - now : -2;
       }),
