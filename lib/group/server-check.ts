@@ -58,12 +58,19 @@ async function infoOf(
   return (name) => new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
 }
 
+/** The server takes no writes now. It says itself why, and what its operator can do. */
+const noWrites = (): string =>
+  'it refuses writes for now, and a group writes; start it again once the server takes writes';
+
 /** What a refusal of a command that a group needs is to be told as. */
 const REFUSALS: Partial<Record<ReplyCode, (command: string) => string>> = {
   UNKNOWN_COMMAND: (command) =>
     `it has no command ${command}, and a group needs it`,
   NOPERM: (command) =>
     `the user of the connection may not use ${command} on the group's keys; the README lists the permissions that a group needs`,
+  NOREPLICAS: noWrites,
+  MISCONF: noWrites,
+  OOM: noWrites,
   READONLY: () =>
     'it is a replica, and the group writes; connect to the primary',
 };

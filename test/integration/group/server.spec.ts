@@ -49,6 +49,24 @@ describe('a group on a server that cannot carry it', () => {
     });
   });
 
+  it.for([
+    ['min-replicas-to-write', 'NOREPLICAS'],
+    ['maxmemory', 'OOM'],
+  ] as const)(
+    'refuses to start while writes are refused, by %s',
+    async ([name, code]) => {
+      await server.redis.config('SET', name, '1');
+      const starting = groupApp(server, [nothing], { group: 'presence' });
+      await expect(starting).rejects.toMatchObject({
+        code: 'GROUP_REFUSED',
+        message: expect.stringMatching(
+          `refuses writes for now.*${code}`,
+        ) as string,
+      });
+      await server.redis.config('SET', name, '0');
+    },
+  );
+
   it('works where INFO and CONFIG are forbidden', async () => {
     const rules = ['~*', '&*', '+@all', '-info', '-config'];
     await server.redis.acl('SETUSER', 'limited', 'on', '>secret', ...rules);
