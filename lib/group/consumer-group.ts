@@ -17,6 +17,7 @@ import { slotOf } from '../keyspace/hash-slot.js';
 import type { Interest } from '../keyspace/subscription-registry.js';
 import type { Topology } from '../keyspace/topology.js';
 import type { Log } from '../log.js';
+import { Turns } from '../turns.js';
 import { within } from '../within.js';
 import { Consumer } from './consumer.js';
 import { DeadLetters } from './dead-letters.js';
@@ -136,6 +137,7 @@ export class ConsumerGroup {
         retry,
         dispatcher,
         ledger: new RunLedger(stream, group, log),
+        lastTries: new Turns(),
         database: target.database,
         prefixLength: Buffer.byteLength(target.keyPrefix),
         handlers: this.#handlers,

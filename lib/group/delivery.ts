@@ -1,6 +1,8 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Dispatcher, OnEnd, Outcome } from '../handlers/dispatcher.js';
 import type { Expiry, RetryPolicy } from '../handlers/expiry.js';
+import type { Turns } from '../turns.js';
+import { within } from '../within.js';
 import type { Entry, Leftover } from './event-stream.js';
 import type { NamedHandler, OwnHandlers } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
@@ -24,7 +26,12 @@ export interface DeliveryContext {
   readonly wantedElsewhere: (key: Buffer) => boolean;
   readonly dispatcher: Dispatcher;
   readonly ledger: RunLedger;
+  /** Last tries of events over which processes died. */
+  readonly lastTries: Turns;
 }
+
+/** Ms for which a last try keeps the next one from beginning: a handler that is slow is no killer. */
+const LAST_TRY_MS = 1_000;
 
 /** Characters of an error that are kept with a dead letter. */
 const MAX_ERROR_LENGTH = 2_000;
@@ -102,6 +109,34 @@ function run(
     return Promise.resolve({ ...named, outcome: 'failed', error, tries });
   }
   const attempt = tries + 1;
+  const isAlone = begun > 0 && attempt >= attempts;
+  const part = () => offer(named, key, entry, { tries, isAlone }, context);
+  return isAlone ? inTurn(context.lastTries, part) : part();
+}
+
+/**
+ * What begins together is noted together, and a handler that kills its process at once takes the others
+ * with it: they were noted, and never ran. So last tries begin one after the other. Whatever is given
+ * up after that was run, and its process did not die over a neighbour.
+ */
+function inTurn(turns: Turns, part: () => Promise<Part>): Promise<Part> {
+  return new Promise((resolve, reject) => {
+    void turns.take(async () => {
+      const ended = part();
+      ended.then(resolve, reject);
+      await within(LAST_TRY_MS, ended);
+    });
+  });
+}
+
+function offer(
+  named: NamedHandler,
+  key: Buffer,
+  entry: Entry,
+  { tries, isAlone }: { tries: number; isAlone: boolean },
+  context: DeliveryContext,
+): Promise<Part> {
+  const attempt = tries + 1;
   return new Promise((resolve) => {
     const ended: OnEnd = (outcome, error) =>
       resolve({
@@ -112,9 +147,9 @@ function run(
         tries: outcome === 'dropped' ? tries : attempt,
       });
     context.dispatcher.offer(
-      handler,
+      named.handler,
       expiryOf(entry.event, key, attempt, context),
-      new HandlerRun(context.ledger, entry, named, ended),
+      new HandlerRun(context.ledger, entry, named, isAlone, ended),
     );
   });
 }

@@ -21,6 +21,7 @@ export class HandlerRun implements Delivery {
     readonly gate: RunLedger,
     readonly entry: Entry,
     readonly handler: NamedHandler,
+    readonly isAlone: boolean,
     readonly ended: OnEnd,
   ) {}
 }

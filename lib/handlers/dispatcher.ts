@@ -30,6 +30,8 @@ export type OnEnd = (outcome: Outcome, error?: unknown) => void;
 export interface Delivery {
   /** Is asked before the handler runs. */
   readonly gate: RunGate;
+  /** It may kill the process, and is to begin with no other in one step. */
+  readonly isAlone?: boolean;
   readonly ended: OnEnd;
 }
 
@@ -229,9 +231,12 @@ export class Dispatcher {
   }
 
   #byPlace(batch: readonly Turn[]): Iterable<Turn[]> {
-    const parts = new Map<string, Turn[]>();
+    const parts = new Map<string | Turn, Turn[]>();
     for (const turn of batch) {
-      const place = this.keys.placeOf(turn[1].expiry.redisKey);
+      const { expiry, delivery } = turn[1];
+      const place = delivery?.isAlone
+        ? turn
+        : this.keys.placeOf(expiry.redisKey);
       const part = parts.get(place);
       if (part) part.push(turn);
       else parts.set(place, [turn]);

@@ -17,6 +17,7 @@ const {
   work = [0, 0],
   dieBeforeAck = false,
   alwaysDie = false,
+  dieOver,
 } = JSON.parse(process.argv[2] ?? '');
 
 /** @param {string} event @param {object} [more] */
@@ -50,6 +51,7 @@ class Handlers {
         at: Date.now(),
       },
     });
+    if (key === dieOver) process.kill(process.pid, 'SIGKILL');
     const [least, most] = work;
     const ms = least + Math.random() * (most - least);
     if (ms > 0) await delay(ms);

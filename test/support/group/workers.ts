@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly work?: readonly [number, number];
   /** It is killed after a handler's first try ended, and before anybody was told. */
   readonly dieBeforeAck?: boolean;
+  /** It is killed at the very beginning of every try of this key: nothing else of the process goes on. */
+  readonly dieOver?: string;
   /** It is killed at the end of every try. */
   readonly alwaysDie?: boolean;
 }
