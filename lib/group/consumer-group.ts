@@ -31,6 +31,7 @@ import { OwnHandlers } from './own-handlers.js';
 import { RunLedger } from './run-ledger.js';
 import { checkServer } from './server-check.js';
 import { SharedPatterns } from './shared-patterns.js';
+import { WriteRefusals } from './write-refusals.js';
 
 /** Ms that shutdown waits for Redis to take notice. */
 const PATIENCE = 2_500;
@@ -48,6 +49,8 @@ export interface GroupStatus extends Partial<Backlog> {
   readonly leads: boolean;
   /** The nodes that it listens to, while it leads. */
   readonly nodes: readonly NodeStatus[];
+  /** What the server says while it refuses the group's writes: it lacks replicas, memory or disk space. */
+  readonly lastError?: string;
 }
 
 /** What the parts of the engine that a group shares with others. */
@@ -73,6 +76,7 @@ export class ConsumerGroup {
   readonly #keys: GroupKeys;
   readonly #commands: CommandClient;
   readonly #reader: CommandClient;
+  readonly #refusals: WriteRefusals;
   readonly #watcher: GroupWatcher;
   readonly #lease: Lease;
   readonly #consumer: Consumer;
@@ -93,37 +97,35 @@ export class ConsumerGroup {
     this.#keys = keys;
     this.#commands = topology.openCommands(keys.index);
     this.#reader = topology.openCommands(keys.index);
+    this.#refusals = new WriteRefusals(group, log);
+    const commands = this.#refusals.watch(this.#commands);
     const stream = new EventStream(
-      this.#commands,
+      commands,
       this.#reader,
       keys,
       group,
       instance,
       deadLetters,
     );
-    this.letters = new DeadLetters(
-      this.#commands,
-      keys,
-      group,
-      target.keyPrefix,
-    );
+    this.letters = new DeadLetters(commands, keys, group, target.keyPrefix);
     this.#watcher = new GroupWatcher(
       topology,
       this.#commands,
+      this.#refusals,
       keys,
       options,
       counters,
       log,
     );
     this.#patterns = new SharedPatterns(
-      this.#commands,
+      commands,
       keys,
       this.#watcher.registry,
       () => new Set([...this.#handlers].map((h) => h.handler.glob.pattern)),
       () => void this.#watcher.refresh(),
       (error) => log.debug(`Noting patterns failed: ${reasonOf(error)}`),
     );
-    this.#lease = new Lease(this.#commands, keys, instance, this.#watcher, log);
+    this.#lease = new Lease(commands, keys, instance, this.#watcher, log);
     this.#consumer = new Consumer({
       stream,
       leaseDuration,
@@ -151,11 +153,13 @@ export class ConsumerGroup {
   }
 
   get status(): GroupStatus {
+    const { lastError } = this.#refusals;
     return {
       group: this.group,
       leads: this.#lease.held,
       nodes: this.#nodes,
       ...this.#consumer.backlog,
+      ...(lastError !== undefined && { lastError }),
     };
   }
 
@@ -267,6 +271,7 @@ export class ConsumerGroup {
     void this.#consumer.stop();
     void this.#consumer.finish();
     this.#watcher.onLost();
+    this.#refusals.close();
     this.#commands.close();
     this.#reader.close();
   }

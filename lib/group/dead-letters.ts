@@ -1,4 +1,4 @@
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import type { GroupKeys } from './group-keys.js';
 import { readableId } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
@@ -44,7 +44,7 @@ const MAX_ID_PART = 2n ** 64n - 1n;
 /** One group's dead letters. Ids of letters are to be checked before, by `readLetterId`. */
 export class DeadLetters {
   constructor(
-    private readonly commands: CommandClient,
+    private readonly commands: Commands,
     private readonly keys: GroupKeys,
     private readonly group: string,
     private readonly keyPrefix: string,

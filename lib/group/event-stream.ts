@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import {
   isExistingGroup,
   isForbidden,
@@ -71,7 +72,7 @@ export class EventStream {
   #readerOf: Redis | undefined;
 
   constructor(
-    private readonly commands: CommandClient,
+    private readonly commands: Commands,
     /** A connection of its own: it blocks. */
     private readonly reader: CommandClient,
     private readonly keys: GroupKeys,

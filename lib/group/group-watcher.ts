@@ -9,6 +9,7 @@ import { Leading, type WatcherOptions } from './leading.js';
 import type { LeaseHolder } from './lease.js';
 import { RedisIndex } from './redis-index.js';
 import { Term } from './term.js';
+import type { WriteRefusals } from './write-refusals.js';
 
 /** Events that tell that a key's deadline came, changed or went. */
 const HINTS = ['new', 'expire', 'del', 'rename_from', 'move_from', 'evicted'];
@@ -32,6 +33,7 @@ export class GroupWatcher implements LeaseHolder {
     private readonly topology: Topology,
     /** To the server that holds the group's own keys. */
     private readonly commands: Commands,
+    private readonly refusals: WriteRefusals,
     private readonly keys: GroupKeys,
     private readonly options: WatcherOptions,
     private readonly counters: ExpiryCounters,
@@ -55,7 +57,7 @@ export class GroupWatcher implements LeaseHolder {
   }
 
   onHeld(token: string, watched: number | undefined): void {
-    const term = new Term(token);
+    const term = new Term(token, this.refusals);
     this.#leading = new Leading(
       term,
       this.topology,

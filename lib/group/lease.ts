@@ -1,4 +1,4 @@
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../log.js';
 import type { GroupKeys } from './group-keys.js';
@@ -66,7 +66,7 @@ export class Lease {
   #request: Promise<unknown> = Promise.resolve();
 
   constructor(
-    private readonly commands: CommandClient,
+    private readonly commands: Commands,
     private readonly keys: GroupKeys,
     private readonly instance: string,
     private readonly holder: LeaseHolder,

@@ -1,4 +1,4 @@
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import { RedisGlob } from '../handlers/redis-glob.js';
 import type {
   Interest,
@@ -24,7 +24,7 @@ export class SharedPatterns {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly commands: CommandClient,
+    private readonly commands: Commands,
     private readonly keys: GroupKeys,
     private readonly registry: SubscriptionRegistry,
     private readonly own: () => ReadonlySet<string>,

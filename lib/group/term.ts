@@ -3,6 +3,7 @@ import type { Commands } from '../connection/commands.js';
 import { isReplyError } from '../connection/server-error.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import { Lifetime } from '../lifetime.js';
+import type { WriteRefusals } from './write-refusals.js';
 
 /** A request that Redis does once, however often it is sent, as long as no newer one of its kind was sent. */
 export interface OnceRequest {
@@ -28,8 +29,14 @@ export class Term {
   readonly #life = new Lifetime();
   #requests = 0;
 
-  /** @param token the lease's: no other term, of any instance, has the same */
-  constructor(readonly token: string) {}
+  /**
+   * @param token the lease's: no other term, of any instance, has the same
+   * @param refusals sees what is refused over the term's connections
+   */
+  constructor(
+    readonly token: string,
+    private readonly refusals?: WriteRefusals,
+  ) {}
 
   get hasEnded(): boolean {
     return this.#life.ended !== undefined;
@@ -48,7 +55,8 @@ export class Term {
   }
 
   /** The same connection, as long as the term lasts. */
-  commands(commands: Commands): Commands {
+  commands(connection: Commands): Commands {
+    const commands = this.refusals?.watch(connection) ?? connection;
     const whileItLasts =
       <T>(work: Work<T>): Work<T> =>
       (redis) =>
