@@ -39,6 +39,8 @@ export class RedisExpiryEngine {
   readonly #memberships = new Map<string, Membership>();
   readonly #onDraining = new Set<() => void>();
   #started: Promise<void> | undefined;
+  /** The application's own handlers were all added. */
+  #isComplete = false;
   #drained: Promise<void> | undefined;
   #closed = false;
 
@@ -161,6 +163,8 @@ export class RedisExpiryEngine {
     const starts = [...grouped].map(([name, own]) =>
       this.#inGroup(name, (member) => member.keep(own)),
     );
+    this.#isComplete = true;
+    for (const { group } of this.#memberships.values()) group.complete();
     // Without any handler too: whether Redis can be reached should show at start.
     if (broadcast.length > 0 || grouped.size === 0)
       starts.push(this.#broadcast.keep(broadcast));
@@ -221,6 +225,7 @@ export class RedisExpiryEngine {
         log: this.log,
       },
     );
+    if (this.#isComplete) group.complete();
     const member = new Membership(
       group,
       this.#dispatcher,

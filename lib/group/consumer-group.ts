@@ -27,10 +27,11 @@ import { GroupWatcher } from './group-watcher.js';
 import type { WatcherOptions } from './leading.js';
 import { Lease } from './lease.js';
 import { DroppedLetters, type LetterLimits } from './letter-limits.js';
+import { HandlerRegistry } from './handler-registry.js';
 import { OwnHandlers } from './own-handlers.js';
+import { RoutingReport } from './routing-report.js';
 import { RunLedger } from './run-ledger.js';
 import { checkServer } from './server-check.js';
-import { SharedPatterns } from './shared-patterns.js';
 import { WriteRefusals } from './write-refusals.js';
 
 /** Ms that shutdown waits for Redis to take notice. */
@@ -80,7 +81,7 @@ export class ConsumerGroup {
   readonly #watcher: GroupWatcher;
   readonly #lease: Lease;
   readonly #consumer: Consumer;
-  readonly #patterns: SharedPatterns;
+  readonly #registry: HandlerRegistry;
   #started: Promise<void> | undefined;
   /** A start was begun at some time: even if it failed, there may be something to end. */
   #begun = false;
@@ -117,13 +118,13 @@ export class ConsumerGroup {
       counters,
       log,
     );
-    this.#patterns = new SharedPatterns(
+    this.#registry = new HandlerRegistry(
       commands,
       keys,
-      this.#watcher.registry,
-      () => new Set([...this.#handlers].map((h) => h.handler.glob.pattern)),
-      () => void this.#watcher.refresh(),
-      (error) => log.debug(`Noting patterns failed: ${reasonOf(error)}`),
+      instance,
+      this.#handlers,
+      this.#watcher,
+      log,
     );
     this.#lease = new Lease(commands, keys, instance, this.#watcher, log);
     this.#consumer = new Consumer({
@@ -133,7 +134,6 @@ export class ConsumerGroup {
       log,
       leads: () => this.#lease.held,
       dropped: new DroppedLetters(group, deadLetters, log),
-      onDelivered: (entry) => this.#count(entry),
       context: {
         group,
         retry,
@@ -143,7 +143,9 @@ export class ConsumerGroup {
         database: target.database,
         prefixLength: Buffer.byteLength(target.keyPrefix),
         handlers: this.#handlers,
-        wantedElsewhere: (key) => this.#patterns.wantedElsewhere(key),
+        registry: this.#registry,
+        report: new RoutingReport(group, counters, log),
+        onRun: (entry) => this.#count(entry),
       },
     });
   }
@@ -185,7 +187,12 @@ export class ConsumerGroup {
     return this.#handlers.isEmpty;
   }
 
-  /** Adds a handler; resolves when the group knows its pattern. `served` tells when it is listened for. */
+  /** All handlers that the application has from the start were added. */
+  complete(): void {
+    this.#registry.complete();
+  }
+
+  /** Adds a handler; resolves when whoever leads listens for its pattern. `served` tells whether it may. */
   async add(handler: ExpiryHandler): Promise<void> {
     // Events come by the stream: all that the watcher needs is the pattern.
     const interest: Interest = {
@@ -201,7 +208,8 @@ export class ConsumerGroup {
     if (!started) return;
     await started.catch(() => undefined);
     // What goes wrong here goes wrong at the start, which says so, or is tried again soon.
-    await this.#tell(() => this.#patterns.note()).catch(() => undefined);
+    await this.#registry.note().catch(() => undefined);
+    await this.#registry.untilListened();
   }
 
   async remove(handler: ExpiryHandler): Promise<void> {
@@ -209,7 +217,10 @@ export class ConsumerGroup {
     this.#handlers.remove(handler);
     this.#interests.delete(handler);
     if (interest) this.#watcher.registry.remove(interest);
+    const withdrawn = this.#registry.note().catch(() => undefined);
     await this.#watcher.refresh();
+    // Without a connection it is withdrawn by the next note, once there is one.
+    if (this.#commands.connected) await withdrawn;
   }
 
   /**
@@ -241,8 +252,11 @@ export class ConsumerGroup {
   /** Takes nothing more, and hands the watch over. Never rejects. */
   async stop(): Promise<void> {
     if (!this.#begun) return;
-    this.#patterns.close();
-    const stopped = Promise.all([this.#lease.close(), this.#consumer.stop()]);
+    const stopped = Promise.all([
+      this.#lease.close(),
+      this.#consumer.stop(),
+      this.#registry.stop(),
+    ]);
     // While Redis is away there is nobody to hand anything over to.
     await within(PATIENCE, stopped).catch((error: unknown) =>
       this.shared.log.debug(reasonOf(error)),
@@ -266,7 +280,7 @@ export class ConsumerGroup {
 
   close(): void {
     // Where nothing was drained, as after a failed start, these still run.
-    this.#patterns.close();
+    this.#registry.close();
     void this.#lease.close();
     void this.#consumer.stop();
     void this.#consumer.finish();
@@ -282,6 +296,9 @@ export class ConsumerGroup {
     try {
       await this.#work();
     } catch (error) {
+      // It takes no events: nobody may count on its handlers.
+      const withdrawn = this.#registry.withdraw().catch(() => undefined);
+      if (this.#commands.connected) await within(PATIENCE, withdrawn);
       // Where they lead may be another server the next time.
       this.#commands.release();
       this.#reader.release();
@@ -293,13 +310,11 @@ export class ConsumerGroup {
   async #work(): Promise<void> {
     const { log } = this.shared;
     await checkServer(this.#commands, this.#keys, this.group, log);
-    await this.#tell(async () => {
-      const news = await this.#patterns.note();
-      await this.#patterns.start();
-      await this.#consumer.start();
-      await this.#lease.start();
-      return news;
-    });
+    // First of all: what is taken by then may be for a handler of this instance only.
+    await this.#registry.start();
+    await this.#consumer.start();
+    await this.#lease.start();
+    await this.#registry.untilListened();
   }
 
   /** What the server says, in terms of what the user can do. */
@@ -332,12 +347,6 @@ export class ConsumerGroup {
       `Group "${this.group}" cannot work on a Cluster: its keys, as ${names[0]}, would live on different nodes. ` +
         'Let neither keyPrefix, namespace nor group hold braces',
     );
-  }
-
-  /** Notes patterns; where some are new and another instance watches, waits until that one must know. */
-  async #tell(note: () => Promise<boolean>): Promise<void> {
-    if ((await note()) && !this.#lease.held)
-      await this.#patterns.untilNoticed();
   }
 
   /** Waits for something of the watcher; in vain, and without an error, if the lease goes to another. */

@@ -5,7 +5,7 @@ import type { Log } from '../log.js';
 import { Pause } from '../pause.js';
 import { SoonestTimer } from '../soonest-timer.js';
 import { within } from '../within.js';
-import { type DeliveryContext, deliver } from './delivery.js';
+import { type DeliveryContext, deliver, routeFor } from './delivery.js';
 import type { Backlog, Entry, EventStream } from './event-stream.js';
 import type { DroppedLetters } from './letter-limits.js';
 
@@ -18,7 +18,6 @@ export interface ConsumerOptions {
   readonly leads: () => boolean;
   readonly counters: ExpiryCounters;
   readonly dropped: DroppedLetters;
-  readonly onDelivered: (entry: Entry) => void;
   readonly log: Log;
 }
 
@@ -52,6 +51,8 @@ export class Consumer {
   backlog: Backlog | undefined;
   readonly #held = new Map<string, Entry>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** Entries of which it is not known yet who has a handler for them. */
+  readonly #deciding = new Set<Promise<unknown>>();
   readonly #finishing = new Set<Promise<void>>();
   /** How many of them are over and being ended. */
   #ending = 0;
@@ -106,6 +107,7 @@ export class Consumer {
   async finish(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#timers.clear();
+    await within(LAST_WORDS, Promise.all(this.#deciding));
     // What ended a moment ago is still on its way to the list.
     await new Promise((resolve) => setImmediate(resolve));
     await within(LAST_WORDS, Promise.all([this.#acking, ...this.#finishing]));
@@ -149,13 +151,16 @@ export class Consumer {
   #take(entry: Entry): void {
     if (this.#held.has(entry.id)) return;
     this.#held.set(entry.id, entry);
-    this.options.onDelivered(entry);
     void this.#handle(entry);
   }
 
   async #handle(entry: Entry): Promise<void> {
     const { context, counters, dropped, stream } = this.options;
-    const left = await deliver(entry, context);
+    const deciding = routeFor(entry, context);
+    this.#deciding.add(deciding);
+    const route = await deciding;
+    this.#deciding.delete(deciding);
+    const left = await deliver(entry, route, context);
     this.#ending++;
     this.#pause.end();
     if (!left) {

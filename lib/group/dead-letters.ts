@@ -68,7 +68,12 @@ export class DeadLetters {
     );
     if (!entry) return false;
     const event = fromPayload(fieldsOf(entry[1]).p);
-    const payload = toPayload({ ...event, tries: 0, runs: RunCounts.none });
+    const payload = toPayload({
+      ...event,
+      tries: 0,
+      passes: 0,
+      runs: RunCounts.none,
+    });
     const moved = await this.commands.run((redis) =>
       REDRIVE.run(redis, [dead, events], id, payload),
     );

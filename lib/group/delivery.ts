@@ -5,14 +5,13 @@ import type { Turns } from '../turns.js';
 import { within } from '../within.js';
 import type { Entry, Leftover } from './event-stream.js';
 import type { NamedHandler, OwnHandlers } from './own-handlers.js';
+import type { HandlerRegistry } from './handler-registry.js';
+import { passing, scattered } from './passing.js';
+import { type Route, routeOf } from './routing.js';
+import type { RoutingReport } from './routing-report.js';
 import { RunCounts } from './run-counts.js';
 import { HandlerRun, type RunLedger } from './run-ledger.js';
-import {
-  NOT_READABLE,
-  type StoredEvent,
-  eventId,
-  toPayload,
-} from './stored-event.js';
+import { type StoredEvent, eventId, toPayload } from './stored-event.js';
 
 /** What delivering takes; the same for every entry of a group. */
 export interface DeliveryContext {
@@ -22,12 +21,15 @@ export interface DeliveryContext {
   readonly prefixLength: number;
   readonly retry: RetryPolicy;
   readonly handlers: OwnHandlers;
-  /** Whether another instance of the group has a handler for the key. */
-  readonly wantedElsewhere: (key: Buffer) => boolean;
+  /** Who has which handlers in the whole group. */
+  readonly registry: HandlerRegistry;
+  readonly report: RoutingReport;
   readonly dispatcher: Dispatcher;
   readonly ledger: RunLedger;
   /** Last tries of events over which processes died. */
   readonly lastTries: Turns;
+  /** Handlers of this instance are about to run it. */
+  readonly onRun: (entry: Entry) => void;
 }
 
 /** Ms for which a last try keeps the next one from beginning: a handler that is slow is no killer. */
@@ -35,9 +37,6 @@ const LAST_TRY_MS = 1_000;
 
 /** Characters of an error that are kept with a dead letter. */
 const MAX_ERROR_LENGTH = 2_000;
-
-/** Ms before what this instance has no handler for is offered again, to whoever takes it. */
-const PASSING_ON = 50;
 
 /** How one handler's part of an entry ended. */
 interface Part extends NamedHandler {
@@ -47,50 +46,59 @@ interface Part extends NamedHandler {
   readonly tries: number;
 }
 
+/** Where an entry goes; see `routeOf`. Never rejects. */
+export const routeFor = (
+  { event }: Entry,
+  { prefixLength, handlers, registry }: DeliveryContext,
+): Promise<Route> =>
+  routeOf(event, event.redisKey.subarray(prefixLength), handlers, registry);
+
 /**
- * Hands an entry to every handler of the group that it is for, each on its own: what fails is tried
- * again for that handler alone. Resolves when all have ended, with what is left to do; undefined if
- * nothing is.
+ * Hands an entry to every handler of this instance that it is for, each on its own: what fails is tried
+ * again for that handler alone. What other instances have the handler for is passed on. Resolves when all
+ * have ended, with what is left to do; undefined if nothing is.
  */
 export async function deliver(
   entry: Entry,
+  route: Route,
   context: DeliveryContext,
 ): Promise<Leftover | undefined> {
   const { event } = entry;
   const key = event.redisKey.subarray(context.prefixLength);
-  const handlers = handlersFor(event, key, context.handlers);
+  if (route.to === 'elsewhere') return passOn(entry, route.isAway, context);
+  if (route.to === 'nowhere') return giveUp(entry, route.error, context);
+  if (route.insteadOf !== undefined) {
+    const ids = [...route.handlers.map(({ id }) => id), ...route.others];
+    context.report.substituted(event, route.insteadOf, ids);
+  }
+  if (route.handlers.length > 0) context.onRun(entry);
   const parts = await Promise.all(
-    handlers.map((handler) => run(handler, key, entry, context)),
+    route.handlers.map((handler) => run(handler, key, entry, context)),
   );
-  if (parts.length === 0) return unhandled(entry, key, context);
-  return leftover(parts, entry, context);
+  return leftover(parts, route.others, entry, context);
 }
 
-/** No handler of this instance is for it; one of another instance may be, during a deploy: that is no try of it. */
-function unhandled(
+/** It is for others to run: that is no try of it. */
+function passOn(
   { event, runs }: Entry,
-  key: Buffer,
-  { wantedElsewhere }: DeliveryContext,
+  isAway: boolean,
+  { registry, report }: DeliveryContext,
 ): Leftover {
-  const payload = toPayload({ ...event, runs });
-  const isReadable = event.handler !== NOT_READABLE;
-  if (isReadable && wantedElsewhere(key))
-    return { retries: [{ delay: PASSING_ON, payload }], dead: [] };
-  const error = isReadable
-    ? 'no instance has a handler for it'
-    : 'it cannot be read, and no handler is for it';
-  return { retries: [], dead: [{ payload, error }] };
+  const { passes } = event;
+  const { delay, isLongest } = passing(passes, registry.instances, isAway);
+  report.passedOn(event, isLongest && !isAway);
+  const payload = toPayload({ ...event, runs, passes: passes + 1 });
+  return { retries: [{ delay: scattered(delay), payload }], dead: [] };
 }
 
-/** The handlers of this instance that an event is for. */
-function handlersFor(
-  { handler: id }: StoredEvent,
-  key: Buffer,
-  handlers: OwnHandlers,
-): NamedHandler[] {
-  if (id === undefined) return handlers.matching(key);
-  const named = handlers.get(id);
-  return named ? [named] : [];
+function giveUp(
+  { event, runs }: Entry,
+  error: string,
+  { report }: DeliveryContext,
+): Leftover {
+  report.unhandled(event, error);
+  const payload = toPayload({ ...event, runs, passes: 0 });
+  return { retries: [], dead: [{ payload, error }] };
 }
 
 function run(
@@ -181,13 +189,26 @@ const short = (text: string): string =>
     ? `${text.slice(0, MAX_ERROR_LENGTH)}… (${text.length} characters)`
     : text;
 
+/** `others`: handlers of other instances that get it as well. */
 function leftover(
   parts: readonly Part[],
-  { event }: Entry,
+  others: readonly string[],
+  { event, runs }: Entry,
   context: DeliveryContext,
 ): Leftover | undefined {
   const retries: { delay: number; payload: string }[] = [];
   const dead: { payload: string; error: string }[] = [];
+  for (const id of others)
+    retries.push({
+      delay: passing(0, context.registry.instances, false).delay,
+      payload: toPayload({
+        ...event,
+        handler: id,
+        tries: event.tries + runs.of(id),
+        passes: 0,
+        runs: RunCounts.none,
+      }),
+    });
   for (const { id, handler, outcome, error, tries } of parts) {
     if (outcome !== 'dropped' && outcome !== 'failed') continue;
     const policy = handler.retry ?? context.retry;
@@ -195,6 +216,7 @@ function leftover(
       ...event,
       handler: id,
       tries,
+      passes: 0,
       runs: RunCounts.none,
     });
     // What was dropped is for another instance, at once.

@@ -16,8 +16,12 @@ export interface GroupKeys {
   readonly lease: string;
   /** Until when they were watched without a gap. */
   readonly watched: string;
-  /** ZSET: the patterns of all instances, and when each was noted. */
-  readonly patterns: string;
+  /** ZSET: the instances that live, and the number of the list of handlers that each has. */
+  readonly instances: string;
+  /** ZSET: lists of handlers, by number. */
+  readonly handlers: string;
+  /** The numbers of the lists whose patterns are listened for. */
+  readonly listened: string;
   /** The newest request to apply what looks had found, and of what it was applied. */
   readonly settled: string;
   /** The newest request that looked at keys and settled them in one step, and what it found. */
@@ -37,7 +41,9 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     runs: of('runs'),
     lease: of('lease'),
     watched: of('watched'),
-    patterns: of('patterns'),
+    instances: of('instances'),
+    handlers: of('handlers'),
+    listened: of('listened'),
     settled: of('settled'),
     swept: of('swept'),
     probe: of('probe'),

@@ -47,6 +47,11 @@ export class GroupWatcher implements LeaseHolder {
     });
   }
 
+  /** Whether this instance is the one that watches. */
+  get leads(): boolean {
+    return this.#leading !== undefined;
+  }
+
   get nodes(): NodeStatus[] {
     return this.#leading?.listener.nodes ?? [];
   }

@@ -1,4 +1,8 @@
 import type { ExpiryHandler } from '../handlers/expiry.js';
+import { RedisGlob } from '../handlers/redis-glob.js';
+
+/** Handlers by their ids, as all instances of a group know them. */
+export type HandlerList = ReadonlyMap<string, RedisGlob>;
 
 /** A handler of this instance, and what names it in the whole group. */
 export interface NamedHandler {
@@ -21,6 +25,12 @@ export interface NamedHandler {
 export class OwnHandlers implements Iterable<NamedHandler> {
   readonly #byId = new Map<string, NamedHandler>();
   readonly #ids = new Map<ExpiryHandler, string>();
+  #text: string | undefined;
+
+  /** The ids, as `readHandlerList` reads them: the same text wherever the same handlers are. */
+  get text(): string {
+    return (this.#text ??= writeHandlerList(this.#byId.keys()));
+  }
 
   get isEmpty(): boolean {
     return this.#ids.size === 0;
@@ -34,6 +44,7 @@ export class OwnHandlers implements Iterable<NamedHandler> {
       id = idOf(handler, number);
     this.#ids.set(handler, id);
     this.#byId.set(id, { id, handler });
+    this.#text = undefined;
   }
 
   remove(handler: ExpiryHandler): void {
@@ -41,11 +52,18 @@ export class OwnHandlers implements Iterable<NamedHandler> {
     if (id === undefined) return;
     this.#ids.delete(handler);
     this.#byId.delete(id);
+    this.#text = undefined;
   }
 
-  /** The handler that has this id here, if there is one. */
-  get(id: string): NamedHandler | undefined {
-    return this.#byId.get(id);
+  /** Whether this instance has the handler of an id. */
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  /** The handler that has this id here; none if there is none. */
+  withId(id: string): NamedHandler[] {
+    const named = this.#byId.get(id);
+    return named ? [named] : [];
   }
 
   /** The handlers whose pattern matches a key, which is given without its `keyPrefix`. */
@@ -56,6 +74,31 @@ export class OwnHandlers implements Iterable<NamedHandler> {
   [Symbol.iterator](): Iterator<NamedHandler> {
     return this.#byId.values();
   }
+}
+
+/** Ids by their patterns, as JSON: `{"device:*":["Scope/Class.method"]}`. */
+function writeHandlerList(ids: Iterable<string>): string {
+  const names = Object.create(null) as Record<string, string[]>;
+  for (const id of [...ids].toSorted()) {
+    const space = id.indexOf(' ');
+    (names[id.slice(space + 1)] ??= []).push(id.slice(0, space));
+  }
+  return JSON.stringify(names);
+}
+
+/** What another instance wrote; nothing of it where it cannot be read, as a later version may write it. */
+export function readHandlerList(text: string): HandlerList {
+  const list = new Map<string, RedisGlob>();
+  try {
+    const names = JSON.parse(text) as Record<string, readonly string[]>;
+    for (const [pattern, of] of Object.entries(names)) {
+      const glob = new RedisGlob(pattern);
+      for (const name of of) list.set(`${name} ${pattern}`, glob);
+    }
+  } catch {
+    list.clear();
+  }
+  return list;
 }
 
 /** The `Class.method` and the pattern of an id, for people to read. */

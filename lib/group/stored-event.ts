@@ -16,6 +16,8 @@ export interface StoredEvent {
   readonly tries: number;
   /** Runs beside these that began and of whose end nobody was told, by the handler's id. */
   readonly runs: RunCounts;
+  /** How often it was passed on since then by instances that have no handler for it. */
+  readonly passes: number;
 }
 
 /** The `handler` of what cannot be read: not of ours, or of a version to come. */
@@ -30,6 +32,7 @@ interface Payload {
   h?: string | undefined;
   a: number;
   r?: Record<string, number> | undefined;
+  n?: number | undefined;
 }
 
 /** Reads the fields of a stream's entry: those that settling wrote, or one payload. */
@@ -52,6 +55,7 @@ export function fromFields(fields: readonly Buffer[]): StoredEvent {
     handler: undefined,
     tries: 0,
     runs: RunCounts.none,
+    passes: 0,
   };
 }
 
@@ -64,6 +68,7 @@ export function toPayload(event: StoredEvent): string {
     h: event.handler,
     a: event.tries,
     r: event.runs.toJSON(),
+    n: event.passes || undefined,
   };
   return JSON.stringify(payload);
 }
@@ -84,6 +89,7 @@ export function fromPayload(text: string): StoredEvent {
     handler: payload.h,
     tries: payload.a,
     runs: RunCounts.from(payload.r),
+    passes: payload.n ?? 0,
   };
 }
 
@@ -91,7 +97,8 @@ const isPayload = (value: Partial<Payload> | null): value is Payload =>
   typeof value?.k === 'string' &&
   Number.isFinite(value.t) &&
   Number.isFinite(value.a) &&
-  (value.d === undefined || Number.isFinite(value.d));
+  (value.d === undefined || Number.isFinite(value.d)) &&
+  (value.n === undefined || Number.isFinite(value.n));
 
 /** Kept as it is, in the key's place: for whoever looks at the dead letters. */
 const notReadable = (redisKey: Buffer): StoredEvent => ({
@@ -102,6 +109,7 @@ const notReadable = (redisKey: Buffer): StoredEvent => ({
   handler: NOT_READABLE,
   tries: 0,
   runs: RunCounts.none,
+  passes: 0,
 });
 
 /**

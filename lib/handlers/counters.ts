@@ -13,6 +13,8 @@ export interface ExpiryCounters {
   retried: number;
   /** Events given up after their last try. Group delivery only. */
   deadLettered: number;
+  /** Times that an event was passed on, as only other instances have a handler for it. Group delivery only. */
+  passedOn: number;
   /** Events not handed over because the key had been written again. */
   superseded: number;
   /** Events found by looking after a time when nobody listened. */
@@ -27,6 +29,7 @@ export const newCounters = (): ExpiryCounters => ({
   failed: 0,
   retried: 0,
   deadLettered: 0,
+  passedOn: 0,
   superseded: 0,
   recovered: 0,
   dropped: 0,

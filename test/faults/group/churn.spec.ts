@@ -13,8 +13,8 @@ afterAll(() => library.remove());
 
 const ROUNDS = 5;
 /** All that a group may ever have, by its last part. */
-const OWN = ['events', 'index', 'lease', 'patterns', 'retry'];
-const own = [...OWN, 'settled', 'swept', 'watched'].map(
+const OWN = ['events', 'index', 'instances', 'handlers', 'lease', 'retry'];
+const own = [...OWN, 'listened', 'settled', 'swept', 'watched'].map(
   (part) => `rx:{presence}:${part}`,
 );
 /** What is left of it when there is nothing to do. */
@@ -69,8 +69,13 @@ describe('a group that runs for long', () => {
       expect(await redis.xpending('rx:{presence}:events', 'presence')).toEqual([
         ...[0, null, null, null],
       ]);
-      expect(await redis.zrange('rx:{presence}:patterns', '0', '-1')).toEqual([
-        '*',
+      await eventually(
+        async () =>
+          expect(await redis.zcard('rx:{presence}:instances')).toBe(3),
+        { timeout: 120_000 },
+      );
+      expect(await redis.zrange('rx:{presence}:handlers', '0', '-1')).toEqual([
+        expect.stringContaining('"*"'),
       ]);
       // Nothing but the group's own keys is left at all.
       expect(await redis.dbsize()).toBeLessThanOrEqual(idle.length);

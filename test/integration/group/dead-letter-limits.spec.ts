@@ -31,6 +31,7 @@ describe('dead letters', () => {
       const payload = toPayload({
         ...{ redisKey: Buffer.from(`old${i}`), deadline: 1, detected: 2 },
         ...{ source: 'notification', handler: undefined, tries: 1 },
+        passes: 0,
         runs: RunCounts.none,
       });
       pipeline.xadd(DEAD, `${now - age}-${i}`, 'p', payload, 'e', 'why');

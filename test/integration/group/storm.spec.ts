@@ -61,7 +61,9 @@ describe('100,000 keys that run out in one second', () => {
           lease: 'string',
           watched: 'string',
           swept: 'string',
-          patterns: 1,
+          instances: 1,
+          handlers: 1,
+          listened: 'string',
           ...((await server.redis.exists('rx:{presence}:settled')) && {
             settled: 'string',
           }),

@@ -18,6 +18,7 @@ const payload = (key: string, more: Partial<StoredEvent> = {}): string =>
     handler: undefined,
     tries: 0,
     runs: RunCounts.none,
+    passes: 0,
     ...more,
   });
 

@@ -16,6 +16,7 @@ const event = (more: Partial<StoredEvent> = {}): StoredEvent => ({
   handler: undefined,
   tries: 0,
   runs: RunCounts.none,
+  passes: 0,
   ...more,
 });
 
@@ -48,6 +49,7 @@ describe('a stored event', () => {
 
   it.for<[string, StoredEvent]>([
     ['everything', event({ handler: 'A.b device:*', tries: 3 })],
+    ['passed on', event({ handler: 'A.b device:*', passes: 7 })],
     ['no deadline', event({ deadline: undefined, source: 'recovery' })],
     ['any bytes', event({ redisKey: ALL_BYTES })],
     ['no key at all', event({ redisKey: Buffer.alloc(0) })],
