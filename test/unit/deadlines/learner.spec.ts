@@ -6,6 +6,12 @@ import type { WantedPattern } from '../../../lib/keyspace/subscription-registry.
 import { type Deferred, deferred } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 
+/**
+ * Ms of the tests' own clock that whatever was begun is given to end. A scan rests for a share of the
+ * time that it really took, which on a busy machine is some ms.
+ */
+const SETTLING_MS = 500;
+
 describe('Learner', () => {
   /** The globs that passes were made with, in their order. */
   let scans: string[];
@@ -48,12 +54,12 @@ describe('Learner', () => {
   /** The node acknowledged these, and all that follows from it has been done. */
   async function serves(...texts: string[]): Promise<void> {
     learner.resume(new Set(texts));
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(SETTLING_MS);
   }
   async function isReady(): Promise<boolean> {
     let ready = false;
     void learner.ready().then(() => (ready = true));
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(SETTLING_MS);
     return ready;
   }
 
@@ -94,7 +100,7 @@ describe('Learner', () => {
     wanted.push(pattern('b*'));
     let ready = false;
     void learner.ready().then(() => (ready = true));
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(SETTLING_MS);
     expect(ready).toBe(false);
     wanted.pop();
     await serves('a*');
