@@ -1,15 +1,46 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * What `npm run test:faults` runs and `npm test` does not: tests that take long because what they
+ * are about does. Processes and servers are killed over and over, Clusters and Sentinels fail over,
+ * networks are silent until somebody notices.
+ */
+const LONG = [
+  'test/faults/{cluster,group,sentinel}/**/*.spec.ts',
+  'test/faults/access-revoked.spec.ts',
+  'test/faults/connection-killed.spec.ts',
+  'test/faults/demoted-primary*.spec.ts',
+  'test/faults/flags-overwritten.spec.ts',
+  'test/faults/overload.spec.ts',
+  'test/faults/silent-network.spec.ts',
+  'test/integration/support/**/*.spec.ts',
+];
+
+const SOAK = 'test/soak/**/*.spec.ts';
+
 export default defineConfig({
   // Vite would read these from tsconfig.json, but only for files it includes; said here, the
   // metadata that dependency injection needs cannot vanish when `include` changes.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   test: {
-    include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    maxWorkers: 3,
+    // Above what a test waits for one thing: see test/support/patience.ts.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    // Most tests wait most of the time, so that two cores serve four of them.
+    maxWorkers: 4,
     dangerouslyIgnoreUnhandledErrors: false,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'short',
+          include: ['test/**/*.spec.ts'],
+          exclude: [...LONG, SOAK],
+        },
+      },
+      { extends: true, test: { name: 'faults', include: LONG } },
+      { extends: true, test: { name: 'soak', include: [SOAK] } },
+    ],
   },
 });

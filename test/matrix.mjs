@@ -1,7 +1,9 @@
 /**
  * Runs the integration suite on every server that can be had, and with the other majors of the
  * peers: `npm run test:matrix`. Names of rows after it run only these: `npm run test:matrix redis7
- * peers5`. `--faults` runs the fault tests of Cluster and Sentinel on each server, too.
+ * peers5`. `--faults` runs the fault tests of Cluster and Sentinel on each server, too; `--groups`
+ * runs the tests of groups and all faults instead. `--reports=PREFIX` leaves a report of each row in
+ * JSON at PREFIX.ROW.json.
  */
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -52,7 +54,7 @@ function run(command, args, { cwd, env = process.env }) {
 async function testRow(row, suites, { cwd, env = {} }, note) {
   const began = Date.now();
   const dir = await mkdtemp(join(tmpdir(), 'nestjs-redis-expiry-matrix-'));
-  const report = join(dir, 'report.json');
+  const report = reports ? `${reports}.${row}.json` : join(dir, 'report.json');
   try {
     const code = await run(
       'npx',
@@ -110,6 +112,10 @@ async function testPeers(row, suites) {
 
 const args = process.argv.slice(2);
 const withFaults = args.includes('--faults');
+const groupsOnly = args.includes('--groups');
+const reports = args
+  .find((arg) => arg.startsWith('--reports='))
+  ?.slice('--reports='.length);
 const named = args.filter((arg) => !arg.startsWith('--'));
 const rows = [...redisVariants, ...Object.keys(PEERS)];
 const unknown = named.filter((row) => !rows.includes(row));
@@ -118,10 +124,12 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const suites = [
-  'test/integration',
-  ...(withFaults ? ['test/faults/cluster', 'test/faults/sentinel'] : []),
-];
+const suites = groupsOnly
+  ? ['test/integration/group', 'test/faults']
+  : [
+      'test/integration/',
+      ...(withFaults ? ['test/faults/cluster', 'test/faults/sentinel'] : []),
+    ];
 /** @type {Result[]} */
 const results = [];
 for (const row of named.length > 0 ? named : rows) {

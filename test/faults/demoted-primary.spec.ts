@@ -11,7 +11,7 @@ describe.concurrent(
   () => {
     it(
       'is left for the new primary where the address leads there',
-      { timeout: 90_000 },
+      { timeout: 180_000 },
       async (t) => {
         const bed = bedOf(t);
         const server = await bed.server();
@@ -48,7 +48,7 @@ describe.concurrent(
 
     it(
       'is told of where the address leads to it all the same, and listened to again when it is promoted',
-      { timeout: 120_000 },
+      { timeout: 240_000 },
       async (t) => {
         const bed = bedOf(t);
         const server = await bed.server();

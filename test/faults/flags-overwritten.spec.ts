@@ -97,7 +97,7 @@ describe.concurrent(
       expect(await flagsOf(admin)).toBe('');
 
       await admin.config('SET', PARAMETER, 'Kx');
-      await app.reaches('listening', 8_000);
+      await app.reaches('listening');
       await ledger.expire(10);
       const audit = await ledger.settle(app);
       expect(audit).toMatchObject({ handled: 10, lostInGap: 10 });

@@ -37,7 +37,7 @@ async function expireAll(redis: Redis, first?: string): Promise<void> {
 }
 
 const emptied = (redis: Redis): Promise<void> =>
-  eventually(async () => expect(await redis.dbsize()).toBe(0), 30_000);
+  eventually(async () => expect(await redis.dbsize()).toBe(0));
 
 // One after the other: each holds up the process that the tests share.
 describe('more expiries than the process can take', () => {
@@ -62,7 +62,7 @@ describe('more expiries than the process can take', () => {
     await emptied(admin);
     ledger.note(keys, from);
 
-    const audit = await ledger.settle(app, 20_000);
+    const audit = await ledger.settle(app);
     // The others were announced behind the back of a process that was blocked.
     expect(handledBefore).toBeLessThan(50_000);
     expect(audit.expired).toBe(100_000);
@@ -77,7 +77,7 @@ describe('more expiries than the process can take', () => {
       dropped: 0,
       failed: 0,
     });
-  }, 60_000);
+  }, 180_000);
 
   it('and than the server keeps for a slow listener: it is cut off, and that is a gap', async (t) => {
     const bed = bedOf(t);
@@ -102,9 +102,9 @@ describe('more expiries than the process can take', () => {
     await expireAll(admin, BLOCKER);
     await emptied(admin);
     ledger.note(keys, from);
-    await app.recovers(0, 10_000);
+    await app.recovers(0);
 
-    const audit = await ledger.settle(app, 20_000);
+    const audit = await ledger.settle(app);
     expect(audit.handled).toBeGreaterThan(0);
     expect(audit.lostInGap).toBeGreaterThan(0);
     expect(audit.handled + audit.lostInGap).toBe(100_000);
@@ -116,7 +116,7 @@ describe('more expiries than the process can take', () => {
     await ledger.expire(100);
     const after = await ledger.settle(app);
     expect(after.handled).toBe(audit.handled + 100);
-  }, 60_000);
+  }, 180_000);
 
   it('and than the queue takes: each one dropped is counted, and it is logged', async (t) => {
     const bed = bedOf(t);
@@ -144,7 +144,7 @@ describe('more expiries than the process can take', () => {
       const { counters, queued, running: busy } = app.status;
       expect(counters.received).toBe(20_000);
       expect({ queued, busy }).toEqual({ queued: 0, busy: 0 });
-    }, 20_000);
+    });
     const { handled, dropped, superseded, failed } = app.status.counters;
     expect(dropped).toBeGreaterThan(0);
     expect(handled).toBeGreaterThanOrEqual(1_000);
@@ -165,7 +165,7 @@ describe('more expiries than the process can take', () => {
     await ledger.expire(100);
     const audit = await ledger.settle(app);
     expect(audit.handled).toBe(100);
-  }, 60_000);
+  }, 180_000);
 
   it('with handlers that block it for 6 s again and again: is no gap', async (t) => {
     const bed = bedOf(t);
@@ -185,11 +185,11 @@ describe('more expiries than the process can take', () => {
     await eventually(() => {
       expect(app.calls.get(`${BLOCKER}:1`)).toBe(1);
       expect(app.calls.get(`${BLOCKER}:2`)).toBe(1);
-    }, 20_000);
+    });
     await ledger.expire(100);
 
     const audit = await ledger.settle(app);
     expect(audit.handled).toBe(100);
     expect(app.node.gaps).toBe(0);
-  }, 60_000);
+  }, 180_000);
 });

@@ -66,7 +66,7 @@ describe('200 reconnects', () => {
       expect(resources('TCPSocketWrap')).toBe(before.sockets);
       // `waitFor` has timers of its own.
       expect(resources('Timeout')).toBeLessThanOrEqual(before.timers + 3);
-    }, 5_000);
+    });
     expect(heapUsed() - heapBefore).toBeLessThan(4 * 1024 * 1024);
     expect(await immortalKeys(admin)).toEqual([]);
     // Such as MaxListenersExceededWarning.
@@ -75,5 +75,5 @@ describe('200 reconnects', () => {
     const audit = await ledger.settle(app);
     expect(audit.expired).toBe(220);
     expect(audit.handled + audit.lostInGap).toBe(220);
-  }, 60_000);
+  }, 180_000);
 });

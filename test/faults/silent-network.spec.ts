@@ -40,7 +40,7 @@ describe.concurrent('a network that falls silent', () => {
     const passesAt = Date.now();
     await proxy.pass();
     // A try that began in the silence has connectTimeout (10 s) to find out.
-    await app.recovers(0, 16_000);
+    await app.recovers(0);
     expect(app.node.lastGap!.to!.getTime()).toBeGreaterThanOrEqual(passesAt);
     await ledger.expire(20);
 
@@ -136,7 +136,7 @@ describe.concurrent('a network that falls silent', () => {
     );
     expect(proxy.connections).toBeLessThanOrEqual(2);
     await proxy.pass();
-    await app.recovers(0, 8_000);
+    await app.recovers(0);
     await ledger.expire(50);
 
     const audit = await ledger.settle(app);
@@ -232,7 +232,7 @@ describe.concurrent('a network that falls silent', () => {
       5_000,
     );
     ledger.note(frozen, resumedAt);
-    await app.recovers(0, 16_000);
+    await app.recovers(0);
     expect(app.node.lastGap!.from.getTime()).toBeLessThanOrEqual(stoppedAt);
     expect(app.node.lastGap!.to!.getTime()).toBeGreaterThanOrEqual(resumedAt);
     await ledger.expire(50);

@@ -255,13 +255,10 @@ onEveryServer('handlers', (server) => {
     await pipeline.exec();
 
     // Whatever of them it has not got to yet, Redis expires as it is asked for them.
-    await eventually(
-      async () => {
-        await server.redis.exists(...keys);
-        expect(subscriber.status().counters.handled).toBe(count);
-      },
-      { timeout: 15_000 },
-    );
+    await eventually(async () => {
+      await server.redis.exists(...keys);
+      expect(subscriber.status().counters.handled).toBe(count);
+    });
 
     expect(began.all).toHaveLength(count);
     expect(new Set(began.all).size).toBe(count);

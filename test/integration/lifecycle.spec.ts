@@ -396,11 +396,9 @@ describe('close', () => {
 
     await expect(expectNoConnections()).resolves.toBeUndefined();
     expect(await server.subscriptions()).toEqual({ patterns: 0, channels: [] });
-    await eventually(
-      () =>
-        // Such as keep the process from ending.
-        expect([...timers.values()].filter((t) => t.hasRef())).toEqual([]),
-      { timeout: 500 },
+    await eventually(() =>
+      // Such as keep the process from ending.
+      expect([...timers.values()].filter((t) => t.hasRef())).toEqual([]),
     );
   });
 

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { PATIENCE_MS } from './patience.js';
 
 /** Keeps what it is given, in order, and lets a test wait for it. */
 export class Collector<T> {
@@ -19,7 +20,7 @@ export class Collector<T> {
   }
 
   /** The next items, waited for. */
-  async next(count: number, timeout = 10_000): Promise<T[]> {
+  async next(count: number, timeout = PATIENCE_MS): Promise<T[]> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {

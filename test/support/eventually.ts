@@ -1,9 +1,10 @@
 import { vi } from 'vitest';
+import { PATIENCE_MS } from './patience.js';
 
 /** Resolves as soon as the assertion holds; rejects with its last failure when it never does. */
 export function eventually<T>(
   assertion: () => T | Promise<T>,
-  { timeout = 10_000, interval = 5 } = {},
+  { timeout = PATIENCE_MS, interval = 5 } = {},
 ): Promise<T> {
   return vi.waitFor(assertion, { timeout, interval });
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { PATIENCE_MS } from './patience.js';
 import type { TestServer } from './servers.js';
 
 /** That a replica became the primary. Times are epoch ms, of the clock that the servers have, too. */
@@ -13,7 +14,7 @@ export interface Promotion {
 /** Asks each candidate every 10 ms whether it is the primary, and resolves with the first that is. */
 export async function firstPromoted(
   candidates: readonly TestServer[],
-  timeout = 30_000,
+  timeout = PATIENCE_MS,
 ): Promise<Promotion> {
   if (candidates.length === 0)
     throw new Error('There is no replica that could be promoted.');
@@ -50,7 +51,7 @@ async function promoted(
 export async function replicated(
   primary: TestServer,
   replicas: readonly TestServer[],
-  timeout = 10_000,
+  timeout = PATIENCE_MS,
 ): Promise<void> {
   const offset = await offsetOf(primary, 'master_repl_offset');
   const deadline = Date.now() + timeout;

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { eventually } from './eventually.js';
+import { PATIENCE_MS } from './patience.js';
 import { type Promotion, firstPromoted, replicated } from './promotion.js';
 import {
   agreed,
@@ -23,7 +24,7 @@ export interface TestSentinelOptions extends Pick<
 }
 
 /** What Sentinels do all the time on their own; for what they may take long to notice. */
-const PATIENCE = { timeout: 40_000, interval: 20 };
+const PATIENCE = { timeout: PATIENCE_MS, interval: 20 };
 
 /**
  * A primary with replicas, and three Sentinels who replace it when it fails. What changes it

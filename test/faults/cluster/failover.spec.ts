@@ -29,7 +29,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'hears the replica of a primary that is killed, and hears it when that is killed in its turn',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await hearingOn(context, cluster);
         const { hearing, keys } = scene;
@@ -92,7 +92,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'hears the replica that takes over by command',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await hearingOn(context, cluster);
         const { hearing, keys } = scene;
@@ -134,7 +134,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'says nothing that a primary says that hung, and was replaced meanwhile',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, keys } = await hearingOn(context, cluster);
         const primary = cluster.servers[1]!;

@@ -23,7 +23,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'loses and repeats nothing while a primary is added, is given slots and the own keys of the group, and one is removed',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await groupOn(context, cluster, library);
         const { traffic } = await busyGroup(scene);
@@ -42,7 +42,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'loses and repeats no key that runs out, is renewed or is deleted on the way',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await groupOn(context, cluster, library);
         const slots = [5, 6, 7];

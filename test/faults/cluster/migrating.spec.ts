@@ -60,7 +60,7 @@ describe.each(able!)(
 
     it(
       'are heard by broadcast: each of their keys once',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, keys } = await hearingOn(context, cluster);
         const moving = inSomeOf(OF_FIRST, 300);
@@ -79,7 +79,7 @@ describe.each(able!)(
 
     it(
       'lose and repeat nothing of a group, whose own keys are among theirs',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await groupOn(context, cluster, library);
         const { history } = scene;

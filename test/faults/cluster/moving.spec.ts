@@ -19,7 +19,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'hears every key once while a primary is added, is given slots, and one is removed',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, keys } = await hearingOn(context, cluster);
         const leaving = cluster.servers[2]!;
@@ -44,7 +44,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'hears every key once, also those that run out on the way',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, keys } = await hearingOn(context, cluster);
         const slots = [5, 6, 7];

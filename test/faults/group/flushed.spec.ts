@@ -23,7 +23,7 @@ describe('a group whose server is flushed while events are in flight', () => {
     ['fail', true],
   ] as const)(
     'goes on with new keys, and makes no event of what was flushed, where the handlers that run %s',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async ([, fails], context) => {
       // Fails the test for a rejection that nobody handles.
       bedOf(context);
@@ -91,7 +91,7 @@ describe('a group whose server is flushed while events are in flight', () => {
     },
   );
 
-  it('again and again, goes on too', { timeout: 60_000 }, async (context) => {
+  it('again and again, goes on too', { timeout: 180_000 }, async (context) => {
     bedOf(context);
     const events = collect<KeyExpiredEvent>();
     await groupApp(server, [handler('k*', events.add)]);

@@ -40,7 +40,7 @@ const OUTAGES: [
 describe.concurrent('a group over a link of 4 ms each way', () => {
   it.for(OUTAGES)(
     '%s is led by nobody during the outage, and by one from its end on',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async ([, begin, end], context) => {
       const bed = bedOf(context);
       const server = await bed.server();

@@ -36,7 +36,7 @@ const attemptsOf = ({ history }: GroupBed, key: string): number[] =>
 describe('a try of an event', () => {
   it(
     'is a run of its handler, not a reading of it over a new connection',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (context) => {
       const group = await GroupBed.make(context, library);
       const fleet = group.fleet({ leaseDuration: 500 });
@@ -68,7 +68,7 @@ describe('a try of an event', () => {
 
   it(
     'is counted where it kills its process, and where another instance only passes the event on',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (context) => {
       const group = await GroupBed.make(context, library);
       const module = { leaseDuration: 200, retry: { attempts: 3 } };
@@ -125,7 +125,7 @@ describe('a try of an event', () => {
 
   it(
     'is no waiting for a handler, however many processes it waited in when they died',
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (context) => {
       const group = await GroupBed.make(context, library);
       const module = { leaseDuration: 300, retry: { attempts: 2 } };

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ChildApp, CompiledLibrary } from '../../support/faults/child-app.js';
+import { paced } from '../../support/paced.js';
 import {
   ALL_WELL,
   PunctualApp,
@@ -31,7 +32,7 @@ describe.concurrent('of three instances', () => {
     };
     const living = await scene.readyApp();
     let [killed, closed] = await Promise.all([child(), scene.readyApp()]);
-    const start = Date.now() + 1_000;
+    const start = Date.now() + paced(1_000);
     // Some were created before, and some will be while instances come and go.
     const deadlines = await scene.giveAt(names(600), (i) => start + i * 12);
     const fresh = new Map<string, number>();
@@ -54,14 +55,14 @@ describe.concurrent('of three instances', () => {
     await creating;
     const last = await scene.giveAt(names(100, 'last'), (i) => backAt + 9 * i);
     const all = new Map([...deadlines, ...fresh, ...last]);
-    await living.hears(all.size, 15_000);
+    await living.hears(all.size);
     await living.fence();
 
     expect(fresh.size).toBe(300);
     expect(living.events).toHaveLength(1_000);
     expect(living.checkKnown(all)).toEqual(ALL_WELL);
     expect(living.audit(all).wrongDeadline.length).toBeLessThan(100);
-    expect(living.handledLate(all).p50).toBeLessThan(500);
+    expect(living.handledLate(all).p50).toBeLessThan(paced(500));
     expect(living.app.node.gaps).toBe(0);
     expect(await scene.admin.dbsize()).toBe(0);
 
@@ -79,7 +80,7 @@ describe.concurrent('of three instances', () => {
     const scene = await Scene.open(context);
     const first = await scene.readyApp();
     const others = await Promise.all([scene.readyApp(), scene.readyApp()]);
-    const start = Date.now() + 3_000;
+    const start = Date.now() + paced(3_000);
     const deadlines = await scene.giveAt(names(200), (i) => start + i * 2);
     await Promise.all([first, ...others].map((app) => app.tracks(200)));
     await Promise.all(others.map((app) => app.app.close()));
@@ -94,7 +95,7 @@ describe.concurrent('of three instances', () => {
   it('each hears each expiry once, whoever touched the key', async (context) => {
     const scene = await Scene.open(context);
     const apps = await Promise.all([1, 2, 3].map(() => scene.readyApp()));
-    const start = Date.now() + 1_000;
+    const start = Date.now() + paced(1_000);
     const deadlines = await scene.giveAt(names(300), (i) => start + i * 3);
     for (const app of apps) await app.tracks(300);
     for (const app of apps) await app.hears(300);
@@ -108,6 +109,6 @@ describe.concurrent('of three instances', () => {
     const late = apps.flatMap(({ events }) =>
       events.flatMap(({ lateness }) => lateness ?? []),
     );
-    expect(latenessOf(late).p50).toBeLessThan(500);
+    expect(latenessOf(late).p50).toBeLessThan(paced(500));
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { paced } from '../../support/paced.js';
 import { startCluster } from '../../support/punctual/cluster.js';
 import {
   ALL_WELL,
@@ -26,7 +27,7 @@ describe.concurrent('keys that fall due while writes are paused', () => {
         password: 'app',
       },
     });
-    const start = Date.now() + 2_000;
+    const start = Date.now() + paced(2_000);
     const deadlines = await scene.giveAt(names(100), (i) => start + i * 5);
     await app.tracks(100);
     await clockShows(start - 200);
@@ -48,7 +49,7 @@ describe.concurrent('keys that fall due while writes are paused', () => {
       connection: { nodes: cluster.addresses },
     });
     await app.ready();
-    const due = Date.now() + 4_000;
+    const due = Date.now() + paced(4_000);
     const deadlines = new Map(names(150).map((key) => [key, due]));
     await Promise.all(
       names(150).map((key) => cluster.client.set(key, '', 'PXAT', due)),

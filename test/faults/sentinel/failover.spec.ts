@@ -22,7 +22,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'hears the server that replaces one that is killed',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, history } = await hearingBy(context, sentinel);
         const old = await sentinel.primary();
@@ -53,7 +53,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'says nothing that the old one says, while it still is a primary, after it was replaced by command, nor what both say',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, history } = await hearingBy(context, sentinel);
         const old = await sentinel.primary();
@@ -98,7 +98,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'says nothing that one says that hung, and was replaced meanwhile',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const { hearing, history } = await hearingBy(context, sentinel);
         const old = await sentinel.primary();

@@ -26,7 +26,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'loses nothing when its server is killed and replaced',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await groupBy(context, sentinel, library);
         const { traffic, fleet } = await busyGroup(scene);
@@ -50,7 +50,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'loses, repeats and invents nothing when its server is replaced by command, and goes on as a primary for a while',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await groupBy(context, sentinel, library);
         const old = await sentinel.primary();
@@ -77,7 +77,7 @@ describe.each(inject('redisServers'))(
 
     it(
       'loses, repeats and invents nothing when its server hangs, is replaced, and awakes',
-      { timeout: 60_000 },
+      { timeout: 180_000 },
       async (context) => {
         const scene = await groupBy(context, sentinel, library);
         const old = await sentinel.primary();

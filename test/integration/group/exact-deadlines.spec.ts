@@ -3,6 +3,7 @@ import type { KeyExpiredEvent } from '../../../lib/index.js';
 import { collect } from '../../support/collect.js';
 import { groupApp, handler } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
+import { paced } from '../../support/paced.js';
 import { onEveryServer } from '../../support/servers.js';
 
 /** Enough for a script that looks at many of them to take several ms. */
@@ -18,7 +19,7 @@ onEveryServer('the deadline of a key', (server) => {
     'is told to the millisecond, though it was read in a batch (%s)',
     async (mode) => {
       const keys = names('k', COUNT);
-      const first = Date.now() + 2_500;
+      const first = Date.now() + paced(2_500);
       const deadlines = new Map(keys.map((key, i) => [key, first + (i % 500)]));
       const pipeline = server.redis.pipeline();
       for (const [key, deadline] of deadlines)

@@ -33,12 +33,10 @@ describe('a group whose start does not wait for Redis (lazyConnect)', () => {
       expect(logs.texts('error', 'replica').length).toBeGreaterThanOrEqual(2),
     );
     proxy.leadTo(server.port);
-    await eventually(
-      () =>
-        expect(subscriber.status().groups).toMatchObject([
-          { leads: true, nodes: [{ state: 'listening' }] },
-        ]),
-      { timeout: 20_000 },
+    await eventually(() =>
+      expect(subscriber.status().groups).toMatchObject([
+        { leads: true, nodes: [{ state: 'listening' }] },
+      ]),
     );
     await server.expire('k');
 
@@ -58,12 +56,10 @@ describe('a group whose start does not wait for Redis (lazyConnect)', () => {
       [handler('k', () => undefined)],
       { connection: { host, port, ...user, ...lazy } },
     );
-    await eventually(
-      () =>
-        expect(
-          logs.texts('error', 'is tried again').length,
-        ).toBeGreaterThanOrEqual(5),
-      { timeout: 25_000 },
+    await eventually(() =>
+      expect(
+        logs.texts('error', 'is tried again').length,
+      ).toBeGreaterThanOrEqual(5),
     );
     await server.redis.acl('SETUSER', 'limited', '&*');
     await eventually(() =>

@@ -23,7 +23,7 @@ describe('the commands that retries cost', () => {
     { title: 'three instances', instances: 3, backoff: 200 },
   ])(
     'do not grow while handlers keep failing: $title',
-    { timeout: 30_000 },
+    { timeout: 180_000 },
     async ({ instances, backoff }) => {
       const runs = collect<KeyExpiredEvent>();
       const failing = handler('k*', (event) => {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { paced } from '../../support/paced.js';
 import { ALL_WELL, Scene, give, names } from '../../support/punctual/scene.js';
 
 const HOUR = 3_600_000;
@@ -59,8 +60,8 @@ describe.concurrent('what the module asks of Redis', () => {
     expect(looks).toBeLessThanOrEqual(600);
 
     // Longer than the beats: what is known now must be a lower bound.
-    const deadlines = await scene.give(keys, 3_500);
-    await app.hears(200, 10_000);
+    const deadlines = await scene.give(keys, paced(3_500));
+    await app.hears(200);
     await app.fence();
     expect(app.check(deadlines)).toEqual(ALL_WELL);
     const last = await scene.calls();
@@ -73,10 +74,13 @@ describe.concurrent('what the module asks of Redis', () => {
   it('is one look a key and life, where all is known', async (context) => {
     const scene = await Scene.open(context);
     const app = await scene.readyApp();
-    const deadlines = await scene.give(names(1_000), (i) => 3_000 + (i % 100));
+    const deadlines = await scene.give(
+      names(1_000),
+      (i) => paced(3_000) + (i % 100),
+    );
     await app.tracks(1_000);
     const before = await scene.calls();
-    await app.hears(1_000, 10_000);
+    await app.hears(1_000);
     const after = await scene.calls();
 
     expect(app.check(deadlines)).toEqual(ALL_WELL);
@@ -90,7 +94,7 @@ describe.concurrent('what the module asks of Redis', () => {
     const scene = await Scene.open(context, { flags: 'KEA' });
     const app = await scene.readyApp();
     await scene.give(names(5_000), HOUR);
-    await app.tracks(5_000, 10_000);
+    await app.tracks(5_000);
     // So many a second are looked at, and none after a second of more: that was the keys' creation.
     await delay(2_200);
     const before = await scene.calls();
@@ -102,8 +106,8 @@ describe.concurrent('what the module asks of Redis', () => {
       await pipeline.exec();
     }
     const seconds = Math.ceil((Date.now() - started) / 1_000) + 1;
-    const last = await give(scene.admin, names(10, 'last'), 3_000);
-    await app.hears(10, 10_000);
+    const last = await give(scene.admin, names(10, 'last'), paced(3_000));
+    await app.hears(10);
     const after = await scene.calls();
 
     expect(app.check(last)).toEqual(ALL_WELL);

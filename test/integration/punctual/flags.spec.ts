@@ -1,4 +1,5 @@
 import { type TestContext, describe, expect, it } from 'vitest';
+import { paced } from '../../support/paced.js';
 import {
   ALL_WELL,
   type PunctualApp,
@@ -32,7 +33,7 @@ async function expectHeardByBoth(
   app: PunctualApp,
   other: Listener,
 ): Promise<void> {
-  const deadlines = await scene.give(names(20), 1_500);
+  const deadlines = await scene.give(names(20), paced(1_500));
   await app.hears(20);
   await app.fence();
   expect(app.check(deadlines)).toEqual(ALL_WELL);
@@ -96,7 +97,7 @@ describe.concurrent("the flag n, with notifications 'ensure',", () => {
     await app.subscriber.subscribe('other', () => undefined);
 
     expect(sortedFlags(await scene.flags())).toBe('Knx');
-    const deadlines = await scene.give(names(20), 1_500);
+    const deadlines = await scene.give(names(20), paced(1_500));
     await app.hears(20);
     expect(app.check(deadlines)).toEqual(ALL_WELL);
     expect(app.app.node.gaps).toBe(0);
@@ -134,7 +135,7 @@ async function usedWith(
 ): Promise<void> {
   const scene = await Scene.open(context, { flags: 'Exn' });
   const app = await scene.readyApp({ notifications });
-  const deadlines = await scene.give(names(20), 1_500);
+  const deadlines = await scene.give(names(20), paced(1_500));
   await clockShows(Math.max(...deadlines.values()));
   await app.hears(20);
   expect(app.check(deadlines)).toEqual(ALL_WELL);

@@ -1,4 +1,5 @@
 import { eventually } from '../eventually.js';
+import { PATIENCE_MS } from '../patience.js';
 import { TestServer, type TestServerOptions } from '../servers.js';
 import type { Members } from './members.js';
 import { SLOTS } from './slots.js';
@@ -90,7 +91,7 @@ export async function replicate(
 ): Promise<void> {
   const id = members.idOf(primary);
   await eventually(() => replica.redis.cluster('REPLICATE', id), {
-    timeout: 30_000,
+    timeout: PATIENCE_MS,
     interval: 20,
   });
 }

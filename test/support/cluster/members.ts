@@ -1,4 +1,5 @@
 import { eventually } from '../eventually.js';
+import { PATIENCE_MS } from '../patience.js';
 import type { TestServer } from '../servers.js';
 import {
   type NodeView,
@@ -10,7 +11,7 @@ import {
 } from './view.js';
 
 /** For the slowest thing a Cluster does, on a machine that has other things to do. */
-const PATIENCE = { timeout: 30_000, interval: 20 };
+const PATIENCE = { timeout: PATIENCE_MS, interval: 20 };
 
 /** The servers that are to know one another, by the ids that they have in the Cluster. */
 export class Members {

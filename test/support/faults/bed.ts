@@ -1,5 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { type TestContext, expect, inject, vi } from 'vitest';
+import { PATIENCE_MS } from '../patience.js';
 import { RedisServer } from '../redis/redis-server.mjs';
 import { ExpiryApp, type ExpiryAppOptions } from './expiry-app.js';
 import { TcpProxy, type TcpProxyOptions } from './tcp-proxy.js';
@@ -99,7 +100,7 @@ export function bedOf({ onTestFinished, task }: TestContext): FaultBed {
 /** Resolves as soon as the assertion holds; rejects with its last failure when it does not in time. */
 export function eventually<T>(
   assertion: () => T | Promise<T>,
-  timeout = 10_000,
+  timeout = PATIENCE_MS,
 ): Promise<T> {
   return vi.waitFor(assertion, { timeout, interval: 10 });
 }

@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { vi } from 'vitest';
 import type { RedisExpiryModuleOptions } from '../../../lib/index.js';
+import { PATIENCE_MS } from '../patience.js';
 import type { FaultBed } from './bed.js';
 
 export interface ChildAppOptions {
@@ -106,7 +107,7 @@ export class ChildApp {
   async says(
     event: ChildEvent['event'],
     times = 1,
-    timeout = 15_000,
+    timeout = PATIENCE_MS,
   ): Promise<ChildEvent> {
     await vi.waitFor(
       () => {

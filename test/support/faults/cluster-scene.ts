@@ -5,6 +5,7 @@ import { eventually } from '../eventually.js';
 import { History } from '../group/history.js';
 import { GroupScene } from '../group/scene.js';
 import { TrackedKeys } from '../group/tracked-keys.js';
+import { PATIENCE_MS } from '../patience.js';
 import type { TestServer } from '../servers.js';
 import { bedOf } from './bed.js';
 import type { CompiledLibrary } from './child-app.js';
@@ -71,7 +72,7 @@ export async function keysOn(
 export async function hasFlagsOf(
   server: TestServer,
   other: TestServer,
-  timeout = 8_000,
+  timeout = PATIENCE_MS,
 ): Promise<void> {
   const lettersOf = async (each: TestServer): Promise<string> =>
     Array.from(await each.flags())

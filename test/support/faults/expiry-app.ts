@@ -18,6 +18,7 @@ import {
   type RedisExpiryStatus,
   RedisExpirySubscriber,
 } from '../../../lib/index.js';
+import { PATIENCE_MS } from '../patience.js';
 import { type LogLine, forget, linesOf, logger } from './log-recorder.js';
 
 /** A time that the module said it may not have listened in; epoch ms. */
@@ -106,7 +107,7 @@ export class ExpiryApp {
       : closed;
   }
 
-  async reaches(state: ListenerState, timeout = 8_000): Promise<void> {
+  async reaches(state: ListenerState, timeout = PATIENCE_MS): Promise<void> {
     await vi.waitFor(() => assert.equal(this.state, state, this.#summary()), {
       timeout,
       interval: 10,
@@ -114,7 +115,7 @@ export class ExpiryApp {
   }
 
   /** Resolves once a gap beyond those counted before was closed. */
-  async recovers(gapsBefore: number, timeout = 8_000): Promise<void> {
+  async recovers(gapsBefore: number, timeout = PATIENCE_MS): Promise<void> {
     await vi.waitFor(
       () => {
         const { gaps, state, lastGap } = this.node;

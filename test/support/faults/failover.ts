@@ -44,4 +44,4 @@ const follows = (replica: Redis): Promise<void> =>
     expect(await replica.info('replication')).toContain(
       'master_link_status:up',
     );
-  }, 20_000);
+  });

@@ -6,6 +6,7 @@ import type {
   RedisExpiryModuleOptions,
 } from '../../../lib/index.js';
 import { type History, expectNothing } from '../group/history.js';
+import { PATIENCE_MS } from '../patience.js';
 import type { Promotion } from '../promotion.js';
 import type { TestServer } from '../servers.js';
 import type { FaultBed } from './bed.js';
@@ -47,7 +48,7 @@ export class Hearing {
   }
 
   /** Resolves when it listens to exactly these servers. */
-  async listensTo(servers: readonly TestServer[], timeout = 8_000) {
+  async listensTo(servers: readonly TestServer[], timeout = PATIENCE_MS) {
     const wanted = servers.map(({ address }) => `${address} listening`);
     const present = () => this.nodes.map((n) => `${n.address} ${n.state}`);
     await vi.waitFor(
@@ -62,7 +63,7 @@ export class Hearing {
   }
 
   /** Resolves when the gap at a server is closed, with its ends in epoch ms. */
-  async resumed(address: string, timeout = 12_000) {
+  async resumed(address: string, timeout = PATIENCE_MS) {
     return vi.waitFor(
       () => {
         const { state, lastGap } = this.node(address) ?? {};
@@ -102,7 +103,7 @@ export class Hearing {
         const lost = unexcused();
         assert.deepEqual(lost.slice(0, 5), [], `${lost.length} are missing`);
       },
-      { timeout: 10_000, interval: 20 },
+      { timeout: PATIENCE_MS, interval: 20 },
     );
     const { missing, ...findings } = history.check();
     expectNothing({ ...findings, missing: unexcused() });

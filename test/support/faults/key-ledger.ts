@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { vi } from 'vitest';
+import { PATIENCE_MS } from '../patience.js';
 import type { ExpiryApp, ReportedGap } from './expiry-app.js';
 
 /** Keys that Redis announced as expired between two moments; epoch ms. */
@@ -85,7 +86,7 @@ export class KeyLedger {
    * Waits until all that was announced has got through, and tells what became of the keys. The
    * module must be listening: what tells is a key that expires last and is handled.
    */
-  async settle(app: ExpiryApp, timeout = 10_000): Promise<Audit> {
+  async settle(app: ExpiryApp, timeout = PATIENCE_MS): Promise<Audit> {
     const fence = `${this.prefix}fence${this.#made++}`;
     await this.redis.set(fence, '1', 'PX', 1);
     return vi.waitFor(

@@ -74,16 +74,12 @@ export async function groupState(
 export async function groupIsDone(
   server: TestServer,
   group = 'presence',
-  timeout = 5_000,
 ): Promise<void> {
-  await eventually(
-    async () => {
-      const { redis } = server;
-      const length = await redis.xlen(`rx:{${group}}:events`);
-      const retrying = await redis.zcard(`rx:{${group}}:retry`);
-      if (length + retrying > 0)
-        throw new Error(`${length} events and ${retrying} retries are left`);
-    },
-    { timeout },
-  );
+  await eventually(async () => {
+    const { redis } = server;
+    const length = await redis.xlen(`rx:{${group}}:events`);
+    const retrying = await redis.zcard(`rx:{${group}}:retry`);
+    if (length + retrying > 0)
+      throw new Error(`${length} events and ${retrying} retries are left`);
+  });
 }

@@ -109,6 +109,13 @@ export class History {
     return this.#lives.get(key)![life - 1]!.deadlines.at(-1)!;
   }
 
+  /** Lives that ended by their deadline; epoch ms. */
+  get expired(): { key: string; deadline: number }[] {
+    return this.#all()
+      .filter(({ end }) => !end)
+      .map(({ key, deadlines }) => ({ key, deadline: deadlines.at(-1)! }));
+  }
+
   /** Lives whose expiry is to be handled. */
   get expected(): number {
     return this.#all().filter(({ end }) => !end).length;

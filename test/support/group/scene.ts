@@ -4,6 +4,7 @@ import type { RedisExpiryModuleOptions } from '../../../lib/index.js';
 import { eventually } from '../eventually.js';
 import type { FaultBed } from '../faults/bed.js';
 import type { CompiledLibrary } from '../faults/child-app.js';
+import { PATIENCE_MS } from '../patience.js';
 import { type CheckOptions, History, expectNothing } from './history.js';
 import { TrackedKeys } from './tracked-keys.js';
 import { Fleet, type WorkerOptions } from './workers.js';
@@ -44,10 +45,8 @@ export class GroupScene {
     return this.redis.zcard(`rx:{${GROUP}}:index`);
   }
 
-  async knows(count: number, timeout = 10_000): Promise<void> {
-    await eventually(async () => expect(await this.tracked()).toBe(count), {
-      timeout,
-    });
+  async knows(count: number): Promise<void> {
+    await eventually(async () => expect(await this.tracked()).toBe(count));
   }
 
   /** Resolves when the group knows the deadline of each of these. */
@@ -63,7 +62,10 @@ export class GroupScene {
    * Resolves when every expiry was handled and the group has nothing left to do; rejects if that
    * takes too long, and in any case if something was handled that should not have been.
    */
-  async settles(options: CheckOptions = {}, timeout = 20_000): Promise<void> {
+  async settles(
+    options: CheckOptions = {},
+    timeout = PATIENCE_MS,
+  ): Promise<void> {
     const { redis, history } = this;
     await eventually(
       async () => {

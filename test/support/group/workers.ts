@@ -11,6 +11,7 @@ import type {
 } from '../../../lib/index.js';
 import type { FaultBed } from '../faults/bed.js';
 import type { CompiledLibrary } from '../faults/child-app.js';
+import { PATIENCE_MS } from '../patience.js';
 import type { Handling, History } from './history.js';
 
 export interface WorkerOptions {
@@ -91,7 +92,7 @@ export class Worker {
         assert.equal(this.#stderr, '');
         assert.ok(this.#running, `worker ${this.pid} does not run`);
       },
-      { timeout: 20_000, interval: 10 },
+      { timeout: PATIENCE_MS, interval: 10 },
     );
     return this;
   }
@@ -100,7 +101,7 @@ export class Worker {
     const before = this.#statuses.length;
     this.#child.kill('SIGUSR2');
     await vi.waitFor(() => assert.ok(this.#statuses.length > before), {
-      timeout: 5_000,
+      timeout: PATIENCE_MS,
       interval: 5,
     });
     return this.#statuses.at(-1)!;
@@ -196,7 +197,7 @@ export class Fleet {
         }
         throw new Error('nobody leads');
       },
-      { timeout: 10_000, interval: 20 },
+      { timeout: PATIENCE_MS, interval: 20 },
     );
   }
 }

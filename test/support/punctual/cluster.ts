@@ -44,7 +44,6 @@ export async function startCluster(
         );
       },
       () => 'the cluster does not come up',
-      15_000,
     );
   }
   const addresses = nodes.map(({ server }) => ({

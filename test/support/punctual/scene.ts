@@ -8,6 +8,7 @@ import type {
 } from '../../../lib/index.js';
 import { FaultBed } from '../faults/bed.js';
 import type { ExpiryApp } from '../faults/expiry-app.js';
+import { PATIENCE_MS } from '../patience.js';
 import type { RedisServer } from '../redis/redis-server.mjs';
 
 /** An event, and when its handler began, by the clock that this machine's servers have, too. */
@@ -102,7 +103,7 @@ export class PunctualApp {
   }
 
   /** Resolves when it listens and has made its first scan; rejects with what it says of itself when that does not come. */
-  async ready(timeout = 8_000): Promise<void> {
+  async ready(timeout = PATIENCE_MS): Promise<void> {
     let isReady = false;
     const ready = this.subscriber.ready().then(() => (isReady = true));
     ready.catch(() => undefined);
@@ -121,7 +122,7 @@ export class PunctualApp {
   }
 
   /** Resolves once so many events were handled. */
-  async hears(count: number, timeout = 5_000): Promise<void> {
+  async hears(count: number, timeout = PATIENCE_MS): Promise<void> {
     await until(
       () => this.events.length >= count,
       () => `${this.events.length} of ${count} events came in ${timeout} ms`,
@@ -130,7 +131,7 @@ export class PunctualApp {
   }
 
   /** Resolves once it knows the deadlines of so many keys. */
-  async tracks(count: number, timeout = 5_000): Promise<void> {
+  async tracks(count: number, timeout = PATIENCE_MS): Promise<void> {
     await until(
       () => this.tracked === count,
       () => `${this.tracked} keys are tracked, and not ${count}`,
@@ -395,7 +396,7 @@ export async function clockShows(time: number): Promise<void> {
 export async function until(
   holds: () => boolean | Promise<boolean>,
   wrong: () => string,
-  timeout = 5_000,
+  timeout = PATIENCE_MS,
 ): Promise<void> {
   await vi.waitFor(
     async () => {

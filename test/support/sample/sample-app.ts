@@ -4,6 +4,7 @@ import { cp, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { vi } from 'vitest';
+import { PATIENCE_MS } from '../patience.js';
 
 const root = resolve(import.meta.dirname, '../../..');
 
@@ -51,7 +52,7 @@ export class SampleApp {
   }
 
   /** Waits for some output; resolves with what the expression captures. */
-  async prints(expression: RegExp, timeout = 20_000): Promise<string[]> {
+  async prints(expression: RegExp, timeout = PATIENCE_MS): Promise<string[]> {
     return vi.waitFor(
       () => {
         const found = expression.exec(this.output);

@@ -100,9 +100,7 @@ describe('Suspects', () => {
     suspects.resume();
     suspects.expired(keyOf('b'));
 
-    await eventually(() => expect(judged).toEqual([['a'], ['b']]), {
-      timeout: 1_000,
-    });
+    await eventually(() => expect(judged).toEqual([['a'], ['b']]));
   });
 
   it('goes on after a pause during which judging failed', async () => {

@@ -25,6 +25,7 @@ import {
   it,
   vi,
 } from 'vitest';
+import { PATIENCE_MS } from '../../support/patience.js';
 import { locateRedisServer } from '../../support/redis/locate.mjs';
 import { RedisServer } from '../../support/redis/redis-server.mjs';
 
@@ -384,7 +385,7 @@ describe('RedisServer', () => {
 
     // Not by its pid: an orphan that nobody has reaped yet looks alive.
     await vi.waitFor(() => expect(existsSync(dir)).toBe(false), {
-      timeout: 5_000,
+      timeout: PATIENCE_MS,
       interval: 20,
     });
     await expect(ask(port, 'PING')).rejects.toThrow('ECONNREFUSED');
