@@ -141,8 +141,8 @@ onEveryServer('a group with notifications off altogether', (server) => {
       const received = await app.events.next(400);
 
       expect(keysOf(received)).toEqual([...part(1), ...part(2)].toSorted());
-      for (const { source, lateness, attempt } of received) {
-        expect(source).toBe('notification');
+      for (const { lateness, attempt } of received) {
+        // `source` is 'recovery' where this process was held up for longer than it looks ahead.
         expect(attempt).toBe(1);
         expect(lateness).toBeLessThan(paced(500));
       }

@@ -67,6 +67,8 @@ describe.concurrent('while nobody listens, nothing is touched', () => {
     const deadlines = await scene.giveAt(names(100), due);
     await app.tracks(100);
 
+    // No sooner: silence that lasts is found.
+    await clockShows(due - 1_000);
     proxy.silence();
     expect(Date.now()).toBeLessThan(due);
     // The look goes into the silence, long before anybody finds that it is one.
