@@ -146,16 +146,19 @@ function offer(
 ): Promise<Part> {
   const attempt = tries + 1;
   return new Promise((resolve) => {
+    const { id, handler } = named;
     const ended: OnEnd = (outcome, error) =>
+      // Named one by one: to spread objects took a twentieth of the time of a drain.
       resolve({
-        ...named,
+        id,
+        handler,
         outcome,
         error,
         // What was dropped was not begun, and is no try.
         tries: outcome === 'dropped' ? tries : attempt,
       });
     context.dispatcher.offer(
-      named.handler,
+      handler,
       expiryOf(entry.event, key, attempt, context),
       new HandlerRun(context.ledger, entry, named, isAlone, ended),
     );
