@@ -7,6 +7,7 @@ import {
 } from '../../../lib/index.js';
 import { type TestApp, createApp } from '../../support/app.js';
 import { collect } from '../../support/collect.js';
+import { eventually } from '../../support/eventually.js';
 import { groupIsDone, groupState, handler } from '../../support/group/app.js';
 import { type TestServer, useServer } from '../../support/servers.js';
 
@@ -120,7 +121,9 @@ describe('two handlers of one name and one pattern', () => {
       providers: [handler('k', fail), handler('k', fail)],
     });
     await server.expire('k');
-    await groupIsDone(server);
+    await eventually(async () =>
+      expect(await groupState(server)).toMatchObject({ dead: 2 }),
+    );
 
     const letters = await subscriber.deadLetters();
     expect(letters.map((letter) => letter.handler)).toEqual([

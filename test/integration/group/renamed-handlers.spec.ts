@@ -112,7 +112,9 @@ describe('a class that a deploy renames', () => {
       handler('k*', failing(before), { retry: { attempts: 1 } }, 'Old'),
     ]);
     await server.expire('k1');
-    await groupIsDone(server);
+    await eventually(async () =>
+      expect(await groupState(server)).toMatchObject({ dead: 1, events: 0 }),
+    );
     await first.close();
     const { subscriber } = await renamed(after);
     const [letter] = await subscriber.deadLetters();
