@@ -155,11 +155,13 @@ onEveryServer('a group with notifications off altogether', (server) => {
 
     it('finds what expired while no instance ran, and not what was deleted', async () => {
       const all = names('device:', 200);
-      for (const key of all)
-        await server.redis.set(key, '1', 'PX', paced(2_000));
+      const deadline = Date.now() + paced(4_000);
+      for (const key of all) await server.redis.set(key, '1', 'PXAT', deadline);
       const before = await listen(server, '', { ...options, ...more });
       await before.close();
       await server.redis.del(...all.slice(100));
+      // Else they had run out, and were not deleted.
+      expect(Date.now()).toBeLessThan(deadline);
       const after = await listen(server, '', { ...options, ...more });
 
       const received = await after.events.next(100);

@@ -120,7 +120,8 @@ describe('with no more than the rights that the README lists, over TLS', () => {
     );
     await subscriber.ready();
 
-    await server.redis.set('device:1', '1', 'PX', 50);
+    // Long enough to be learnt of before it runs out.
+    await server.redis.set('device:1', '1', 'PX', 1_500);
     expect(await events.one()).toMatchObject({
       key: 'device:1',
       source: 'notification',

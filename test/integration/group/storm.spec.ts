@@ -62,6 +62,7 @@ describe('100,000 keys that run out in one second', () => {
           instances: 1,
           handlers: 1,
           listened: 'string',
+          // Of a gap, where this process was held up.
           ...((await server.redis.exists('rx:{presence}:settled')) && {
             settled: 'string',
           }),

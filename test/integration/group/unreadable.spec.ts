@@ -53,7 +53,9 @@ describe("an entry in a group's stream that cannot be read", () => {
       await server.expire('k2');
       expect((await events.one()).key).toBe('k2');
       await groupIsDone(server);
-      expect(await groupState(server)).not.toHaveProperty('index');
+      await eventually(async () =>
+        expect(await groupState(server)).not.toHaveProperty('index'),
+      );
     },
   );
 
