@@ -9,7 +9,11 @@ import type { Log } from '../log.js';
 import type { DeadlineEntry, Verdict } from './deadline-index.js';
 import { Learner, type Patterns, type PunctualOptions } from './learner.js';
 import { MemoryIndex } from './memory-index.js';
-import { RecentlyGone } from './recently-gone.js';
+import {
+  type Announcements,
+  RecentlyGone,
+  announcementsWithin,
+} from './recently-gone.js';
 import { RedisClock } from './redis-clock.js';
 import { Told } from './told.js';
 import { TtlReader } from './ttl-reader.js';
@@ -150,14 +154,13 @@ export class NodeDeadlines implements NodeObserver {
       return { key, seen: at, at: lives ? now + ttl : undefined };
     });
     const settled = await this.#index.settle(verdicts);
+    let doubtful: Announcements | undefined;
     due.forEach(({ key, at }, i) => {
+      if (!settled[i] || ttls[i]! >= -1) return;
       // Removed by this look, it is announced for certain; gone before, it may have been deleted.
-      if (settled[i] && ttls[i]! < -1)
-        this.#gone.add(
-          key,
-          at,
-          ttls[i] === -3 ? undefined : 50 + 2 * roundTrip,
-        );
+      const isCertain = ttls[i] === -3;
+      if (!isCertain) doubtful ??= announcementsWithin(50 + 2 * roundTrip);
+      this.#gone.add(key, at, isCertain ? undefined : doubtful);
     });
   }
 }

@@ -1,5 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { RecentlyGone } from '../../../lib/deadlines/recently-gone.js';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  afterEach,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  onTestFinished,
+  vi,
+} from 'vitest';
+import {
+  RecentlyGone,
+  announcementsWithin,
+} from '../../../lib/deadlines/recently-gone.js';
 
 const key = (name: string): Buffer => Buffer.from(name, 'latin1');
 
@@ -89,4 +102,31 @@ describe('RecentlyGone', () => {
     pass(0);
     expect(gone.take(key('b'))).toBe(6);
   });
+
+  it('remembers what a socket tells that is read after the process was held up, and then forgets', async () => {
+    // In a process of its own, which answers while this one is held up.
+    const echo = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
+    onTestFinished(() => void echo.kill());
+    echo.stdin.write('ready');
+    await once(echo.stdout, 'data');
+    const told = new Promise<number | undefined>((resolve) => {
+      echo.stdout.once('data', () => resolve(gone.take(key('a'))));
+    });
+
+    const announcements = announcementsWithin(20);
+    gone.add(key('a'), 5, announcements);
+    gone.add(key('b'), 6, announcements);
+    echo.stdin.write('expired');
+    // What it answers is there by then, and so is the end of the 20 ms.
+    hold(500);
+
+    expect(await told).toBe(5);
+    await vi.waitFor(() => expect(announcements.over).toBe(true));
+    expect(gone.take(key('b'))).toBeUndefined();
+  });
 });
+
+/** Holds this process up, timers and sockets included. */
+function hold(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
