@@ -12,7 +12,7 @@ const AROUND = 240_000;
  * By how much the last third may be above the first. What leaks grows with time and work, and is
  * above all of these within two minutes; what is only busy, or a machine that is, is not.
  */
-const HEAP_MB = 3;
+const HEAP_MB = 5;
 const REDIS_MB = 1.5;
 const COMMANDS = 1.4;
 

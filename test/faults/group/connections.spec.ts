@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { paced } from '../../support/paced.js';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
@@ -60,8 +61,13 @@ describe('a group whose connections break', () => {
       const options = { leaseDuration: 1_000, connection: proxy.url };
       const fleet = group.fleet(options, { work: [1, 10] });
       await fleet.start(2);
-      await group.keys.set(spread(names('k', 2_000), 1_000, 16_000));
-      const doomed = spread(names('deleted', 300), 24_000, 26_000);
+      // Known before the silence begins, as the guarantee asks.
+      const lead = paced(3_000);
+      await group.keys.set(spread(names('k', 2_000), lead, lead + 15_000));
+      const doomed = spread(
+        names('deleted', 300),
+        ...([lead + 25_000, lead + 27_000] as const),
+      );
       await group.keys.set(doomed);
       await group.knows(2_300);
 
@@ -87,7 +93,8 @@ describe('a group whose connections break', () => {
       const [holder] = await cutOff.start(1);
       const fleet = group.fleet(module);
       await fleet.start(1);
-      await group.keys.set(spread(names('k', 2_000), 1_000, 12_000));
+      const lead = paced(3_000);
+      await group.keys.set(spread(names('k', 2_000), lead, lead + 11_000));
       await group.knows(2_000);
       expect((await holder!.status()).groups[0]!.leads).toBe(true);
 

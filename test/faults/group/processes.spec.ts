@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { paced } from '../../support/paced.js';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
@@ -101,7 +102,9 @@ describe('the processes of a group', () => {
       const group = await GroupBed.make(context, library);
       const module = { leaseDuration: 200, retry: { attempts: 3 } };
       const fleet = group.fleet(module, { alwaysDie: true });
-      await group.keys.set(spread(['k'], 2_500, 2_500));
+      // The first process must know the key before it runs out.
+      const lead = paced(5_000);
+      await group.keys.set(spread(['k'], lead, lead));
       for (let attempt = 1; attempt <= 3; attempt++) {
         const [doomed] = fleet.spawn(1);
         await doomed!.gone();
