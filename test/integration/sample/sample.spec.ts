@@ -86,7 +86,10 @@ describe('npm start', () => {
   });
 
   it('names devices that go offline within seconds', async () => {
-    await vi.waitFor(() => expect(outages().length).toBeGreaterThan(0));
+    await vi.waitFor(
+      () => expect(outages().length).toBeGreaterThan(0),
+      patience,
+    );
 
     expect(app.output.match(/http:/g)).toHaveLength(1);
   });
