@@ -130,7 +130,7 @@ describe.concurrent('a server that is killed', () => {
     await app.recovers(0);
     await admin.set('gone', '1');
     await admin.del('gone');
-    await expect.poll(() => heard).toEqual(['gone']);
+    await eventually(() => expect(heard).toEqual(['gone']));
   });
 
   it('takes subscriptions while it is away, and ends them', async (t) => {

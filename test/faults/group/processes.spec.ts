@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../../support/eventually.js';
 import { paced } from '../../support/paced.js';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
@@ -111,7 +112,9 @@ describe('the processes of a group', () => {
         expect(group.history.handlings).toHaveLength(attempt);
       }
       await fleet.start(1);
-      await expect.poll(() => group.redis.xlen('rx:{presence}:dead')).toBe(1);
+      await eventually(async () =>
+        expect(await group.redis.xlen('rx:{presence}:dead')).toBe(1),
+      );
 
       expect(group.history.handlings.map(({ attempt }) => attempt)).toEqual([
         1, 2, 3,

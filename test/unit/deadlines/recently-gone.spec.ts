@@ -1,3 +1,4 @@
+import { eventually } from '../../support/eventually.js';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -121,7 +122,7 @@ describe('RecentlyGone', () => {
     hold(500);
 
     expect(await told).toBe(5);
-    await vi.waitFor(() => expect(announcements.over).toBe(true));
+    await eventually(() => expect(announcements.over).toBe(true));
     expect(gone.take(key('b'))).toBeUndefined();
   });
 });
