@@ -114,12 +114,12 @@ export class Consumer {
   }
 
   async #read(): Promise<void> {
-    const { stream, context, log } = this.options;
+    const { stream, log } = this.options;
     /** The answer to a read was lost, and with it what Redis gave. */
     let lost = false;
     while (!this.#stopped) {
       const free = Math.min(
-        context.dispatcher.free,
+        this.#free,
         MOST - (this.#held.size - this.#ending),
         MOST_HELD - this.#held.size,
       );
@@ -146,6 +146,11 @@ export class Consumer {
     const had = new Set(this.#held.keys());
     for (const entry of await this.options.stream.readAgain())
       if (!had.has(entry.id)) this.#take(entry);
+  }
+
+  /** Places for more events: those count as taken, too, of which it is not decided yet who handles them. */
+  get #free(): number {
+    return this.options.context.dispatcher.free - this.#deciding.size;
   }
 
   #take(entry: Entry): void {
@@ -204,10 +209,10 @@ export class Consumer {
   }
 
   async #claim(): Promise<void> {
-    const { stream, context, leaseDuration } = this.options;
+    const { stream, leaseDuration } = this.options;
     if (this.#stopped || this.#held.size >= MOST_HELD) return;
     // Also where there is no room: new events would take every place that gets free.
-    const room = Math.max(1, Math.min(context.dispatcher.free, MOST));
+    const room = Math.max(1, Math.min(this.#free, MOST));
     const entries = await stream.claim(leaseDuration, room);
     for (const entry of entries) this.#take(entry);
   }
