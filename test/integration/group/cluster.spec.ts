@@ -6,6 +6,7 @@ import { useCluster } from '../../support/cluster.js';
 import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
 import { handler } from '../../support/group/app.js';
+import { paced } from '../../support/paced.js';
 import { names } from '../../support/group/history.js';
 
 const cluster = useCluster(3);
@@ -32,9 +33,12 @@ describe('a group on a Cluster', () => {
     const events = collect<KeyExpiredEvent>();
     for (let i = 0; i < 2; i++) await instance(events.add);
     const all = names('k', 300).toSorted();
-    await Promise.all(all.map((key) => redis.set(key, '1', 'PX', 300)));
+    // Long enough for all to be known before they run out.
+    await Promise.all(
+      all.map((key) => redis.set(key, '1', 'PX', paced(2_500))),
+    );
 
-    const received = await events.next(300);
+    const received = await events.next(300, 60_000);
 
     expect(keysOf(received)).toEqual(all);
     expect(new Set(received.map(({ source }) => source))).toEqual(
