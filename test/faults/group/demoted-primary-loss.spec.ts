@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { Pair } from '../../support/faults/failover.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
+import { paced } from '../../support/paced.js';
 import { names } from '../../support/group/history.js';
 import { TrackedKeys } from '../../support/group/tracked-keys.js';
 
@@ -22,9 +23,11 @@ describe('a group whose primary becomes a replica under its connections', () => 
       const options = { leaseDuration: 1_000, connection: proxy.url };
       const fleet = group.fleet(options, { work: [1, 10] });
       await fleet.start(2);
-      await group.keys.set(spread(names('k', 2_000), 1_500, 30_000));
+      // Known before the primary is demoted, over a slow link.
+      const lead = paced(5_000);
+      await group.keys.set(spread(names('k', 2_000), lead, lead + 28_000));
       const deleted = names('deleted', 200);
-      await group.keys.set(spread(deleted, 31_000, 32_000));
+      await group.keys.set(spread(deleted, lead + 29_000, lead + 30_000));
       await group.knows(2_200);
 
       await pair.swap();
