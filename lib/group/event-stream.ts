@@ -197,7 +197,7 @@ export class EventStream {
 
   /**
    * Notes what `Entry.runs` says, before handlers begin to run. Resolves with the ids of entries that
-   * another instance has taken over.
+   * are not this instance's any more: another one has taken them over, and may have ended them.
    */
   async begin(entries: readonly Entry[]): Promise<Set<string>> {
     const { events, runs } = this.keys;

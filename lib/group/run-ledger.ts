@@ -41,7 +41,8 @@ export class HandlerRun implements Delivery {
  *
  * Guarantees: a handler runs only after its note was taken, or was refused by the server. A refusal
  * (no memory, an ACL) is no reason to handle nothing: the handlers run, unnoted, and a warning says so
- * once. An entry that another instance has taken over meanwhile is not run here.
+ * once. An entry that another instance has taken over meanwhile is not
+ * run here, whether that instance still works on it or has ended it.
  *
  * Left to others: removing the notes, which the scripts do that end an entry.
  */
@@ -64,11 +65,9 @@ export class RunLedger implements RunGate {
       entry.runs = this.#oneMore(entry.runs, handler);
       entries.add(entry);
     }
-    const takenOver = await this.#note([...entries]);
+    const lost = await this.#note([...entries]);
     return new Set(
-      takenOver.size === 0
-        ? []
-        : runs.filter(({ entry }) => takenOver.has(entry.id)),
+      lost.size === 0 ? [] : runs.filter(({ entry }) => lost.has(entry.id)),
     );
   }
 
@@ -82,7 +81,7 @@ export class RunLedger implements RunGate {
     return first;
   }
 
-  /** Resolves with the ids of those that are another instance's by now. */
+  /** Resolves with the ids of those that are not this instance's any more. */
   async #note(entries: readonly Entry[]): Promise<ReadonlySet<string>> {
     for (;;) {
       try {

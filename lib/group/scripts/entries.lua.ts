@@ -33,11 +33,12 @@ export const BEGIN = new Script(`
 -- ARGV    group, consumer, then for each kind of note: the note, which is how often each handler of the
 --         entry began to run, these runs included, as JSON; how many entries get it; their ids.
 --         A thousand entries at most
--- returns the ids of entries that another consumer has by now: their handlers must not run here
+-- returns the ids of entries that are not this consumer's any more: their handlers must not run here.
+--         Another consumer has taken them over, or they have ended, be it by the hand of another or by a flush
 -- Safe: may be repeated, as a note is the count and no step. An entry that has ended gets no note,
 --         which nobody would remove.
 local events, runs, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-local owners, notes, others = {}, {}, {}
+local owners, notes, lost = {}, {}, {}
 local function look(from, to, count)
   for _, pending in ipairs(redis.call('XPENDING', events, group, from, to, count)) do
     owners[pending[1]] = pending[2]
@@ -55,14 +56,14 @@ while at < #ARGV do
     if owners[id] == consumer then
       notes[#notes + 1] = id
       notes[#notes + 1] = note
-    elseif owners[id] then
-      others[#others + 1] = id
+    else
+      lost[#lost + 1] = id
     end
   end
   at = last + 1
 end
 if #notes > 0 then redis.call('HSET', runs, unpack(notes)) end
-return others
+return lost
 `);
 
 /** See the header of the script. */

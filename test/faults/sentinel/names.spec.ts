@@ -34,7 +34,7 @@ async function gapsOfFailover(
     expect(node().state).toBe('listening');
   });
   const ids = async (of: TestServer): Promise<string[]> =>
-    (await of.connections()).map(({ id }) => id);
+    (await of.connections()).map(({ id }) => id).toSorted();
   await eventually(async () => expect(await ids(server)).toHaveLength(2));
   const connected = await ids(server);
   const keys = Array.from({ length: 50 }, (_, i) => `k${i}`);
