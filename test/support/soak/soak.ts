@@ -51,6 +51,8 @@ export class Soak {
   readonly commands = new Series('commands of the module', '1/s');
   readonly perWrite = new Series('commands per write of others', '1');
   readonly connections = new Series('connections of the module', '1');
+  readonly keysMemory = new Series('memory of the group’s keys', 'KB', 2 ** 10);
+  /** Buffers of clients and of the append-only file included: printed only. */
   readonly redisMemory = new Series('memory of Redis', 'MB', 2 ** 20);
   readonly heaps: Series[] = [];
   readonly rss: Series[] = [];
@@ -67,7 +69,7 @@ export class Soak {
   get series(): Series[] {
     return [
       ...[this.commands, this.perWrite, this.connections],
-      ...[...this.heaps, ...this.rss, this.redisMemory],
+      ...[...this.heaps, ...this.rss, this.keysMemory, this.redisMemory],
     ];
   }
 
@@ -150,6 +152,7 @@ export class Soak {
     }
     const info = await this.#redis.info('everything');
     this.redisMemory.add(number(info, 'used_memory'));
+    this.keysMemory.add(await this.#bytesOfKeys());
     const clients = (await this.#redis.client('LIST')) as string;
     this.connections.add(clients.match(/ name=soak-/g)?.length ?? 0);
     this.#count(info);
@@ -171,6 +174,15 @@ export class Soak {
     this.commands.add((given * 1_000) / (at - before.at));
     const writes = now.writes - before.writes;
     if (writes > 0) this.perWrite.add(given / writes);
+  }
+
+  /** What all keys of the group take. */
+  async #bytesOfKeys(): Promise<number> {
+    const keys = await this.#redis.keys(`rx:{${GROUP}}:*`);
+    const sizes = await Promise.all(
+      keys.map((key) => this.#redis.memory('USAGE', key, 'SAMPLES', 0)),
+    );
+    return sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
   }
 
   #measures(): Promise<Measure[]> {
