@@ -13,13 +13,13 @@ import {
   onKeyExpiredMetadata,
 } from './decorators/on-key-expired.decorator.js';
 import { reasonOf } from './errors/redis-expiry.error.js';
-import { RedisGlob } from './handlers/redis-glob.js';
-import type { RedisExpiryModuleOptions } from './interfaces/module-options.interface.js';
+import { RedisGlob } from './dispatch/redis-glob.js';
+import type { RedisExpiryModuleOptions } from './engine/module-options.js';
 import { ModuleScope, type NestModule } from './module-scope.js';
-import { resolveHandlerOptions } from './options.js';
-import type { OwnHandler } from './redis-expiry.engine.js';
+import { resolveHandlerOptions } from './engine/options.js';
+import type { OwnHandler } from './engine/engine.js';
 import { MODULE_OPTIONS_TOKEN } from './redis-expiry.module-definition.js';
-import { isSamePlace } from './same-place.js';
+import { isSamePlace } from './engine/same-place.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Method = (event: object) => unknown;

@@ -1,5 +1,5 @@
 import { ConfigurableModuleBuilder } from '@nestjs/common';
-import type { RedisExpiryModuleOptions } from './interfaces/module-options.interface.js';
+import type { RedisExpiryModuleOptions } from './engine/module-options.js';
 
 /** `forRoot` and `forRootAsync`, and the token of the options that they are given. */
 export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =

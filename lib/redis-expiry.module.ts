@@ -9,12 +9,10 @@ import {
 } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { invalidOption, reasonOf } from './errors/redis-expiry.error.js';
-import type {
-  RedisExpiryModuleAsyncOptions,
-  RedisExpiryModuleOptions,
-} from './interfaces/module-options.interface.js';
-import { type ResolvedOptions, resolveOptions } from './options.js';
-import { type OwnHandler, RedisExpiryEngine } from './redis-expiry.engine.js';
+import type { RedisExpiryModuleOptions } from './engine/module-options.js';
+import type { RedisExpiryModuleAsyncOptions } from './interfaces/module-options.interface.js';
+import { type ResolvedOptions, resolveOptions } from './engine/options.js';
+import { type OwnHandler, RedisExpiryEngine } from './engine/engine.js';
 import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
 import {
   ConfigurableModuleClass,

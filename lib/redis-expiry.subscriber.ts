@@ -12,18 +12,15 @@ import {
   type DeadLetters,
   readLetterId,
 } from './group/dead-letters.js';
-import { RedisGlob } from './handlers/redis-glob.js';
+import { RedisGlob } from './dispatch/redis-glob.js';
 import type {
   KeyExpiredHandler,
   OnKeyExpiredOptions,
-} from './interfaces/handler-options.interface.js';
-import type { KeyExpiredEvent } from './interfaces/key-expired-event.interface.js';
-import type {
-  ExpirySubscription,
-  RedisExpiryStatus,
-} from './interfaces/status.interface.js';
-import { resolveHandlerOptions, resolvePage } from './options.js';
-import { RedisExpiryEngine } from './redis-expiry.engine.js';
+} from './dispatch/handler-options.js';
+import type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
+import type { ExpirySubscription, RedisExpiryStatus } from './engine/status.js';
+import { resolveHandlerOptions, resolvePage } from './engine/options.js';
+import { RedisExpiryEngine } from './engine/engine.js';
 
 /**
  * Subscribes to expiries while the application runs, and tells how listening goes. May be used

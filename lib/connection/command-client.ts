@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import { Lifetime } from '../lifetime.js';
-import type { Log } from '../log.js';
+import { Lifetime } from '../util/lifetime.js';
+import type { Log } from '../util/log.js';
 import {
   isElsewhere,
   isReadOnly,

@@ -2,12 +2,16 @@ import type {
   DeadlineStatus,
   ExpiryTiming,
   NodeObserver,
-} from '../keyspace/node-observer.js';
-import type { RedisNode } from '../keyspace/redis-node.js';
-import { Signal } from '../keyspace/signal.js';
-import type { Log } from '../log.js';
+} from '../listening/node-observer.js';
+import type { RedisNode } from '../topology/redis-node.js';
+import { Signal } from '../util/signal.js';
+import type { Log } from '../util/log.js';
 import type { DeadlineEntry, Verdict } from './deadline-index.js';
-import { Learner, type Patterns, type PunctualOptions } from './learner.js';
+import {
+  DeadlineDiscovery,
+  type Patterns,
+  type PunctualOptions,
+} from './discovery.js';
 import { MemoryIndex } from './memory-index.js';
 import {
   type Announcements,
@@ -15,9 +19,9 @@ import {
   announcementsWithin,
 } from './recently-gone.js';
 import { RedisClock } from './redis-clock.js';
-import { Told } from './told.js';
+import { DuplicateFilter } from './duplicate-filter.js';
 import { TtlReader } from './ttl-reader.js';
-import { Watch } from './watch.js';
+import { DueLoop } from './due-loop.js';
 
 /**
  * Knows the deadlines of one node's keys and touches each key when it is due, so that Redis
@@ -31,10 +35,10 @@ export class NodeDeadlines implements NodeObserver {
   readonly #clock = new RedisClock();
   readonly #gone = new RecentlyGone();
   /** Set where another server may take this one's place unnoticed. */
-  readonly #told: Told | undefined;
+  readonly #told: DuplicateFilter | undefined;
   readonly #reader: TtlReader;
-  readonly #watch: Watch;
-  readonly #learner: Learner;
+  readonly #watch: DueLoop;
+  readonly #learner: DeadlineDiscovery;
   readonly #changed = new Signal();
   #silent = false;
 
@@ -45,13 +49,14 @@ export class NodeDeadlines implements NodeObserver {
     options: PunctualOptions,
     log: Log,
   ) {
-    this.#told = noticedAfter > 0 ? new Told(noticedAfter) : undefined;
+    this.#told =
+      noticedAfter > 0 ? new DuplicateFilter(noticedAfter) : undefined;
     this.#reader = new TtlReader(
       commands,
       this.#clock,
       isCluster ? {} : undefined,
     );
-    this.#learner = new Learner(
+    this.#learner = new DeadlineDiscovery(
       this.#index,
       this.#reader,
       patterns,
@@ -60,7 +65,7 @@ export class NodeDeadlines implements NodeObserver {
       log,
     );
     this.#clock.onStep = () => this.#watch.retime();
-    this.#watch = new Watch({
+    this.#watch = new DueLoop({
       index: this.#index,
       clock: this.#clock,
       readTime: () => this.#reader.readTime(),

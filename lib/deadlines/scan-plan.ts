@@ -1,4 +1,4 @@
-import { type RedisGlob, escapeGlob } from '../handlers/redis-glob.js';
+import { type RedisGlob, escapeGlob } from '../dispatch/redis-glob.js';
 
 /** Which keys a script of one pass lets through: those that begin and end with these bytes. */
 export interface KeyFilter {

@@ -10,8 +10,8 @@ import {
 import type { DeadlineEntry } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 import type { ScanPass } from './scan-plan.js';
-import { READ_PROVEN } from './scripts/read-proven.lua.js';
-import { SCAN_TTLS } from './scripts/scan-ttls.lua.js';
+import { READ_PROVEN } from '../scripts/read-proven.lua.js';
+import { SCAN_TTLS } from '../scripts/scan-ttls.lua.js';
 
 /** When some keys run out: `now` in epoch ms by Redis's clock, and each key's PTTL (-1 none, -2 gone, -5 forbidden). */
 export interface Ttls {

@@ -3,8 +3,8 @@ import {
   RedisExpiryError,
   describeValue,
 } from '../errors/redis-expiry.error.js';
-import type { OnKeyExpiredOptions } from '../interfaces/handler-options.interface.js';
-import { resolveHandlerOptions } from '../options.js';
+import type { OnKeyExpiredOptions } from '../dispatch/handler-options.js';
+import { resolveHandlerOptions } from '../engine/options.js';
 
 /** What one `@OnKeyExpired` says of its method. */
 export interface OnKeyExpiredMetadata {

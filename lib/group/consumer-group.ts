@@ -8,24 +8,24 @@ import {
   missingCommand,
 } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import type { ExpiryCounters } from '../handlers/counters.js';
-import type { Dispatcher } from '../handlers/dispatcher.js';
-import type { ExpiryHandler, RetryPolicy } from '../handlers/expiry.js';
-import type { LatenessWindow } from '../handlers/lateness-window.js';
-import type { NodeStatus } from '../keyspace/node-status.js';
-import { slotOf } from '../keyspace/hash-slot.js';
-import type { Interest } from '../keyspace/subscription-registry.js';
-import type { Topology } from '../keyspace/topology.js';
-import type { Log } from '../log.js';
-import { Turns } from '../turns.js';
-import { within } from '../within.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { Dispatcher } from '../dispatch/dispatcher.js';
+import type { ExpiryHandler, RetryPolicy } from '../dispatch/expiry.js';
+import type { LatenessWindow } from '../dispatch/lateness-window.js';
+import type { NodeStatus } from '../listening/node-status.js';
+import { slotOf } from '../topology/hash-slot.js';
+import type { Interest } from '../listening/subscription-registry.js';
+import type { Topology } from '../topology/topology.js';
+import type { Log } from '../util/log.js';
+import { Mutex } from '../util/mutex.js';
+import { within } from '../util/within.js';
 import { Consumer } from './consumer.js';
 import { DeadLetters } from './dead-letters.js';
 import { type Backlog, type Entry, EventStream } from './event-stream.js';
 import { type GroupKeys, groupKeys } from './group-keys.js';
 import { GroupWatcher } from './group-watcher.js';
-import type { WatcherOptions } from './leading.js';
-import { Lease } from './lease.js';
+import type { WatcherOptions } from './leader-term.js';
+import { LeaderLease } from './leader-lease.js';
 import { DroppedLetters, type LetterLimits } from './letter-limits.js';
 import { HandlerRegistry } from './handler-registry.js';
 import { OwnHandlers } from './own-handlers.js';
@@ -79,7 +79,7 @@ export class ConsumerGroup {
   readonly #reader: CommandClient;
   readonly #refusals: WriteRefusals;
   readonly #watcher: GroupWatcher;
-  readonly #lease: Lease;
+  readonly #lease: LeaderLease;
   readonly #consumer: Consumer;
   readonly #registry: HandlerRegistry;
   #started: Promise<void> | undefined;
@@ -126,7 +126,7 @@ export class ConsumerGroup {
       this.#watcher,
       log,
     );
-    this.#lease = new Lease(commands, keys, instance, this.#watcher, log);
+    this.#lease = new LeaderLease(commands, keys, instance, this.#watcher, log);
     this.#consumer = new Consumer({
       stream,
       leaseDuration,
@@ -139,7 +139,7 @@ export class ConsumerGroup {
         retry,
         dispatcher,
         ledger: new RunLedger(stream, group, log),
-        lastTries: new Turns(),
+        lastTries: new Mutex(),
         database: target.database,
         prefixLength: Buffer.byteLength(target.keyPrefix),
         handlers: this.#handlers,

@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import type { ExpiryCounters } from '../handlers/counters.js';
-import type { Log } from '../log.js';
-import { Pause } from '../pause.js';
-import { SoonestTimer } from '../soonest-timer.js';
-import { within } from '../within.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { Log } from '../util/log.js';
+import { Pause } from '../util/pause.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
+import { within } from '../util/within.js';
 import { type DeliveryContext, deliver, routeFor } from './delivery.js';
 import type { Backlog, Entry, EventStream } from './event-stream.js';
 import type { DroppedLetters } from './letter-limits.js';

@@ -2,7 +2,7 @@ import type { Commands } from '../connection/commands.js';
 import type { GroupKeys } from './group-keys.js';
 import { readableId } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
-import { REDRIVE } from './scripts/entries.lua.js';
+import { REDRIVE } from '../scripts/redrive.lua.js';
 import { eventId, fromPayload, toPayload } from './stored-event.js';
 
 /** An event that was given up after its last try. */

@@ -1,8 +1,8 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { Dispatcher, OnEnd, Outcome } from '../handlers/dispatcher.js';
-import type { Expiry, RetryPolicy } from '../handlers/expiry.js';
-import type { Turns } from '../turns.js';
-import { within } from '../within.js';
+import type { Dispatcher, OnEnd, Outcome } from '../dispatch/dispatcher.js';
+import type { Expiry, RetryPolicy } from '../dispatch/expiry.js';
+import type { Mutex } from '../util/mutex.js';
+import { within } from '../util/within.js';
 import type { Entry, Leftover } from './event-stream.js';
 import type { NamedHandler, OwnHandlers } from './own-handlers.js';
 import type { HandlerRegistry } from './handler-registry.js';
@@ -27,7 +27,7 @@ export interface DeliveryContext {
   readonly dispatcher: Dispatcher;
   readonly ledger: RunLedger;
   /** Last tries of events over which processes died. */
-  readonly lastTries: Turns;
+  readonly lastTries: Mutex;
   /** Handlers of this instance are about to run it. */
   readonly onRun: (entry: Entry) => void;
 }
@@ -127,9 +127,9 @@ function run(
  * with it: they were noted, and never ran. So last tries begin one after the other. Whatever is given
  * up after that was run, and its process did not die over a neighbour.
  */
-function inTurn(turns: Turns, part: () => Promise<Part>): Promise<Part> {
+function inTurn(mutex: Mutex, part: () => Promise<Part>): Promise<Part> {
   return new Promise((resolve, reject) => {
-    void turns.take(async () => {
+    void mutex.run(async () => {
       const ended = part();
       ended.then(resolve, reject);
       await within(LAST_TRY_MS, ended);

@@ -1,8 +1,8 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
-import { within } from '../within.js';
+import { within } from '../util/within.js';
 import { EntryCursor } from './entry-cursor.js';
 import type { RedisIndex } from './redis-index.js';
-import type { WatchedNode } from './watched-node.js';
+import type { GroupNode } from './group-node.js';
 
 /** Ms within which a node must have looked at its keys, before the others go on without it. */
 const PATIENCE = 500;
@@ -11,7 +11,7 @@ const AGAIN = 100;
 
 export interface DueEntriesOptions {
   /** The node that serves a key; undefined where none does. */
-  readonly nodeOf: (key: Buffer) => WatchedNode | undefined;
+  readonly nodeOf: (key: Buffer) => GroupNode | undefined;
   /** There is one node only: nobody waits for it but its own keys. */
   readonly alone: boolean;
   /** A node that was passed over may be looked at again. */
@@ -26,7 +26,7 @@ export interface DueEntriesOptions {
 export class DueEntries {
   readonly #cursor: EntryCursor;
   /** Nodes that do not answer, and the oldest deadline that waits for it. */
-  readonly #stuck = new Map<WatchedNode, number>();
+  readonly #stuck = new Map<GroupNode, number>();
   /** The newest look passed entries over. */
   #passing = false;
   /** The oldest deadline of those that were passed over since it began anew; kept until it has looked again. */
@@ -50,7 +50,7 @@ export class DueEntries {
   }
 
   /** Whether nothing of the node was due at the newest look, which found nothing that is. */
-  isIdle(node: WatchedNode): boolean {
+  isIdle(node: GroupNode): boolean {
     return (
       this.#idleVersion === this.#version &&
       node.watched &&
@@ -122,7 +122,7 @@ export class DueEntries {
 
   /** Has each node look at its own. Rejects only where there is one node, and it fails. */
   async judge(entries: readonly DeadlineEntry[]): Promise<void> {
-    const parts = new Map<WatchedNode, DeadlineEntry[]>();
+    const parts = new Map<GroupNode, DeadlineEntry[]>();
     for (const entry of entries) {
       const node = this.options.nodeOf(entry.key);
       if (!node) continue;
@@ -145,7 +145,7 @@ export class DueEntries {
 
   /** Goes on without the node if it does not answer, and comes back to it when it did. */
   async #judgePatiently(
-    node: WatchedNode,
+    node: GroupNode,
     entries: readonly DeadlineEntry[],
   ): Promise<void> {
     const leave = (): void => {

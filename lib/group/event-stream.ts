@@ -10,16 +10,14 @@ import {
 import type { GroupKeys } from './group-keys.js';
 import { DEFAULT_LETTER_LIMITS, type LetterLimits } from './letter-limits.js';
 import { RunCounts } from './run-counts.js';
-import {
-  ACKNOWLEDGE,
-  BEGIN,
-  CLAIM,
-  DROP_LETTERS,
-  FINISH,
-  PROMOTE,
-  REAP,
-  RENEW_ENTRIES,
-} from './scripts/entries.lua.js';
+import { ACKNOWLEDGE } from '../scripts/acknowledge.lua.js';
+import { BEGIN } from '../scripts/begin.lua.js';
+import { CLAIM } from '../scripts/claim.lua.js';
+import { DROP_LETTERS } from '../scripts/drop-letters.lua.js';
+import { FINISH } from '../scripts/finish.lua.js';
+import { PROMOTE } from '../scripts/promote.lua.js';
+import { REAP } from '../scripts/reap.lua.js';
+import { RENEW_ENTRIES } from '../scripts/renew-entries.lua.js';
 import { type StoredEvent, fromFields } from './stored-event.js';
 
 /** An event as it was delivered to this instance. */

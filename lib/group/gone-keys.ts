@@ -1,4 +1,4 @@
-import { SoonestTimer } from '../soonest-timer.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 
 /** Ms between the beginnings of two rounds, and so between two proofs of the same node. */
 const INTERVAL_MS = 1_000;

@@ -1,7 +1,7 @@
 import type {
   Interest,
   SubscriptionRegistry,
-} from '../keyspace/subscription-registry.js';
+} from '../listening/subscription-registry.js';
 
 /** What listens for the patterns of a whole group, where this instance leads. */
 export interface GroupListener {

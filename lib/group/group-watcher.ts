@@ -1,12 +1,12 @@
 import type { Commands } from '../connection/commands.js';
-import type { ExpiryCounters } from '../handlers/counters.js';
-import type { NodeStatus } from '../keyspace/node-status.js';
-import { SubscriptionRegistry } from '../keyspace/subscription-registry.js';
-import type { Topology } from '../keyspace/topology.js';
-import type { Log } from '../log.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { NodeStatus } from '../listening/node-status.js';
+import { SubscriptionRegistry } from '../listening/subscription-registry.js';
+import type { Topology } from '../topology/topology.js';
+import type { Log } from '../util/log.js';
 import type { GroupKeys } from './group-keys.js';
-import { Leading, type WatcherOptions } from './leading.js';
-import type { LeaseHolder } from './lease.js';
+import { LeaderTerm, type WatcherOptions } from './leader-term.js';
+import type { LeaseHolder } from './leader-lease.js';
 import { RedisIndex } from './redis-index.js';
 import { Term } from './term.js';
 import type { WriteRefusals } from './write-refusals.js';
@@ -27,7 +27,7 @@ const HINTS = ['new', 'expire', 'del', 'rename_from', 'move_from', 'evicted'];
 export class GroupWatcher implements LeaseHolder {
   /** The patterns of the group's handlers. */
   readonly registry: SubscriptionRegistry;
-  #leading: Leading | undefined;
+  #leading: LeaderTerm | undefined;
 
   constructor(
     private readonly topology: Topology,
@@ -63,7 +63,7 @@ export class GroupWatcher implements LeaseHolder {
 
   onHeld(token: string, watched: number | undefined): void {
     const term = new Term(token, this.refusals);
-    this.#leading = new Leading(
+    this.#leading = new LeaderTerm(
       term,
       this.topology,
       this.registry,

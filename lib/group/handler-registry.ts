@@ -2,8 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Commands } from '../connection/commands.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { Log } from '../log.js';
-import { Turns } from '../turns.js';
+import type { Log } from '../util/log.js';
+import { Mutex } from '../util/mutex.js';
 import type { GroupKeys } from './group-keys.js';
 import { type GroupListener, GroupPatterns } from './group-patterns.js';
 import {
@@ -11,7 +11,8 @@ import {
   type OwnHandlers,
   readHandlerList,
 } from './own-handlers.js';
-import { NOTE_HANDLERS, WITHDRAW_HANDLERS } from './scripts/handlers.lua.js';
+import { NOTE_HANDLERS } from '../scripts/note-handlers.lua.js';
+import { WITHDRAW_HANDLERS } from '../scripts/withdraw-handlers.lua.js';
 
 /** Between two notes of an instance; what changes anywhere is known everywhere after that time. */
 const NOTE_INTERVAL_MS = 1_000;
@@ -60,7 +61,7 @@ export class HandlerRegistry {
   #listened = '';
   readonly #patterns: GroupPatterns;
   #state: 'stopped' | 'noting' | 'closed' = 'stopped';
-  readonly #turns = new Turns();
+  readonly #mutex = new Mutex();
   /** The next note, which is not sent yet; and the question that waits until it may be asked. */
   #next: Promise<void> | undefined;
   #asked: Promise<void> | undefined;
@@ -112,7 +113,7 @@ export class HandlerRegistry {
     this.#pause();
     if (this.#noted === undefined) return;
     const { instances } = this.keys;
-    await this.#turns.take(() =>
+    await this.#mutex.run(() =>
       this.commands.run((redis) =>
         WITHDRAW_HANDLERS.run(redis, [instances], this.instance),
       ),
@@ -137,7 +138,7 @@ export class HandlerRegistry {
    * started.
    */
   note(): Promise<void> {
-    this.#next ??= this.#turns.take(async () => {
+    this.#next ??= this.#mutex.run(async () => {
       this.#next = undefined;
       if (this.#state !== 'noting') throw new Error('it does not run');
       this.#sentAt = performance.now();

@@ -1,7 +1,7 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
 import type { TtlReader } from '../deadlines/ttl-reader.js';
-import { Turns } from '../turns.js';
-import type { Elsewhere } from './elsewhere.js';
+import { Mutex } from '../util/mutex.js';
+import type { Redirector } from './redirector.js';
 import { type Evidence, toText } from './evidence.js';
 import type { GapBook } from './gap-book.js';
 import type { RedisIndex } from './redis-index.js';
@@ -35,7 +35,7 @@ export interface JudgeOptions {
   /** An expiry is proven, but the index no longer holds what was seen of these keys: they are to be looked at again. */
   readonly onRefused: (keys: Buffer[]) => void;
   /** For keys that another node serves. */
-  readonly elsewhere: Pick<Elsewhere, 'judge' | 'lives'>;
+  readonly elsewhere: Pick<Redirector, 'judge' | 'lives'>;
   /** Keys are to be looked at again; the soonest of them then. */
   readonly onLater: (soonest: number) => void;
 }
@@ -48,7 +48,7 @@ export interface JudgeOptions {
  * lease; nothing is settled as deleted before all announcements up to the look were heard.
  */
 export class Judge {
-  readonly #turns = new Turns();
+  readonly #mutex = new Mutex();
 
   constructor(private readonly options: JudgeOptions) {}
 
@@ -115,7 +115,7 @@ export class Judge {
 
   /** `generation`: of the evidence when the work was asked for. */
   #inTurn<T>(generation: number, work: () => Promise<T>): Promise<T> {
-    return this.#turns.take(() => {
+    return this.#mutex.run(() => {
       // It waited for its turn; to look while nobody listens would destroy evidence.
       if (generation !== this.options.evidence.generation)
         throw new Error('listening was lost');

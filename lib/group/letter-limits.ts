@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Log } from '../log.js';
+import type { Log } from '../util/log.js';
 
 /** How long, and how many, dead letters of a group are kept. */
 export interface LetterLimits {

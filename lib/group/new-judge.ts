@@ -1,13 +1,13 @@
 import type { Commands } from '../connection/commands.js';
-import type { Learner } from '../deadlines/learner.js';
+import type { DeadlineDiscovery } from '../deadlines/discovery.js';
 import type { TtlReader } from '../deadlines/ttl-reader.js';
-import { Elsewhere } from './elsewhere.js';
+import { Redirector } from './redirector.js';
 import type { Evidence } from './evidence.js';
 import { Judge } from './judge.js';
-import type { Suspects } from './suspects.js';
+import type { RecheckQueue } from './recheck-queue.js';
 import { Sweep } from './sweep.js';
 import { Verdicts } from './verdicts.js';
-import type { WatchedNode, WatchedNodeParts } from './watched-node.js';
+import type { GroupNode, GroupNodeParts } from './group-node.js';
 
 /** What one node has of its own. */
 export interface OwnParts {
@@ -15,15 +15,15 @@ export interface OwnParts {
   readonly commands: Commands;
   readonly reader: TtlReader;
   readonly evidence: Evidence;
-  readonly suspects: Suspects;
-  readonly learner: Learner;
+  readonly suspects: RecheckQueue;
+  readonly learner: DeadlineDiscovery;
 }
 
 /** The judge of one node: puts together what it goes by, and what is to be done with what it finds. */
 export function newJudge(
-  watched: WatchedNode,
+  watched: GroupNode,
   { commands, reader, evidence, suspects, learner }: OwnParts,
-  parts: WatchedNodeParts,
+  parts: GroupNodeParts,
 ): Judge {
   const { index, settling, clock, registry, counters, cluster } = parts;
   const { node, gaps } = watched;
@@ -45,6 +45,6 @@ export function newJudge(
     onRefused: (keys) => {
       for (const key of keys) suspects.expired(key);
     },
-    elsewhere: new Elsewhere(watched, reader, parts.redirect),
+    elsewhere: new Redirector(watched, reader, parts.redirect),
   });
 }

@@ -1,5 +1,5 @@
-import type { ExpiryHandler } from '../handlers/expiry.js';
-import { RedisGlob } from '../handlers/redis-glob.js';
+import type { ExpiryHandler } from '../dispatch/expiry.js';
+import { RedisGlob } from '../dispatch/redis-glob.js';
 
 /** Handlers by their ids, as all instances of a group know them. */
 export type HandlerList = ReadonlyMap<string, RedisGlob>;

@@ -1,6 +1,6 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
-import { Watch } from '../deadlines/watch.js';
+import { DueLoop } from '../deadlines/due-loop.js';
 import { EntryCursor } from './entry-cursor.js';
 import type { RedisIndex } from './redis-index.js';
 
@@ -24,7 +24,7 @@ export interface PreviewOptions {
  * States: paused (at first) ⇄ running.
  */
 export class Preview {
-  readonly #watch: Watch;
+  readonly #watch: DueLoop;
   readonly #cursor: EntryCursor;
   #running = false;
   /** Deadlines up to this one were not looked at in time. */
@@ -33,7 +33,7 @@ export class Preview {
   constructor(private readonly options: PreviewOptions) {
     const { index, clock } = options;
     this.#cursor = new EntryCursor(index);
-    this.#watch = new Watch({
+    this.#watch = new DueLoop({
       index: {
         peek: async (now, limit) => {
           const due = await this.#cursor.page(now, limit);

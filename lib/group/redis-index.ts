@@ -13,8 +13,8 @@ import type {
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
-import { SETTLE } from './scripts/settle.lua.js';
-import { SWEEP } from './scripts/sweep.lua.js';
+import { SETTLE } from '../scripts/settle.lua.js';
+import { SWEEP } from '../scripts/sweep.lua.js';
 import type { OnceRequest, Term } from './term.js';
 
 /** Entries that one command or script takes. */

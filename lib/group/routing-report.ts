@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import type { ExpiryCounters } from '../handlers/counters.js';
-import type { Log } from '../log.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { Log } from '../util/log.js';
 import { readableId } from './own-handlers.js';
 import type { StoredEvent } from './stored-event.js';
 

@@ -6,8 +6,8 @@ import {
   isWriteRefused,
 } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import type { Delivery, OnEnd, RunGate } from '../handlers/dispatcher.js';
-import type { Log } from '../log.js';
+import type { Delivery, OnEnd, RunGate } from '../dispatch/dispatcher.js';
+import type { Log } from '../util/log.js';
 import type { Entry, EventStream } from './event-stream.js';
 import type { NamedHandler } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';

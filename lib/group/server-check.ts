@@ -5,9 +5,9 @@ import {
   isDenied,
 } from '../connection/server-error.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
-import type { Log } from '../log.js';
+import type { Log } from '../util/log.js';
 import type { GroupKeys } from './group-keys.js';
-import { PROBE } from './scripts/probe.lua.js';
+import { PROBE } from '../scripts/probe.lua.js';
 
 /**
  * Looks whether a server can carry a group. Rejects with `GROUP_REFUSED` where it cannot: a replica,

@@ -1,5 +1,5 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
-import { Turns } from '../turns.js';
+import { Mutex } from '../util/mutex.js';
 import {
   type RedisIndex,
   type SettleRequest,
@@ -34,7 +34,7 @@ interface Asked {
  * was sent is refused.
  */
 export class Settling {
-  readonly #turns = new Turns();
+  readonly #mutex = new Mutex();
   /** A request to which no answer came. */
   #unanswered: Asked | undefined;
 
@@ -47,7 +47,7 @@ export class Settling {
    * before anything is concluded from what is known: an answer uses it up.
    */
   prepare(): Promise<boolean> {
-    return this.#turns.take(() => this.#askAgain());
+    return this.#mutex.run(() => this.#askAgain());
   }
 
   /**
@@ -59,7 +59,7 @@ export class Settling {
     now: number,
     settler: Settler,
   ): Promise<void> {
-    return this.#turns.take(async () => {
+    return this.#mutex.run(async () => {
       await this.#askAgain();
       for (const batch of batches(verdicts)) {
         if (!settler.isFresh()) throw new Error('listening was lost');

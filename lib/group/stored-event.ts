@@ -1,4 +1,4 @@
-import type { Expiry } from '../handlers/expiry.js';
+import type { Expiry } from '../dispatch/expiry.js';
 import { RunCounts } from './run-counts.js';
 
 /** An expiry as it is kept in a group's streams. */

@@ -1,7 +1,7 @@
 import type { Commands } from '../connection/commands.js';
 import { isReplyError } from '../connection/server-error.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
-import type { ExpiryCounters } from '../handlers/counters.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
 import { type Evidence, toText } from './evidence.js';
 import {
   type RedisIndex,

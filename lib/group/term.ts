@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
 import { isReplyError } from '../connection/server-error.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
-import { Lifetime } from '../lifetime.js';
+import { Lifetime } from '../util/lifetime.js';
 import type { WriteRefusals } from './write-refusals.js';
 
 /** A request that Redis does once, however often it is sent, as long as no newer one of its kind was sent. */

@@ -1,5 +1,5 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
-import type { ExpiryCounters } from '../handlers/counters.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
 import { type Evidence, toText } from './evidence.js';
 import type { GapBook } from './gap-book.js';
 

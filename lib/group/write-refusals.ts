@@ -1,7 +1,7 @@
 import type { Commands } from '../connection/commands.js';
 import { isWriteRefused } from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { Log } from '../log.js';
+import type { Log } from '../util/log.js';
 
 /** Ms without a refusal after which the server counts as taking writes again. */
 const QUIET_MS = 2_000;

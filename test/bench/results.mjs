@@ -45,7 +45,7 @@ import { format } from 'prettier';
 /** @typedef {{ count: number, p50: number, p99: number, max: number }} Percentiles */
 
 /**
- * @typedef {object} Enrolment
+ * @typedef {object} TtlBatcher
  * @property {number} keys
  * @property {number[]} scan ms, each round
  * @property {number} scanMedian
@@ -75,7 +75,7 @@ import { format } from 'prettier';
  * @typedef {object} Results
  * @property {Part<LatenessRun[]>} [lateness]
  * @property {Part<Heartbeat[]>} [heartbeat]
- * @property {Part<Enrolment>} [enrol]
+ * @property {Part<TtlBatcher>} [enrol]
  * @property {Part<Idle>} [idle]
  * @property {Part<import('./parts/drain.mjs').DrainRun[]>} [drain]
  * @property {Part<import('./parts/steady.mjs').SteadyRun[]>} [steady]

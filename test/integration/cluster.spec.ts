@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Cluster } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { KeyExpiredEvent } from '../../lib/index.js';
-import { slotOf } from '../../lib/keyspace/hash-slot.js';
+import { slotOf } from '../../lib/topology/hash-slot.js';
 import {
   type TestOptions,
   createApp,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { needsOfChannel } from '../../lib/keyspace/channel-needs.js';
+import { needsOfChannel } from '../../lib/listening/channel-needs.js';
 import { createApp, redisExpiry } from '../support/app.js';
 import { collect } from '../support/collect.js';
 import { type TestServer, connect, onEveryServer } from '../support/servers.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { PROBE } from '../../lib/group/scripts/probe.lua.js';
+import { PROBE } from '../../lib/scripts/probe.lua.js';
 import {
   type KeyExpiredEvent,
   RedisExpiryModule,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type KeyExpiredEvent, RedisExpiryModule } from '../../../lib/index.js';
-import { slotOf } from '../../../lib/keyspace/hash-slot.js';
+import { slotOf } from '../../../lib/topology/hash-slot.js';
 import { createApp } from '../../support/app.js';
 import { useCluster } from '../../support/cluster.js';
 import { collect } from '../../support/collect.js';

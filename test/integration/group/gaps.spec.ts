@@ -100,7 +100,7 @@ describe.each([
     expect(event).toMatchObject({ key: 'k', source: 'recovery' });
     await groupIsDone(server);
 
-    // An instance that slept between reading the TTL and noting it, as in Enrolment and scanDeadlines.
+    // An instance that slept between reading the TTL and noting it, as in TtlBatcher and scanDeadlines.
     await server.redis.zadd(INDEX, 'LT', event.deadline!.getTime(), 'k');
     await server.redis.set('fence', '1', 'PX', 100);
     expect((await events.one()).key).toBe('fence');

@@ -4,7 +4,7 @@ import { ownClientOptions } from '../../../lib/connection/client-options.js';
 import { EventStream } from '../../../lib/group/event-stream.js';
 import { type GroupKeys, groupKeys } from '../../../lib/group/group-keys.js';
 import { Term } from '../../../lib/group/term.js';
-import type { Log } from '../../../lib/log.js';
+import type { Log } from '../../../lib/util/log.js';
 import type { TestServer } from '../servers.js';
 import { SettledIndex } from './settled-index.js';
 

@@ -1,17 +1,17 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Expiry } from '../../../lib/handlers/expiry.js';
+import type { Expiry } from '../../../lib/dispatch/expiry.js';
 import {
   type ChannelKind,
   keyeventChannel,
   keyspaceChannel,
-} from '../../../lib/keyspace/channels.js';
-import { ExpiryRoute } from '../../../lib/keyspace/expiry-route.js';
+} from '../../../lib/listening/channels.js';
+import { ExpiryRoute } from '../../../lib/listening/expiry-route.js';
 import type {
   ExpiryTiming,
   NodeObserver,
-} from '../../../lib/keyspace/node-observer.js';
-import { SelfTest } from '../../../lib/keyspace/self-test.js';
-import { SubscriptionRegistry } from '../../../lib/keyspace/subscription-registry.js';
+} from '../../../lib/listening/node-observer.js';
+import { SelfTest } from '../../../lib/listening/self-test.js';
+import { SubscriptionRegistry } from '../../../lib/listening/subscription-registry.js';
 
 /** Knows of each expiry only which it was, and notes what it is told. */
 class FakeObserver implements NodeObserver {

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommandClient } from '../../../lib/connection/command-client.js';
 import { NodeDeadlines } from '../../../lib/deadlines/node-deadlines.js';
-import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
-import type { ExpiryTiming } from '../../../lib/keyspace/node-observer.js';
+import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
+import type { ExpiryTiming } from '../../../lib/listening/node-observer.js';
 import { eventually } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planScan } from '../../../lib/deadlines/scan-plan.js';
-import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
+import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 
 /** A plan as texts. */
 function plan(...patterns: string[]) {

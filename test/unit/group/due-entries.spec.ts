@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { DeadlineEntry } from '../../../lib/deadlines/deadline-index.js';
 import { DueEntries } from '../../../lib/group/due-entries.js';
 import type { RedisIndex } from '../../../lib/group/redis-index.js';
-import type { WatchedNode } from '../../../lib/group/watched-node.js';
+import type { GroupNode } from '../../../lib/group/group-node.js';
 import { eventually } from '../../support/eventually.js';
 
 /** A node whose keys begin with its name; judged keys leave the list, as settling takes them out. */
@@ -32,7 +32,7 @@ let b: Node;
 let returns: number;
 let due: DueEntries;
 
-const as = (node: Node) => node as unknown as WatchedNode;
+const as = (node: Node) => node as unknown as GroupNode;
 const add = (key: string, at: number) =>
   list.push({ key: Buffer.from(key), at });
 const keys = (entries: readonly DeadlineEntry[]) =>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RunCounts } from '../../../lib/group/run-counts.js';
-import { REAP } from '../../../lib/group/scripts/entries.lua.js';
+import { REAP } from '../../../lib/scripts/reap.lua.js';
 import {
   type StoredEvent,
   toPayload,

@@ -2,13 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HandlerRegistry } from '../../../lib/group/handler-registry.js';
 import { OwnHandlers } from '../../../lib/group/own-handlers.js';
-import {
-  NOTE_HANDLERS,
-  WITHDRAW_HANDLERS,
-} from '../../../lib/group/scripts/handlers.lua.js';
-import type { ExpiryHandler } from '../../../lib/handlers/expiry.js';
-import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
-import { SubscriptionRegistry } from '../../../lib/keyspace/subscription-registry.js';
+import { NOTE_HANDLERS } from '../../../lib/scripts/note-handlers.lua.js';
+import { WITHDRAW_HANDLERS } from '../../../lib/scripts/withdraw-handlers.lua.js';
+import type { ExpiryHandler } from '../../../lib/dispatch/expiry.js';
+import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
+import { SubscriptionRegistry } from '../../../lib/listening/subscription-registry.js';
 import {
   type Deferred,
   deferred,

@@ -8,7 +8,7 @@ import { Settling } from '../../../lib/group/settling.js';
 import { Sweep } from '../../../lib/group/sweep.js';
 import { Term } from '../../../lib/group/term.js';
 import { Verdicts } from '../../../lib/group/verdicts.js';
-import { newCounters } from '../../../lib/handlers/counters.js';
+import { newCounters } from '../../../lib/dispatch/counters.js';
 import {
   ObservedIndex,
   eventsOf,
@@ -374,7 +374,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     index.after = () => Promise.resolve();
     expect(await events()).toHaveLength(1);
 
-    // As `Suspects` does with keys whose judging failed.
+    // As `RecheckQueue` does with keys whose judging failed.
     await judge.judgeKeys([K]);
 
     expect(await events()).toHaveLength(1);
@@ -388,7 +388,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     index.after = () => Promise.resolve();
     expect(await events()).toHaveLength(1);
 
-    // As `Suspects` does with keys whose judging failed.
+    // As `RecheckQueue` does with keys whose judging failed.
     await judge.judgeKeys([K]);
 
     expect(await events()).toHaveLength(1);

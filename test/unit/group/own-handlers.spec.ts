@@ -4,8 +4,8 @@ import {
   readHandlerList,
   readableId,
 } from '../../../lib/group/own-handlers.js';
-import type { ExpiryHandler } from '../../../lib/handlers/expiry.js';
-import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
+import type { ExpiryHandler } from '../../../lib/dispatch/expiry.js';
+import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 
 const handler = (name: string, pattern: string, scope = 'App') =>
   ({

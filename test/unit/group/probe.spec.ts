@@ -2,7 +2,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { codeOfText } from '../../../lib/connection/server-error.js';
-import { PROBE } from '../../../lib/group/scripts/probe.lua.js';
+import { PROBE } from '../../../lib/scripts/probe.lua.js';
 import { onEveryServer } from '../../support/servers.js';
 
 /** The commands that a script calls. */

@@ -10,7 +10,7 @@ import {
   NOT_READABLE,
   type StoredEvent,
 } from '../../../lib/group/stored-event.js';
-import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
+import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 
 const glob = (id: string) => new RedisGlob(id.slice(id.indexOf(' ') + 1));
 

@@ -3,7 +3,7 @@ import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { Sweep } from '../../../lib/group/sweep.js';
 import { Term } from '../../../lib/group/term.js';
-import { newCounters } from '../../../lib/handlers/counters.js';
+import { newCounters } from '../../../lib/dispatch/counters.js';
 import {
   ObservedIndex,
   eventsOf,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { RedisGlob } from '../../../lib/handlers/redis-glob.js';
+import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 import { Random } from '../../support/random.js';
 import { type TestServer, onEveryServer } from '../../support/servers.js';
 

@@ -1,0 +1,273 @@
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { ScanReport } from '../listening/node-observer.js';
+import { isDenied } from '../connection/server-error.js';
+import type { WantedPattern } from '../listening/subscription-registry.js';
+import { Signal } from '../util/signal.js';
+import type { Log } from '../util/log.js';
+import type { DeadlineIndex } from './deadline-index.js';
+import { TtlBatcher } from './ttl-batcher.js';
+import { planScan } from './scan-plan.js';
+import { scanDeadlines } from './scan.js';
+import type { TtlReader } from './ttl-reader.js';
+
+/** The option `punctual`, complete. */
+export interface PunctualOptions {
+  /** Ms between two reconciling scans. */
+  readonly scanInterval: number;
+  /** Keys that a page of a scan looks at. */
+  readonly scanCount: number;
+}
+
+/** What is subscribed to now. */
+export interface Patterns {
+  /** The patterns. One that is subscribed to again, after nobody was, is another object. */
+  wanted(): readonly WantedPattern[];
+  /** Whether some pattern matches the key. */
+  matches(redisKey: Buffer): boolean;
+}
+
+/** Share of the time in which a page of a scan may be under way: while keys wait for it, and when it only reconciles. */
+const EAGER = 0.75;
+const CALM = 0.1;
+/** Ms before a scan that failed, or that has to make up for an overflow, is made anew. */
+const AGAIN = 1_000;
+/** The same where keys came from another server while it scanned: more of them may be on their way. */
+const RESCAN = 5_000;
+
+/**
+ * Learns the deadlines of one node's keys: those that exist, by scans, and those that come, by what
+ * Redis announces.
+ *
+ * States: paused (at first) ⇄ running → closed. Paused, it reads nothing: a read is a touch, and one
+ * that nobody hears destroys the evidence. Every return begins with a scan.
+ *
+ * Guarantees: a key that exists with a deadline throughout one scan is enrolled when it ends, and
+ * scans come at every interval; what cannot be looked at in time is left to a scan soon. A pattern is
+ * scanned after the node acknowledged its subscription, so no key is created unseen in between; and
+ * one that nobody subscribed to for a while is new when it comes back, and is scanned again.
+ */
+export class DeadlineDiscovery {
+  /** The newest scan that was completed. */
+  lastScan: ScanReport | undefined;
+  readonly #enrolment: TtlBatcher;
+  /** The patterns whose subscription the node acknowledged. */
+  #served: ReadonlySet<string> = new Set();
+  /** Those of which no scan is due: it was made since listening began and within the interval, or is under way. */
+  #scanned = new WeakSet<WantedPattern>();
+  /** Those of which a scan has ended at some time, or could not be made for want of permission. */
+  readonly #known = new WeakSet<WantedPattern>();
+  readonly #changed = new Signal();
+  #abort: AbortController | undefined;
+  #scanning = false;
+  #timer: NodeJS.Timeout | undefined;
+  #nextScanAt = 0;
+  /** A scan that makes up for an overflow is on its way. */
+  #soon = false;
+  /** A scan is wanted once the one that is under way has ended. */
+  #again = false;
+  #warned = false;
+  /** Patterns of which it is said that they match keys that the ACL forbids. */
+  readonly #forbidden = new WeakSet<WantedPattern>();
+  #closed = false;
+
+  constructor(
+    private readonly index: Pick<DeadlineIndex, 'enrol'>,
+    private readonly reader: TtlReader,
+    private readonly patterns: Patterns,
+    private readonly options: PunctualOptions,
+    private readonly onEnrolled: (soonest: number) => void,
+    private readonly log: Log,
+  ) {
+    reader.onForbidden = (key) => this.#warnOfForbidden(key);
+    this.#enrolment = new TtlBatcher({
+      index,
+      reader,
+      onEnrolled,
+      onOverflow: () => this.#scanAnewSoon(),
+      onError: (error) => this.report(error),
+    });
+  }
+
+  /** Begins to learn; if it does already, scans for patterns that are new. `served`: the patterns that are listened for. */
+  resume(served: ReadonlySet<string>): void {
+    if (this.#closed) return;
+    this.#served = served;
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      this.#nextScanAt = performance.now() + this.options.scanInterval;
+      this.#enrolment.resume();
+    } else if (this.#missing().length === 0) {
+      // A pattern that somebody waited for may be gone.
+      this.#changed.fire();
+      return;
+    }
+    void this.#scan(EAGER, this.#abort.signal);
+  }
+
+  pause(): void {
+    this.#abort?.abort();
+    this.#abort = undefined;
+    this.#enrolment.pause();
+    this.#scanned = new WeakSet();
+    this.#soon = false;
+    clearTimeout(this.#timer);
+  }
+
+  close(): void {
+    this.pause();
+    this.#closed = true;
+    this.#changed.fire();
+  }
+
+  /** It serves keys that it did not: a scan has to find them. */
+  rescan(): void {
+    this.#again = true;
+    if (this.#abort && !this.#scanning) this.#scanAnewSoon();
+  }
+
+  /** A key was created. */
+  created(redisKey: Buffer): void {
+    this.#enrolment.created(redisKey);
+  }
+
+  /** A key was given a deadline. */
+  renewed(redisKey: Buffer): void {
+    this.#enrolment.renewed(redisKey);
+  }
+
+  /** A key was written or removed, in whatever way. */
+  changed(redisKey: Buffer): void {
+    this.#enrolment.changed(redisKey);
+  }
+
+  /** Resolves when a first scan of every pattern is done, or could not be made for want of permission. */
+  async ready(): Promise<void> {
+    while (!this.#closed && !(this.#abort && this.#knowsAll()))
+      await this.#changed.next();
+  }
+
+  #knowsAll(): boolean {
+    return this.patterns.wanted().every((each) => this.#known.has(each));
+  }
+
+  /** Says once for each pattern that it matches keys that the ACL forbids. */
+  #warnOfForbidden(redisKey: Buffer): void {
+    const pattern = this.patterns
+      .wanted()
+      .find(({ redisGlob }) => redisGlob.test(redisKey));
+    if (!pattern || this.#forbidden.has(pattern)) return;
+    this.#forbidden.add(pattern);
+    this.log.warn(
+      `The pattern ${JSON.stringify(pattern.text)} matches keys that the ACL forbids, as ${JSON.stringify(redisKey.toString())}: ` +
+        'their deadlines are not known, so their expiries come late or not at all. Grant the user ' +
+        `%R~${pattern.redisGlob.pattern} (before Redis 7: ~${pattern.redisGlob.pattern}), or use a pattern for what it may read`,
+    );
+  }
+
+  /** Logs why looking at keys failed; what an operator has to mend, once and as a warning. */
+  report(error: unknown): void {
+    if (!isDenied(error) || this.#warned) {
+      this.log.debug(`Looking at deadlines failed: ${reasonOf(error)}`);
+      return;
+    }
+    this.#warned = true;
+    this.log.warn(
+      `Redis does not let the module learn deadlines (${reasonOf(error)}): expiries are announced as late ` +
+        'as Redis finds them. Grant PEXPIRETIME (or PTTL) and SCAN on the keys, or say punctual: false',
+    );
+  }
+
+  /** Scans what was not scanned since it resumed, and then, at every interval, everything. */
+  async #scan(share: number, abort: AbortSignal): Promise<void> {
+    if (this.#scanning) return;
+    this.#scanning = true;
+    // A scan that makes up for an overflow is made all the same.
+    if (!this.#soon) clearTimeout(this.#timer);
+    let failed = false;
+    try {
+      while (!abort.aborted && this.#missing().length > 0)
+        await this.#scanMissing(share, abort);
+    } catch (error) {
+      this.report(error);
+      failed = true;
+    }
+    this.#scanning = false;
+    // Paused and resumed while this scan was ending: the new one is still to be made.
+    if (abort.aborted) {
+      if (this.#abort) void this.#scan(EAGER, this.#abort.signal);
+      return;
+    }
+    if (failed) {
+      this.#scanIn(AGAIN, share, abort);
+      return;
+    }
+    this.#changed.fire();
+    if (this.#again) {
+      this.#again = false;
+      this.#scanIn(RESCAN, EAGER, abort);
+      this.#soon = true;
+      return;
+    }
+    // What was scanned in between for a new pattern does not put the next full scan off.
+    if (this.#soon) return;
+    this.#scanIn(this.#nextScanAt - performance.now(), CALM, abort);
+  }
+
+  #scanIn(ms: number, share: number, abort: AbortSignal): void {
+    clearTimeout(this.#timer);
+    this.#soon = false;
+    this.#timer = setTimeout(() => {
+      this.#soon = false;
+      this.#scanned = new WeakSet();
+      this.#nextScanAt = performance.now() + this.options.scanInterval;
+      void this.#scan(share, abort);
+    }, ms).unref();
+  }
+
+  /** Keys were left out: a scan has to find them, but not before the rush is over. */
+  #scanAnewSoon(): void {
+    // A rush that goes on does not put it off.
+    if (this.#soon) return;
+    if (this.#abort && !this.#scanning) {
+      this.#again = false;
+      this.#scanIn(AGAIN, EAGER, this.#abort.signal);
+      this.#soon = true;
+    } else this.#scanned = new WeakSet();
+  }
+
+  async #scanMissing(share: number, abort: AbortSignal): Promise<void> {
+    const missing = this.#missing();
+    for (const pattern of missing) this.#scanned.add(pattern);
+    const { index, reader, onEnrolled } = this;
+    const scan = {
+      index,
+      reader,
+      onEnrolled,
+      wanted: (key: Buffer) => this.patterns.matches(key),
+      count: this.options.scanCount,
+    };
+    const plan = planScan(missing.map(({ redisGlob }) => redisGlob));
+    try {
+      const report = await scanDeadlines(scan, plan, share, abort);
+      if (!report) return;
+      this.lastScan = report;
+    } catch (error) {
+      for (const pattern of missing) this.#scanned.delete(pattern);
+      if (abort.aborted || !isDenied(error)) throw error;
+      // An operator has to mend that: it is left to the next full scan.
+      this.report(error);
+      for (const pattern of missing) this.#scanned.add(pattern);
+    }
+    for (const pattern of missing) this.#known.add(pattern);
+    this.#changed.fire();
+  }
+
+  /** The patterns that are listened for and to be scanned. */
+  #missing(): WantedPattern[] {
+    return this.patterns
+      .wanted()
+      .filter(
+        (each) => this.#served.has(each.text) && !this.#scanned.has(each),
+      );
+  }
+}

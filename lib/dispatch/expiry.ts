@@ -1,0 +1,69 @@
+import type { KeyExpiredEvent } from './key-expired-event.js';
+import type { RedisGlob } from './redis-glob.js';
+
+/** One key that expired, before it is matched to a handler. */
+export interface Expiry {
+  /** The key as Redis knows it, `keyPrefix` included. */
+  readonly redisKey: Buffer;
+  /** The key's bytes after the `keyPrefix`. */
+  readonly key: Buffer;
+  readonly database: number;
+  readonly source: KeyExpiredEvent['source'];
+  /** When its time to live ran out, and ms from then to the detection, where that is known. */
+  readonly deadline?: Date;
+  readonly lateness?: number;
+  /** Group only: the group, what names this expiry on every delivery, and which try this is. */
+  readonly group?: string;
+  readonly id?: string;
+  readonly attempt?: number;
+}
+
+/** When an event that failed is tried again. */
+export interface RetryPolicy {
+  /** Tries in all. */
+  readonly attempts: number;
+  /** Ms to wait after the given try, the first being 1, failed. */
+  readonly delay: (attempt: number) => number;
+}
+
+/** One method or function that runs for the keys that match one pattern. */
+export interface ExpiryHandler {
+  /** `Class.method`, for log lines. */
+  readonly name: string;
+  /**
+   * Where a handler of this name comes from: the Nest module, and the provider's token where that is not
+   * the class. Tells handlers of the same name apart, and is the same after a restart.
+   */
+  readonly scope?: string;
+  readonly glob: RedisGlob;
+  /** Events it runs at once, at most. */
+  readonly concurrency: number;
+  readonly invoke: (event: KeyExpiredEvent) => unknown;
+  /** Group only. */
+  readonly retry?: RetryPolicy;
+}
+
+/**
+ * The event that the handler is given. Its bytes are a copy: a slice would keep the whole chunk
+ * that was read from the socket in memory for as long as the user keeps the event.
+ */
+export function toEvent(
+  expiry: Expiry,
+  handler: ExpiryHandler,
+): KeyExpiredEvent {
+  const keyBuffer = Buffer.from(expiry.key);
+  return {
+    key: keyBuffer.toString(),
+    keyBuffer,
+    pattern: handler.glob.pattern,
+    captures: handler.glob.captures(keyBuffer) ?? [],
+    database: expiry.database,
+    ...(expiry.deadline && {
+      deadline: expiry.deadline,
+      lateness: expiry.lateness!,
+    }),
+    source: expiry.source,
+    ...(expiry.group !== undefined && { group: expiry.group, id: expiry.id! }),
+    attempt: expiry.attempt ?? 1,
+  };
+}

@@ -1,0 +1,30 @@
+import type { KeyExpiredEvent } from './key-expired-event.js';
+
+/** When an event that failed is tried again, and when it is given up. Group delivery only. */
+export interface RetryOptions {
+  /** Tries in all before the event becomes a dead letter: a whole number from 1 on. @default 5 */
+  attempts?: number;
+  /** Milliseconds before the next try, or a function that returns them for the attempt that failed, the first being 1. @default exponential: 1 s, 2 s, 4 s … 1 h */
+  backoff?: number | ((attempt: number) => number);
+}
+
+/** Options of one handler: of `@OnKeyExpired`, and of `RedisExpirySubscriber.subscribe`. */
+export interface OnKeyExpiredOptions {
+  /**
+   * The consumer group that this handler belongs to: one instance of the group runs it for each
+   * expiry. `false`: broadcast, every instance runs it.
+   * @default the module's
+   */
+  group?: string | false;
+  /**
+   * How many events this handler runs at once, at most: a whole number from 1 on. The module's own
+   * `concurrency` bounds all handlers together.
+   * @default the module's `concurrency`
+   */
+  concurrency?: number;
+  /** Group delivery only. @default the module's */
+  retry?: RetryOptions;
+}
+
+/** A function that runs when a key expires. A promise or an Observable that it returns is awaited. */
+export type KeyExpiredHandler = (event: KeyExpiredEvent) => unknown;

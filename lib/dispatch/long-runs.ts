@@ -1,0 +1,122 @@
+import type { Log } from '../util/log.js';
+import type { Expiry, ExpiryHandler } from './expiry.js';
+
+/** Handlers of one name and pattern that have been running for more than a minute. */
+export interface LongRunningHandler {
+  /** `Class.method`. */
+  readonly handler: string;
+  readonly pattern: string;
+  /** How many of its events have been running that long. */
+  readonly count: number;
+  /** The key of the one that has been running longest, and since when. */
+  readonly key: string;
+  readonly since: Date;
+}
+
+/** One call of a handler that has not ended. */
+export interface Run {
+  readonly handler: ExpiryHandler;
+  readonly expiry: Expiry;
+  /** By `performance.now()`. */
+  readonly begunAt: number;
+}
+
+/** Ms between two looks, at the least: what gets stuck together is told of together. */
+const LOOK_INTERVAL_MS = 10_000;
+
+/**
+ * Watches for calls of handlers that do not end: each is told of once, when it has been running for
+ * longer than `limitMs`. One line a look and handler, however many of its events are stuck.
+ *
+ * Guarantees: `begin` and `end` are O(1); one timer, while something is running that was not told of.
+ */
+export class LongRuns {
+  /** In the order in which they began. */
+  readonly #fresh = new Set<Run>();
+  readonly #told = new Set<Run>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly log: Log,
+    private readonly limitMs = 60_000,
+  ) {}
+
+  begin(handler: ExpiryHandler, expiry: Expiry): Run {
+    const run = { handler, expiry, begunAt: performance.now() };
+    this.#fresh.add(run);
+    this.#timer ??= this.#lookIn(this.limitMs);
+    return run;
+  }
+
+  end(run: Run): void {
+    if (!this.#fresh.delete(run)) this.#told.delete(run);
+  }
+
+  /** What has been running for longer than the limit, by handler and pattern. */
+  get status(): LongRunningHandler[] {
+    return this.#byHandler([...this.#told, ...this.#overdue()]);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #lookIn(ms: number): NodeJS.Timeout {
+    return setTimeout(() => this.#look(), ms).unref();
+  }
+
+  #look(): void {
+    const overdue = this.#overdue();
+    for (const run of overdue) {
+      this.#fresh.delete(run);
+      this.#told.add(run);
+    }
+    for (const each of this.#byHandler(overdue)) this.#tell(each);
+    const [oldest] = this.#fresh;
+    const left = oldest && oldest.begunAt + this.limitMs - performance.now();
+    this.#timer =
+      left === undefined
+        ? undefined
+        : this.#lookIn(
+            Math.max(left, Math.min(LOOK_INTERVAL_MS, this.limitMs)),
+          );
+  }
+
+  #overdue(): Run[] {
+    const runs: Run[] = [];
+    const before = performance.now() - this.limitMs;
+    for (const run of this.#fresh) {
+      if (run.begunAt > before) break;
+      runs.push(run);
+    }
+    return runs;
+  }
+
+  #byHandler(runs: readonly Run[]): LongRunningHandler[] {
+    const groups = new Map<string, Run[]>();
+    for (const run of runs) {
+      const name = `${run.handler.name} ${run.handler.glob.pattern}`;
+      groups.set(name, [...(groups.get(name) ?? []), run]);
+    }
+    return [...groups.values()].map((group) => {
+      const oldest = group[0]!;
+      const age = performance.now() - oldest.begunAt;
+      return {
+        handler: oldest.handler.name,
+        pattern: oldest.handler.glob.pattern,
+        count: group.length,
+        key: oldest.expiry.key.toString(),
+        since: new Date(Date.now() - age),
+      };
+    });
+  }
+
+  #tell({ handler, pattern, count, key, since }: LongRunningHandler): void {
+    const others = count > 1 ? ` and on ${count - 1} more` : '';
+    this.log.warn(
+      `${handler} has been running since ${since.toISOString()} on key ${JSON.stringify(key)}${others} (pattern ${JSON.stringify(pattern)}) and has not ended. ` +
+        'Each event that does not end takes a place of the concurrency: see whether it waits for something that never comes',
+    );
+  }
+}

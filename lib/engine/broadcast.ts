@@ -1,0 +1,203 @@
+import { NodeDeadlines } from '../deadlines/node-deadlines.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { Dispatcher } from '../dispatch/dispatcher.js';
+import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
+import type { LatenessWindow } from '../dispatch/lateness-window.js';
+import type { ExpirySubscription } from './status.js';
+import { needsOfChannel } from '../listening/channel-needs.js';
+import { KeyspaceListener } from '../listening/keyspace-listener.js';
+import type { ListenerOptions, NodeStatus } from '../listening/node-status.js';
+import {
+  type Interest,
+  SubscriptionRegistry,
+} from '../listening/subscription-registry.js';
+import type { Topology } from '../topology/topology.js';
+import type { Log } from '../util/log.js';
+import type { ResolvedOptions } from './options.js';
+import { type Startable, Startup } from './startup.js';
+
+/** What broadcast shares with the rest of the engine. */
+export interface BroadcastParts {
+  readonly topology: Topology;
+  readonly dispatcher: Dispatcher;
+  readonly lateness: LatenessWindow;
+  readonly listenerOptions: ListenerOptions;
+  readonly log: Log;
+}
+
+/**
+ * Runs handlers in this instance for whatever this instance hears: one listener, which starts with
+ * the first subscription, or with the application.
+ *
+ * Guarantees: a subscription that is refused, or for which Redis was not reached in time, is taken
+ * back and touches no other. A listener that was started for it alone is closed, and the next
+ * subscription starts another one.
+ */
+export class Broadcast implements Startable {
+  readonly #registry: SubscriptionRegistry;
+  readonly #startup: Startup;
+  #listener: KeyspaceListener;
+
+  constructor(
+    private readonly options: ResolvedOptions,
+    private readonly parts: BroadcastParts,
+  ) {
+    const { target, namespace, punctual } = options;
+    this.#registry = new SubscriptionRegistry({
+      ...target,
+      namespace,
+      hints: punctual ? ['new', 'expire'] : [],
+      wantedFlags: punctual ? 'n' : '',
+    });
+    this.#startup = new Startup(this, { ...target, log: parts.log });
+    this.#listener = this.#newListener();
+  }
+
+  get nodes(): NodeStatus[] {
+    return this.#listener.nodes;
+  }
+
+  /** What keeps nodes from being listened to, in words. */
+  get reasons(): string[] {
+    return this.#listener.reasons;
+  }
+
+  /** Whether it listens, or begins to. */
+  get begun(): boolean {
+    return this.#startup.begun;
+  }
+
+  /** Resolves when every node is listened to and the first scan is done; starts it if nothing did. */
+  async ready(): Promise<void> {
+    await this.#startup.run();
+    await this.#listener.ready();
+  }
+
+  /**
+   * Runs the application's own handlers from now on, and listens though there be none. Resolves when
+   * every node acknowledged; with `lazyConnect` at once. See `Startup.keep`.
+   */
+  keep(handlers: readonly ExpiryHandler[]): Promise<void> {
+    for (const handler of handlers)
+      this.#registry.add(this.#interestOf(handler));
+    return this.#startup.keep(async () => {
+      const patterns = new Set(handlers.map(({ glob }) => glob.pattern));
+      await Promise.all([...patterns].map((p) => this.#listener.served(p)));
+    });
+  }
+
+  /** Runs a handler for every expiry of its pattern. Resolves when every node acknowledged. */
+  handle(handler: ExpiryHandler): Promise<ExpirySubscription> {
+    return this.#subscribe(
+      this.#interestOf(handler),
+      handler.glob.pattern,
+      () => this.parts.dispatcher.remove(handler),
+    );
+  }
+
+  /** Hands every message of the channels to a function; what it throws or rejects with is logged. */
+  listen(
+    channelPattern: string,
+    handler: (pattern: string, channel: string, message: string) => unknown,
+  ): Promise<ExpirySubscription> {
+    this.#warnOfUnknown(channelPattern);
+    let ended = false;
+    const fail = (error: unknown): void =>
+      this.parts.log.error(
+        `The handler of channel pattern ${JSON.stringify(channelPattern)} failed: ${reasonOf(error)}`,
+        error instanceof Error ? error.stack : undefined,
+      );
+    const onMessage = (...args: [string, string, string]): void => {
+      if (ended) return;
+      try {
+        const result = handler(...args) as PromiseLike<unknown> | undefined;
+        if (typeof result?.then === 'function') result.then(undefined, fail);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    return this.#subscribe(
+      { channelPattern, onMessage },
+      channelPattern,
+      () => (ended = true),
+    );
+  }
+
+  #warnOfUnknown(channelPattern: string): void {
+    const { unknown } = needsOfChannel(channelPattern) ?? {};
+    if (unknown === undefined || this.options.notifications === 'off') return;
+    this.parts.log.warn(
+      `psubscribe(${JSON.stringify(channelPattern)}): ${unknown} is not known, so no flag of notify-keyspace-events is added for it. ` +
+        'Nothing is heard of it unless the server has the flag already: set it there',
+    );
+  }
+
+  /** For `Startup`: resolves when every node is listened to. */
+  async start(): Promise<void> {
+    const listener = this.#listener;
+    await listener.start();
+    await listener.listening();
+  }
+
+  /** For `Startup`: closes the listener. */
+  undo(): Promise<void> {
+    this.#listener.close();
+    this.#listener = this.#newListener();
+    return Promise.resolve();
+  }
+
+  close(): void {
+    this.#startup.close();
+    this.#listener.close();
+  }
+
+  #newListener(): KeyspaceListener {
+    const { topology, listenerOptions, log } = this.parts;
+    const { target, punctual } = this.options;
+    const registry = this.#registry;
+    return new KeyspaceListener(
+      topology,
+      registry,
+      listenerOptions,
+      log,
+      punctual &&
+        ((node) =>
+          new NodeDeadlines(node, target.isCluster, registry, punctual, log)),
+    );
+  }
+
+  #interestOf(handler: ExpiryHandler): Interest {
+    const { dispatcher, lateness } = this.parts;
+    const onExpiry = (expiry: Expiry): void => {
+      if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
+      dispatcher.offer(handler, expiry);
+    };
+    return { pattern: handler.glob.pattern, onExpiry };
+  }
+
+  async #subscribe(
+    interest: Interest,
+    pattern: string,
+    onEnd: () => void,
+  ): Promise<ExpirySubscription> {
+    // Added before it starts: what is there by then is subscribed to at once.
+    this.#registry.add(interest);
+    try {
+      await this.#startup.run();
+      await this.#listener.served(pattern);
+    } catch (error) {
+      onEnd();
+      await this.#listener.remove(interest);
+      if (this.#registry.isEmpty) await this.#startup.release();
+      throw error;
+    }
+    let ended: Promise<void> | undefined;
+    return {
+      pattern,
+      unsubscribe: () => {
+        onEnd();
+        return (ended ??= this.#listener.remove(interest));
+      },
+    };
+  }
+}

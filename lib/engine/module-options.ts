@@ -1,0 +1,70 @@
+import type { ConnectionOption } from '../connection/connection-option.js';
+import type { NotificationsMode } from '../listening/flag-keeper.js';
+import type { RetryOptions } from '../dispatch/handler-options.js';
+
+/** Options of `RedisExpiryModule.forRoot()`. All are optional; a bad one rejects when the module is created. */
+export interface RedisExpiryModuleOptions {
+  /**
+   * Where Redis is: a URL (`redis://`, `rediss://`), ioredis options (Sentinel options included),
+   * `{ nodes, options }` for a Cluster, or an ioredis `Redis` or `Cluster` of your own: that one is
+   * duplicated for every connection that the module needs, and never changed or closed by it.
+   * @default 'redis://127.0.0.1:6379'
+   */
+  connection?: ConnectionOption;
+  /**
+   * The consumer group that the handlers of this application belong to: a name without spaces and
+   * braces. Unset: every running instance runs its handlers on every expiry that it hears, at most
+   * once ("broadcast"). Set: exactly one instance of the group gets each expiry, at least once, also
+   * for expiries that happened while no instance was running or connected ("group").
+   */
+  group?: string;
+  /** Prefix of every key that the module writes; no handler ever hears of such a key. @default 'rx' */
+  namespace?: string;
+  /**
+   * What the module does about the server's `notify-keyspace-events`.
+   *
+   * - `'ensure'` adds the flags that are missing, never removing one, and again after a restart;
+   *   where the server forbids CONFIG it warns and goes on.
+   * - `'verify'` rejects at start when they are missing.
+   * - `'off'` never looks, and writes no test key either.
+   * @default 'ensure'
+   */
+  notifications?: NotificationsMode;
+  /**
+   * On-time delivery: the module learns each matching key's deadline and touches the key when it is
+   * due, so that Redis expires it at that millisecond and not when its sampling gets there. `false`:
+   * only Redis's own notifications, as late as they come.
+   *
+   * - `scanInterval`: milliseconds between two scans that find what no event told of, from 1000 on.
+   *   @default 600_000
+   * - `scanCount`: keys that one step of a scan looks at, from 1 on. @default 1_000
+   * @default true
+   */
+  punctual?: boolean | { scanInterval?: number; scanCount?: number };
+  /** Handlers running at once in this instance: a whole number from 1 on. @default 100 */
+  concurrency?: number;
+  /**
+   * Events that may wait for their handler in this instance: a whole number from 1 on. When keys
+   * expire faster than handlers run, whatever comes beyond it is dropped: logged, and counted in
+   * `status().counters.dropped`. One waiting event takes about 500 bytes.
+   * @default 500_000
+   */
+  queueLimit?: number;
+  /** Group only: tries before an event is dead-lettered, and the wait between them. */
+  retry?: RetryOptions;
+  /** Group only: milliseconds that an event stays with an instance that stopped renewing it, from 100 on. @default 30_000 */
+  leaseDuration?: number;
+  /**
+   * Group only: how long, and how many, dead letters are kept. The oldest are deleted first: what is
+   * deleted is logged, and counted in `status().groups[].deadLettersDropped`.
+   *
+   * - `maxAge`: milliseconds from when an event was given up, from 1 on; deleted within seconds
+   *   afterwards. @default 30 days
+   * - `maxCount`: letters of one group, from 1 on. @default 100_000
+   */
+  deadLetters?: { maxAge?: number; maxCount?: number };
+  /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
+  shutdownTimeout?: number;
+  /** Name of the connections (`CLIENT LIST`) and of the log lines: visible ASCII without spaces. @default 'redis-expiry' */
+  name?: string;
+}

@@ -1,0 +1,242 @@
+import {
+  type ConnectionTarget,
+  readConnectionOption,
+} from '../connection/connection-option.js';
+import type { PunctualOptions } from '../deadlines/discovery.js';
+import { invalidOption } from '../errors/redis-expiry.error.js';
+import {
+  DEFAULT_LETTER_LIMITS,
+  type LetterLimits,
+} from '../group/letter-limits.js';
+import type { RetryPolicy } from '../dispatch/expiry.js';
+import type {
+  OnKeyExpiredOptions,
+  RetryOptions,
+} from '../dispatch/handler-options.js';
+import type { RedisExpiryModuleOptions } from './module-options.js';
+import type { NotificationsMode } from '../listening/flag-keeper.js';
+
+/** The module's options, checked and complete. */
+export interface ResolvedOptions {
+  readonly target: ConnectionTarget;
+  readonly namespace: string;
+  readonly notifications: NotificationsMode;
+  /** Undefined: only what Redis announces by itself. */
+  readonly punctual: PunctualOptions | undefined;
+  /** The group of handlers that name none; undefined: broadcast. */
+  readonly group: string | undefined;
+  readonly retry: RetryPolicy;
+  readonly leaseDuration: number;
+  readonly deadLetters: LetterLimits;
+  readonly concurrency: number;
+  readonly queueLimit: number;
+  readonly shutdownTimeout: number;
+  readonly name: string;
+}
+
+const OPTIONS = [
+  'connection',
+  'group',
+  'namespace',
+  'notifications',
+  'punctual',
+  'concurrency',
+  'queueLimit',
+  'retry',
+  'leaseDuration',
+  'deadLetters',
+  'shutdownTimeout',
+  'name',
+];
+const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
+const RETRY_OPTIONS = ['attempts', 'backoff'];
+const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
+const HANDLER_OPTIONS = ['group', 'concurrency', 'retry'];
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
+export function resolveOptions(
+  given: RedisExpiryModuleOptions,
+): ResolvedOptions {
+  checkNames(given, OPTIONS, 'options');
+  const { namespace = 'rx', notifications = 'ensure' } = given;
+  const { name = 'redis-expiry' } = given;
+  if (typeof namespace !== 'string' || namespace === '')
+    throw invalidOption('namespace', namespace, 'a text that is not empty');
+  if (!['ensure', 'verify', 'off'].includes(notifications)) {
+    throw invalidOption(
+      'notifications',
+      notifications,
+      "'ensure', 'verify' or 'off'",
+    );
+  }
+  if (typeof name !== 'string' || !/^[\x21-\x7e]+$/.test(name))
+    throw invalidOption('name', name, 'visible ASCII without spaces');
+  const group = resolveGroup(given.group);
+  const punctual = resolvePunctual(given.punctual);
+  if (group !== undefined && !punctual) {
+    throw invalidOption(
+      'punctual',
+      false,
+      'true with a group, whose events come from watching deadlines',
+    );
+  }
+  return {
+    target: readConnectionOption(given.connection),
+    namespace,
+    notifications,
+    punctual,
+    group,
+    retry: resolveRetry(given.retry),
+    leaseDuration: ms('leaseDuration', given.leaseDuration, 30_000, 100),
+    deadLetters: resolveDeadLetters(given.deadLetters),
+    concurrency: count('concurrency', given.concurrency, 100),
+    queueLimit: count('queueLimit', given.queueLimit, 500_000),
+    shutdownTimeout: ms('shutdownTimeout', given.shutdownTimeout, 10_000, 0),
+    name,
+  };
+}
+
+/** A handler's options, checked. */
+export interface ResolvedHandlerOptions {
+  /** `false`: broadcast; undefined: the module's. */
+  readonly group: string | false | undefined;
+  readonly concurrency: number;
+  /** Undefined: the module's. */
+  readonly retry?: RetryPolicy;
+}
+
+/** Checks a handler's options. Throws `INVALID_OPTION_…`. */
+export function resolveHandlerOptions(
+  options: OnKeyExpiredOptions = {},
+): ResolvedHandlerOptions {
+  checkNames(options, HANDLER_OPTIONS, 'handler options');
+  const { group, retry } = options;
+  return {
+    group: group === false ? false : resolveGroup(group),
+    concurrency: count('concurrency', options.concurrency, Infinity),
+    ...(retry !== undefined && { retry: resolveRetry(retry) }),
+  };
+}
+
+function resolveGroup(group: unknown): string | undefined {
+  if (group === undefined) return undefined;
+  if (typeof group !== 'string' || !/^[^{}\s]+$/.test(group))
+    throw invalidOption('group', group, 'a name without spaces and braces');
+  return group;
+}
+
+function resolveRetry(retry: RetryOptions = {}): RetryPolicy {
+  checkNames(retry, RETRY_OPTIONS, 'retry');
+  const { backoff } = retry;
+  const accepted = `milliseconds from 0 to ${LONGEST_TIMER}, or a function of the attempt that returns them`;
+  const isDelay = (value: unknown): value is number =>
+    typeof value === 'number' && value >= 0 && value <= LONGEST_TIMER;
+  if (
+    backoff !== undefined &&
+    typeof backoff !== 'function' &&
+    !isDelay(backoff)
+  )
+    throw invalidOption('retry.backoff', backoff, accepted);
+  const exponential = (attempt: number): number =>
+    Math.min(1_000 * 2 ** (attempt - 1), 3_600_000);
+  return {
+    attempts: count('retry.attempts', retry.attempts, 5),
+    delay: (attempt) => {
+      if (typeof backoff !== 'function') return backoff ?? exponential(attempt);
+      // A user's function may fail when nobody is there to be told.
+      try {
+        const delay: unknown = backoff(attempt);
+        return isDelay(delay) ? Math.round(delay) : exponential(attempt);
+      } catch {
+        return exponential(attempt);
+      }
+    },
+  };
+}
+
+function resolvePunctual(
+  punctual: RedisExpiryModuleOptions['punctual'],
+): PunctualOptions | undefined {
+  if (punctual === false) return undefined;
+  const given = punctual === undefined || punctual === true ? {} : punctual;
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw invalidOption(
+      'punctual',
+      punctual,
+      'true, false, or { scanInterval, scanCount }',
+    );
+  }
+  checkNames(given, PUNCTUAL_OPTIONS, 'punctual');
+  const scanInterval = ms(
+    'punctual.scanInterval',
+    given.scanInterval,
+    600_000,
+    1_000,
+  );
+  const scanCount = count('punctual.scanCount', given.scanCount, 1_000);
+  return { scanInterval, scanCount };
+}
+
+function resolveDeadLetters(
+  given: RedisExpiryModuleOptions['deadLetters'] = {},
+): LetterLimits {
+  checkNames(given, DEAD_LETTER_OPTIONS, 'deadLetters');
+  const { maxAge, maxCount } = DEFAULT_LETTER_LIMITS;
+  return {
+    // No timer waits for it: it may be longer than a timer can be.
+    maxAge: wholeMs('deadLetters.maxAge', given.maxAge, maxAge),
+    maxCount: count('deadLetters.maxCount', given.maxCount, maxCount),
+  };
+}
+
+/** How a page of dead letters is asked for, checked. Throws `INVALID_OPTION_…`. */
+export function resolvePage(given: { count?: number; after?: string } = {}): {
+  readonly count: number;
+  readonly after: string | undefined;
+} {
+  checkNames(given, ['count', 'after'], 'page');
+  return { count: count('count', given.count, 100), after: given.after };
+}
+
+function checkNames(
+  given: object,
+  known: readonly string[],
+  what: string,
+): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalidOption(what, given, 'an object');
+  for (const [name, value] of Object.entries(given))
+    if (!known.includes(name))
+      throw invalidOption(name, value, `no such option; ${known.join(', ')}`);
+}
+
+function count(name: string, value: unknown, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw invalidOption(name, value, 'a whole number from 1 on');
+  return value as number;
+}
+
+function wholeMs(name: string, value: unknown, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw invalidOption(name, value, 'whole milliseconds from 1 on');
+  return value as number;
+}
+
+function ms(
+  name: string,
+  value: unknown,
+  fallback: number,
+  least: number,
+): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number' || !(value >= least && value <= LONGEST_TIMER))
+    throw invalidOption(
+      name,
+      value,
+      `milliseconds from ${least} to ${LONGEST_TIMER}`,
+    );
+  return value;
+}

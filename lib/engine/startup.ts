@@ -1,0 +1,159 @@
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../util/log.js';
+import { Pause } from '../util/pause.js';
+import { within } from '../util/within.js';
+
+export interface StartupOptions {
+  /** The application's own start does not wait for Redis. */
+  readonly lazyConnect: boolean;
+  /** Ms within which Redis must be reached, unless `lazyConnect` is set. */
+  readonly connectTimeout: number;
+  readonly retryDelay: (attempt: number) => number;
+  readonly log: Log;
+}
+
+/** Something that needs Redis before it works. */
+export interface Startable {
+  /** Why it does not work yet, in words. */
+  readonly reasons: readonly string[];
+  /** Starts it. May be called again after it rejected, or after `undo`. */
+  start(): Promise<void>;
+  /**
+   * Leaves nothing of a start that failed, or that nobody needs any more. From the moment of the call
+   * on another start may begin. Never rejects.
+   */
+  undo(): Promise<void>;
+}
+
+/** Ms before a start that failed is tried again, at the least. */
+const RETRY_DELAY_MS = 1_000;
+
+/**
+ * Starts something that must reach Redis before it works, for all who need it.
+ *
+ * States: idle → `run` → starting → started. A start that fails is undone and ends idle, so that the
+ * next `run` begins anew. `keep` says that the application itself needs it: from then on nothing is
+ * undone.
+ *
+ * Guarantees: one start is under way at a time, and everybody who asks meanwhile shares it. It rejects
+ * with what the work rejects with, or with `CONNECT_FAILED` after `connectTimeout`. With `lazyConnect`
+ * it waits for Redis as long as it takes, and says every `connectTimeout` why it still waits.
+ */
+export class Startup {
+  #attempt: Promise<void> | undefined;
+  #kept = false;
+  #closed = false;
+  #endWarning: (() => void) | undefined;
+  readonly #pause = new Pause();
+
+  constructor(
+    private readonly subject: Startable,
+    private readonly options: StartupOptions,
+  ) {}
+
+  /** Whether a start is under way or done. */
+  get begun(): boolean {
+    return this.#attempt !== undefined;
+  }
+
+  /** For one caller: resolves once it works. */
+  run(): Promise<void> {
+    this.#attempt ??= this.#start();
+    return this.#attempt;
+  }
+
+  /**
+   * For the application's own start: resolves once it works and `then` is done. With `lazyConnect` it
+   * resolves at once, and both are tried in the background until they succeed: a failure is logged.
+   */
+  async keep(then: () => Promise<void>): Promise<void> {
+    this.#kept = true;
+    const work = async (): Promise<void> => {
+      await this.run();
+      await then();
+    };
+    if (this.options.lazyConnect) void this.#untilItWorks(work);
+    else await work();
+  }
+
+  /** Nobody who called `run` needs it any more: undoes the start, unless the application itself needs it. */
+  async release(): Promise<void> {
+    if (this.#kept || this.#closed) return;
+    this.#attempt = undefined;
+    await this.subject.undo();
+  }
+
+  /** Tries nothing more and says nothing more. Whoever owns the subject closes it. */
+  close(): void {
+    this.#closed = true;
+    this.#endWarning?.();
+    this.#pause.end();
+  }
+
+  async #start(): Promise<void> {
+    try {
+      await (this.options.lazyConnect ? this.#patiently() : this.#inTime());
+    } catch (error) {
+      this.#attempt = undefined;
+      await this.release();
+      if (error instanceof RedisExpiryError) throw error;
+      throw new RedisExpiryError(
+        'CONNECT_FAILED',
+        `Redis was not reached: ${reasonOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #inTime(): Promise<void> {
+    const { connectTimeout } = this.options;
+    if (!(await within(connectTimeout, this.subject.start())))
+      throw this.#notConnected();
+  }
+
+  /** Says after `connectTimeout`, once for each reason, that Redis is not there yet. */
+  async #patiently(): Promise<void> {
+    const { connectTimeout, log } = this.options;
+    const warned = new Set<string>();
+    const timer = setInterval(() => {
+      const reasons = this.#reasons();
+      if (reasons === '' || warned.has(reasons)) return;
+      warned.add(reasons);
+      log.warn(`Redis is not reached yet, and is tried again: ${reasons}`);
+    }, connectTimeout).unref();
+    this.#endWarning = () => clearInterval(timer);
+    try {
+      await this.subject.start();
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  async #untilItWorks(work: () => Promise<void>): Promise<void> {
+    const { retryDelay, log } = this.options;
+    for (let failures = 1; !this.#closed; failures++) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        if (this.#closed) return;
+        log.error(`Starting failed, and is tried again: ${reasonOf(error)}`);
+        const ms = Math.max(RETRY_DELAY_MS, retryDelay(failures));
+        await this.#pause.wait(ms, { ref: false });
+      }
+    }
+  }
+
+  #reasons(): string {
+    return [...new Set(this.subject.reasons)].join('; ');
+  }
+
+  #notConnected(): RedisExpiryError {
+    const { connectTimeout } = this.options;
+    return new RedisExpiryError(
+      'CONNECT_FAILED',
+      `Redis was not reached within ${connectTimeout} ms (connectTimeout): ${this.#reasons() || 'no node answered'}. ` +
+        'Check the option "connection", or set lazyConnect in it so that start-up does not wait.',
+    );
+  }
+}

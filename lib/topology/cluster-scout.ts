@@ -1,0 +1,144 @@
+import type { NatMap } from 'ioredis';
+import type { CommandClient } from '../connection/command-client.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../util/log.js';
+import { Pause } from '../util/pause.js';
+import { within } from '../util/within.js';
+import type { ClusterSeeds } from './cluster-seeds.js';
+import {
+  type ClusterView,
+  type SlotRange,
+  hostAndPort,
+  readView,
+} from './cluster-view.js';
+
+/** Ms between two looks at who the primaries are: when all is calm, and when something speaks for a change. */
+const CALM = 1_000;
+const SOON = 100;
+/** Ms for which a doubt lasts. */
+const DOUBT = 15_000;
+/** Ms within which a node must tell. */
+const PATIENCE = 1_000;
+
+/** Somebody to ask. */
+export interface Witness {
+  readonly address: string;
+  readonly commands: CommandClient;
+}
+
+export interface ScoutOptions {
+  readonly target: ConnectionTarget;
+  readonly seeds: ClusterSeeds;
+  readonly natMap: NatMap | undefined;
+  /** Nodes that are known. */
+  readonly witnesses: () => readonly Witness[];
+  /** For a node that was found by the start-up nodes. */
+  readonly connect: (address: string) => CommandClient;
+  /** What a node told, and when it was asked, in epoch ms. */
+  readonly onView: (view: ClusterView, askedAt: number) => void;
+  /** Neither a node that is known nor a start-up node told anything. */
+  readonly onSilence: () => void;
+  readonly log: Log;
+}
+
+/**
+ * Asks who is who in a Cluster, again and again: one of the nodes that are known, each in its turn;
+ * while none of them answers, whoever the start-up nodes lead to.
+ */
+export class ClusterScout {
+  /** Why nobody told at the newest look. */
+  lastError: string | undefined;
+  readonly #pause = new Pause();
+  /** A rest that a doubt cuts short. */
+  readonly #calm = new Pause();
+  #doubtUntil = 0;
+  #turn = 0;
+  #closed = false;
+
+  constructor(private readonly options: ScoutOptions) {}
+
+  /** Goes on until `close`. */
+  async run(): Promise<void> {
+    const { seeds, target } = this.options;
+    for (let failures = 0; !this.#closed;) {
+      if (await this.#look()) {
+        failures = 0;
+        this.lastError = seeds.lastError = undefined;
+        await this.#rest();
+        continue;
+      }
+      // What start-up nodes name may be out of reach, too.
+      const found = await seeds.find();
+      if (!found) this.options.onSilence();
+      // While no node is known, this is all that keeps the process alive.
+      if ((!found || failures > 0) && !this.#closed)
+        await this.#pause.wait(target.retryDelay(failures + 1));
+      failures++;
+    }
+  }
+
+  /** Something speaks for a change: it asks often, for a while. */
+  doubt(): void {
+    this.#doubtUntil = performance.now() + DOUBT;
+    this.#calm.end();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#calm.end();
+    this.#pause.end();
+  }
+
+  /** Asks one after the other until one tells. Whether one did. */
+  async #look(): Promise<boolean> {
+    const { witnesses, seeds, connect } = this.options;
+    const known = witnesses();
+    const first = known.length > 0 ? ++this.#turn % known.length : 0;
+    for (const { address, commands } of [
+      ...known.slice(first),
+      ...known.slice(0, first),
+    ])
+      if (await this.#hear(address, commands)) return true;
+    for (const address of seeds.addresses) {
+      if (known.some((witness) => witness.address === address)) continue;
+      const commands = connect(address);
+      const told = await this.#hear(address, commands);
+      commands.close();
+      if (told) return true;
+    }
+    return false;
+  }
+
+  /** Whether it told. */
+  async #hear(address: string, commands: CommandClient): Promise<boolean> {
+    const askedAt = Date.now();
+    let view: ClusterView | undefined;
+    try {
+      const told = commands.runNow(async (redis) => {
+        const [ranges, nodes] = await Promise.all([
+          redis.cluster('SLOTS') as Promise<SlotRange[]>,
+          redis.cluster('NODES').catch(() => ''),
+        ]);
+        const { host } = hostAndPort(address);
+        view = readView(ranges, String(nodes), host, this.options.natMap);
+      });
+      await within(PATIENCE, told);
+    } catch (error) {
+      this.lastError = `${address}: ${reasonOf(error)}`;
+      this.options.log.debug(`${address} does not tell: ${reasonOf(error)}`);
+    }
+    if (this.#closed) return true;
+    if (!view || view.primaries.size === 0) return false;
+    this.options.onView(view, askedAt);
+    return true;
+  }
+
+  /** However often it is raised, a doubt does not make it ask without rest. */
+  async #rest(): Promise<void> {
+    if (this.#closed) return;
+    await this.#pause.wait(SOON, { ref: false });
+    if (this.#closed || performance.now() < this.#doubtUntil) return;
+    await this.#calm.wait(CALM - SOON, { ref: false });
+  }
+}

@@ -1,0 +1,139 @@
+import type { Cluster, Redis, RedisOptions } from 'ioredis';
+import { ownClientOptions } from '../connection/client-options.js';
+import { disconnect } from '../connection/command-client.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import { within } from '../util/within.js';
+import { hostAndPort } from './cluster-view.js';
+
+/**
+ * Finds nodes of a Cluster the way the user's client does, by its start-up nodes (SRV records, DNS
+ * and NAT included), and makes clients for any of its nodes with the user's options.
+ */
+export class ClusterSeeds {
+  /** Addresses of the nodes that were found. */
+  addresses: readonly string[] = [];
+  /** Why the newest search failed. */
+  lastError: string | undefined;
+  /** Clients that hold the options; never connected by the module. */
+  readonly #templates = new Map<string, Redis>();
+  /** What the user's options for nodes said when these were found. */
+  #foundBy: RedisOptions = {};
+  #searching: Cluster | undefined;
+  /** Finds out why a start-up node cannot be reached. */
+  #probe: Redis | undefined;
+
+  constructor(
+    private readonly target: ConnectionTarget,
+    private readonly name: string,
+  ) {}
+
+  /** Whether nodes were found. */
+  async find(): Promise<boolean> {
+    const template = this.target.template() as Cluster;
+    const redisOptions = { ...template.options.redisOptions };
+    const cluster = template.duplicate([], {
+      ...template.options,
+      keyPrefix: '',
+      lazyConnect: true,
+      // Half a Cluster is enough to find the rest.
+      enableReadyCheck: false,
+      enableAutoPipelining: false,
+      clusterRetryStrategy: null,
+      clusterNodeRetryStrategy: null,
+      scaleReads: 'master',
+      shardedSubscribers: false,
+      scripts: undefined,
+      himportFieldsets: undefined,
+      slotsRefreshInterval: 0,
+      redisOptions: {
+        ...redisOptions,
+        ...ownClientOptions(this.name),
+      },
+    });
+    this.#searching = cluster;
+    let first: Redis | undefined;
+    cluster.on('+node', (node: Redis) => (first ??= node));
+    cluster.on('error', (error: Error & { lastNodeError?: Error }) => {
+      const { message } = error.lastNodeError ?? error;
+      // Why it is closed is told to nobody.
+      if (message === CLOSED) this.#explain(first);
+      else this.lastError = message;
+    });
+    try {
+      await cluster.connect();
+      const nodes = cluster.nodes('all');
+      for (const node of nodes) this.#templates.set(addressOf(node), node);
+      if (nodes.length > 0) this.#foundBy = redisOptions;
+      this.addresses = nodes.map(addressOf);
+      this.#endProbe();
+      this.lastError = undefined;
+      return nodes.length > 0;
+    } catch (error) {
+      this.lastError ??= (error as Error).message;
+      return false;
+    } finally {
+      this.#searching = undefined;
+      cluster.disconnect();
+    }
+  }
+
+  /** Makes a client for a node, found or heard of, by what the user's options say now. It is not connected yet, and connects once. */
+  open(address: string): Redis {
+    const [any] = this.#templates.values();
+    const template = this.#templates.get(address) ?? any;
+    if (!template) throw new Error('no node of the Cluster is known yet');
+    return template.duplicate({
+      ...this.#changed(),
+      ...ownClientOptions(this.name),
+      ...hostAndPort(address),
+    });
+  }
+
+  /** What the user's options for nodes say by now that they did not say when the nodes were found: a new password, say. */
+  #changed(): RedisOptions {
+    const { redisOptions } = (this.target.template() as Cluster).options;
+    const before = Object.entries(this.#foundBy);
+    return Object.fromEntries(
+      Object.entries({ ...redisOptions }).filter(
+        ([name, value]) =>
+          !before.some(([other, was]) => other === name && was === value),
+      ),
+    );
+  }
+
+  /** Ends a search that is under way. */
+  close(): void {
+    this.#searching?.disconnect();
+    this.#endProbe();
+  }
+
+  /** Connects to a node once more, to hear what it says. */
+  #explain(node: Redis | undefined): void {
+    if (!node || this.#probe) return;
+    const probe = node.duplicate(ownClientOptions(this.name));
+    this.#probe = probe;
+    const address = addressOf(probe);
+    probe.on('error', ({ message }: Error) => {
+      this.lastError = message.includes(address)
+        ? message
+        : `${address}: ${message}`;
+    });
+    // It may be let in, and then told nothing.
+    void within(this.target.connectTimeout, probe.connect())
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#probe === probe) this.#endProbe();
+      });
+  }
+
+  #endProbe(): void {
+    if (this.#probe) disconnect(this.#probe);
+    this.#probe = undefined;
+  }
+}
+
+/** What ioredis says of a connection of its own that was never made. */
+const CLOSED = 'Connection is closed.';
+
+const addressOf = ({ options }: Redis): string =>
+  `${options.host}:${options.port}`;

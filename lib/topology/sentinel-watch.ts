@@ -1,0 +1,117 @@
+import type { Redis } from 'ioredis';
+import { disconnect } from '../connection/command-client.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../util/log.js';
+import { Pause } from '../util/pause.js';
+import { within } from '../util/within.js';
+
+/** Ms between two questions to one Sentinel. */
+const INTERVAL_MS = 250;
+/** Questions between two in which it is asked for the other Sentinels, too. */
+const INTERVALS_PER_PEERS = 40;
+/** Ms within which a Sentinel must answer. */
+export const SENTINEL_TIMEOUT_MS = 1_000;
+/** Ms before a Sentinel that did not is asked again. */
+const RETRY_DELAY_MS = 1_000;
+
+/** Another Sentinel, as one names it. */
+export interface SentinelPeer {
+  readonly host: string;
+  readonly port: number;
+  /** Its own identifier. */
+  readonly id: string;
+}
+
+/** Is told what one Sentinel says. */
+export interface SentinelObserver {
+  /** It names this primary, by `host:port`; each time that it is asked. */
+  named(address: string): void;
+  /** Who it is, and which other Sentinels it knows. */
+  knows(id: string | undefined, peers: readonly SentinelPeer[]): void;
+  /** It does not answer, or cannot be reached. */
+  failed(): void;
+}
+
+/** Asks one Sentinel, again and again, until it is closed. */
+export class SentinelWatch {
+  readonly #pause = new Pause();
+  #closed = false;
+
+  constructor(
+    /** In logs. */
+    private readonly title: string,
+    /** Makes a client that is not connected yet. */
+    private readonly open: () => Redis,
+    /** What the Sentinels call the primary. */
+    private readonly master: string,
+    private readonly observer: SentinelObserver,
+    private readonly log: Log,
+  ) {}
+
+  start(): void {
+    void this.#run();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#pause.end();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      let sentinel: Redis | undefined;
+      let reason: unknown;
+      try {
+        sentinel = this.open();
+        sentinel.on('error', (error: Error) => (reason = error));
+        for (let i = 0; !this.#closed; i++) {
+          if (i % INTERVALS_PER_PEERS === 0) await this.#askForPeers(sentinel);
+          const address = await this.#askForPrimary(sentinel);
+          if (this.#closed) break;
+          this.observer.named(address);
+          await this.#pause.wait(INTERVAL_MS, { ref: false });
+        }
+      } catch (error) {
+        this.log.debug(`${this.title}: ${reasonOf(reason ?? error)}`);
+        if (!this.#closed) {
+          this.observer.failed();
+          await this.#pause.wait(RETRY_DELAY_MS, { ref: false });
+        }
+      } finally {
+        if (sentinel) disconnect(sentinel);
+      }
+    }
+  }
+
+  async #askForPrimary(sentinel: Redis): Promise<string> {
+    const answer = await this.#answer(
+      sentinel.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', this.master),
+    );
+    if (!Array.isArray(answer)) throw new Error('does not know the primary');
+    return answer.join(':');
+  }
+
+  async #askForPeers(sentinel: Redis): Promise<void> {
+    const [id, peers] = (await this.#answer(
+      Promise.all([
+        sentinel.call('SENTINEL', 'MYID').catch(() => undefined),
+        sentinel.call('SENTINEL', 'SENTINELS', this.master).catch(() => []),
+      ]),
+    )) as [string | undefined, string[][]];
+    if (!this.#closed) this.observer.knows(id, peers.flatMap(toPeer));
+  }
+
+  async #answer<T>(asked: Promise<T>): Promise<T> {
+    if (!(await within(SENTINEL_TIMEOUT_MS, asked)))
+      throw new Error('does not answer');
+    return asked;
+  }
+}
+
+/** Reads names and values by turns. */
+function toPeer(entry: readonly string[]): SentinelPeer[] {
+  const valueOf = (name: string): string =>
+    entry[entry.indexOf(name) + 1] ?? '';
+  const [host, id] = [valueOf('ip'), valueOf('runid')];
+  return host && id ? [{ host, port: Number(valueOf('port')), id }] : [];
+}

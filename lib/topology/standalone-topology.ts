@@ -1,0 +1,216 @@
+import { randomUUID } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import type { Redis } from 'ioredis';
+import { ownClientOptions } from '../connection/client-options.js';
+import { CommandClient, peerOf } from '../connection/command-client.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import { isForbidden, refusedCommand } from '../connection/server-error.js';
+import type { Log } from '../util/log.js';
+import { Pause } from '../util/pause.js';
+import { within } from '../util/within.js';
+import { hostAndPort } from './cluster-view.js';
+import { KeyCheck } from './key-check.js';
+import type { RedisNode } from './redis-node.js';
+import { SentinelScout } from './sentinel-scout.js';
+import type { Moves, Topology } from './topology.js';
+
+/** Ms after a failover at which connections are looked at once more. */
+const SECOND_LOOK_MS = 1_000;
+/** Ms within which the name of a primary must be resolved. */
+const LOOKUP_TIMEOUT_MS = 1_000;
+/** Ms by which a primary may be replaced before its Sentinels say so. */
+const SENTINELS_DELAY = 3_000;
+
+/**
+ * One server, named by its address or found by Sentinels. They name the primary at every connection;
+ * when they name another one, every connection is made anew.
+ */
+export class StandaloneTopology implements Topology {
+  readonly nodes: readonly RedisNode[];
+  readonly replicas: readonly RedisNode[] = [];
+  readonly lastError = undefined;
+  readonly keys: KeyCheck;
+  readonly #commands: CommandClient;
+  readonly #clients = new Set<CommandClient>();
+  readonly #listeners = new Set<Redis>();
+  readonly #callbacks = new Set<(moves: Moves) => void>();
+  readonly #scout: SentinelScout | undefined;
+  readonly #secondLook = new Pause();
+  /** The primary that Sentinels named last. */
+  #primary: string | undefined;
+  #closed = false;
+
+  constructor(
+    private readonly target: ConnectionTarget,
+    private readonly name: string,
+    private readonly log: Log,
+  ) {
+    const { options } = this.#template;
+    this.#commands = this.openCommands();
+    const bySentinels =
+      options.sentinels !== undefined && options.sentinels !== null;
+    if (bySentinels)
+      this.#scout = new SentinelScout(
+        () => ({ ...this.#template.options, connectionName: name }),
+        (address) => void this.#moveTo(address),
+        log,
+      );
+    this.nodes = [
+      {
+        address: addressOf(this.#template),
+        commands: this.#commands,
+        noticedAfter: bySentinels ? SENTINELS_DELAY : 0,
+        openListener: () => this.#openListener(),
+        keyWith: (prefix) => prefix + randomUUID(),
+      },
+    ];
+    this.keys = new KeyCheck(
+      (keys, onDenied) => aliveKeys(this.#commands, keys, onDenied),
+      log,
+    );
+  }
+
+  nodeOf(): RedisNode {
+    return this.nodes[0]!;
+  }
+
+  redirect(): undefined {
+    return undefined;
+  }
+
+  start(): Promise<void> {
+    this.#scout?.start();
+    return Promise.resolve();
+  }
+
+  onChange(callback: (moves: Moves) => void): () => void {
+    this.#callbacks.add(callback);
+    return () => this.#callbacks.delete(callback);
+  }
+
+  doubt(): void {
+    // There is only this one; who the primary is, Sentinels are asked anyhow.
+  }
+
+  openCommands(): CommandClient {
+    const { connectTimeout, retryDelay } = this.target;
+    const client = new CommandClient({
+      open: () => this.#open(),
+      connectTimeout,
+      retryDelay,
+      log: this.log,
+    });
+    this.#clients.add(client);
+    return client;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#scout?.close();
+    this.#secondLook.end();
+    this.#commands.close();
+  }
+
+  /** What the user's client or options say now. */
+  get #template(): Redis {
+    return this.target.template() as Redis;
+  }
+
+  /** Makes a client that is not connected yet, and connects once. */
+  #open(): Redis {
+    const sentinels = this.#scout?.sentinels ?? [];
+    return this.#template.duplicate({
+      ...ownClientOptions(this.name),
+      // Those that were learnt of, too, and first those that know best.
+      ...(sentinels.length > 0 && { sentinels }),
+      // The channels that are listened to are named by it.
+      db: this.target.database,
+    });
+  }
+
+  #openListener(): Redis {
+    for (const listener of this.#listeners)
+      if (listener.status === 'end') this.#listeners.delete(listener);
+    const client = this.#open();
+    this.#listeners.add(client);
+    return client;
+  }
+
+  /** Another primary was named: sees to it that all connections lead there. */
+  async #moveTo(address: string): Promise<void> {
+    this.#primary = address;
+    const peers = await peersAt(address);
+    // Several Sentinels may name it in one moment, and one that lags may not.
+    if (this.#closed || this.#primary !== address) return;
+    this.#reconnect(peers);
+    // Whoever connects in this moment may be sent to the old one by a Sentinel that lags.
+    await this.#secondLook.wait(SECOND_LOOK_MS, { ref: false });
+    if (!this.#closed && this.#primary === address) this.#reconnect(peers);
+  }
+
+  /** Whatever is connected to another server than the primary is connected to the wrong one; what waits need not wait. */
+  #reconnect(primary: ReadonlySet<string>): void {
+    for (const client of this.#clients)
+      if (client.closed) this.#clients.delete(client);
+      else if (client.peer === undefined) client.wake();
+      else if (!primary.has(client.peer))
+        client.reopen('another server is the primary now');
+    for (const listener of this.#listeners) {
+      const peer = peerOf(listener);
+      if (peer !== undefined && !primary.has(peer)) listener.disconnect();
+    }
+    for (const callback of this.#callbacks) callback(new Map());
+  }
+}
+
+/**
+ * The addresses of a server as the system tells them of whoever is connected to it: Sentinels may
+ * name it by a host name. None where the name cannot be resolved: who is connected to it is not known then.
+ */
+async function peersAt(address: string): Promise<ReadonlySet<string>> {
+  const { host, port } = hostAndPort(address);
+  const found: string[] = [];
+  await within(
+    LOOKUP_TIMEOUT_MS,
+    lookup(host, { all: true }).then((all) => {
+      for (const each of all) found.push(`${each.address}:${port}`);
+    }),
+  ).catch(() => undefined);
+  return new Set(found);
+}
+
+/**
+ * One command while all are gone, which is the common case; else one more for each, as the server
+ * refuses the whole for one key that its ACL forbids.
+ */
+async function aliveKeys(
+  commands: CommandClient,
+  keys: readonly Buffer[],
+  onDenied: (error: unknown) => void,
+): Promise<ReadonlySet<number>> {
+  const count = await commands
+    .run((redis) => redis.exists(...keys))
+    .catch((error: unknown) => {
+      // It is the command that may not be used, whatever the key.
+      if (!isForbidden(error) || refusedCommand(error)) throw error;
+      return undefined;
+    });
+  if (count === 0) return new Set();
+  const replies = await commands.run((redis) =>
+    Promise.all(
+      keys.map((key) =>
+        redis.exists(key).catch((error: unknown) => {
+          if (!isForbidden(error)) throw error;
+          onDenied(error);
+          return 0;
+        }),
+      ),
+    ),
+  );
+  return new Set(replies.flatMap((exists, i) => (exists ? [i] : [])));
+}
+
+function addressOf({ options }: Redis): string {
+  if (options.sentinels) return `sentinel:${options.name}`;
+  return options.path ?? `${options.host}:${options.port}`;
+}

@@ -1,0 +1,42 @@
+import type { CommandClient } from '../connection/command-client.js';
+import type { AliveCheck } from '../dispatch/dispatcher.js';
+import type { RedisNode } from './redis-node.js';
+
+/** Whose slots became whose, by address: to → from. */
+export type Moves = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Where to ask for a key that is not where it was asked for. */
+export interface Redirection {
+  readonly node: RedisNode;
+  /** It is on its way there: each command needs an `ASKING` before it. */
+  readonly asking: boolean;
+}
+
+/** Which servers announce expiries, now and as that changes. */
+export interface Topology {
+  /** The nodes as they are known now. */
+  readonly nodes: readonly RedisNode[];
+  /** Servers that may become nodes. */
+  readonly replicas: readonly RedisNode[];
+  /** Asks whether keys exist, wherever they live. */
+  readonly keys: AliveCheck;
+  /** Why no node is known, while none is. */
+  readonly lastError: string | undefined;
+  /** The node that serves a key, as far as is known. */
+  nodeOf(redisKey: Buffer): RedisNode | undefined;
+  /** Where an answer (`MOVED`, `ASK`) says that a key lives; undefined where it names no node that is known. */
+  redirect(answer: Error): Redirection | undefined;
+  /**
+   * Finds the nodes. Resolves when they are known; may be called more than once. Rejects with
+   * `CONNECT_FAILED` where no later try can find them.
+   */
+  start(): Promise<void>;
+  /** Calls back whenever the nodes or what they serve changed, until the function that it returns is called. */
+  onChange(callback: (moves: Moves) => void): () => void;
+  /** Something speaks for a change: looks soon. */
+  doubt(): void;
+  /** Makes a connection for commands on one key, or keys that live beside it, wherever they live now; whoever asked closes it. */
+  openCommands(key: string): CommandClient;
+  /** Closes every connection that is not a listener's. */
+  close(): void;
+}
