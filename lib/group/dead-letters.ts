@@ -73,6 +73,8 @@ export class DeadLetters {
       tries: 0,
       passes: 0,
       runs: RunCounts.none,
+      // Whoever asks for it wants it to be handled by somebody.
+      taken: [],
     });
     const moved = await this.commands.run((redis) =>
       REDRIVE.run(redis, [dead, events], id, payload),

@@ -67,6 +67,10 @@ export async function deliver(
   const key = event.redisKey.subarray(context.prefixLength);
   if (route.to === 'elsewhere') return passOn(entry, route.isAway, context);
   if (route.to === 'nowhere') return giveUp(entry, route.error, context);
+  if (route.to === 'nobody') {
+    context.report.overtaken(event, route.insteadOf);
+    return undefined;
+  }
   if (route.insteadOf !== undefined) {
     const ids = [...route.handlers.map(({ id }) => id), ...route.others];
     context.report.substituted(event, route.insteadOf, ids);
@@ -201,27 +205,27 @@ function leftover(
 ): Leftover | undefined {
   const retries: { delay: number; payload: string }[] = [];
   const dead: { payload: string; error: string }[] = [];
-  for (const id of others)
-    retries.push({
-      delay: passing(0, context.registry.instances, false).delay,
-      payload: toPayload({
-        ...event,
-        handler: id,
-        tries: event.tries + runs.of(id),
-        passes: 0,
-        runs: RunCounts.none,
-      }),
-    });
-  for (const { id, handler, outcome, error, tries } of parts) {
-    if (outcome !== 'dropped' && outcome !== 'failed') continue;
-    const policy = handler.retry ?? context.retry;
-    const payload = toPayload({
+  // Whoever was not dropped has had it, or has a try of its own to come.
+  const taken = new Set([...(event.taken ?? []), ...others]);
+  for (const { id, outcome } of parts) if (outcome !== 'dropped') taken.add(id);
+  const payloadFor = (id: string, tries: number): string =>
+    toPayload({
       ...event,
       handler: id,
       tries,
       passes: 0,
       runs: RunCounts.none,
+      taken: [...taken].filter((other) => other !== id),
     });
+  for (const id of others)
+    retries.push({
+      delay: passing(0, context.registry.instances, false).delay,
+      payload: payloadFor(id, event.tries + runs.of(id)),
+    });
+  for (const { id, handler, outcome, error, tries } of parts) {
+    if (outcome !== 'dropped' && outcome !== 'failed') continue;
+    const policy = handler.retry ?? context.retry;
+    const payload = payloadFor(id, tries);
     // What was dropped is for another instance, at once.
     if (outcome === 'dropped') retries.push({ delay: 0, payload });
     else if (tries >= policy.attempts)

@@ -49,6 +49,19 @@ export class RoutingReport {
     });
   }
 
+  /** The handler that it was for lives nowhere, and every other one has had it: it is over. */
+  overtaken(event: StoredEvent, lost: string): void {
+    // Nobody ever tried it: its subscription ended before its turn came, as its owner asked for.
+    if (event.tries === 0) return;
+    this.#warn(`over ${lost}`, () => {
+      return (
+        `no living instance has the handler ${JSON.stringify(readableId(lost))} any more, which was to try an expiry ` +
+        `of ${keyOf(event)} again. Every other handler whose pattern matches got that expiry before, so it is not tried again. ` +
+        'This is as it should be if the handler was unsubscribed or removed'
+      );
+    });
+  }
+
   /** No handler of the group is for it: it becomes a dead letter. */
   unhandled(event: StoredEvent, error: string): void {
     this.#warn('unhandled', () => {

@@ -24,6 +24,8 @@ export type Route =
    * has one now, but one had until a moment ago, and may be back soon.
    */
   | { readonly to: 'elsewhere'; readonly isAway: boolean }
+  /** The handler that it was for lives nowhere, and every other handler that matches got it before. */
+  | { readonly to: 'nobody'; readonly insteadOf: string }
   /** No instance of the group has a handler for it. */
   | { readonly to: 'nowhere'; readonly error: string };
 
@@ -37,6 +39,7 @@ export type Route =
  * | in another instance only                           | on: some instance of those takes it sooner or later |
  * | nowhere, but other handlers match its key          | to each of them, in this instance and in others     |
  * | nowhere, but one that matches its key did just now | on: an instance that left may be restarted          |
+ * | nowhere, and all that match its key have had it    | to nobody: it is over                               |
  * | nowhere, and none matches its key                  | nowhere                                             |
  *
  * That a handler lives nowhere is never decided by what was known when the event came: the group is asked.
@@ -86,17 +89,22 @@ function knownRoute(
 
 /** No handler that it is for lives: to all whose pattern matches, if it was renamed or removed. */
 function routeWithoutHandler(
-  { handler: id }: StoredEvent,
+  { handler: id, taken }: StoredEvent,
   key: Buffer,
   own: OwnHandlers,
   registry: KnownHandlers,
 ): Route {
-  const handlers = own.matching(key);
-  const others = [...registry.matchingElsewhere(key)].filter(
+  const matching = own.matching(key);
+  const matchingElsewhere = [...registry.matchingElsewhere(key)].filter(
     (other) => !own.has(other),
   );
+  const had = new Set(taken);
+  const handlers = matching.filter((handler) => !had.has(handler.id));
+  const others = matchingElsewhere.filter((other) => !had.has(other));
   if (id !== undefined && handlers.length + others.length > 0)
     return { to: 'here', handlers, others, insteadOf: id };
   if (registry.isExpectedBack(key)) return { to: 'elsewhere', isAway: true };
+  if (id !== undefined && matching.length + matchingElsewhere.length > 0)
+    return { to: 'nobody', insteadOf: id };
   return { to: 'nowhere', error: 'no instance has a handler for it' };
 }

@@ -18,6 +18,11 @@ export interface StoredEvent {
   readonly runs: RunCounts;
   /** How often it was passed on since then by instances that have no handler for it. */
   readonly passes: number;
+  /**
+   * Handlers that got this expiry beside the one that it is for, by their ids. Where that one is gone
+   * and others get it instead, these are left out: to them it would be a repeat.
+   */
+  readonly taken?: readonly string[];
 }
 
 /** The `handler` of what cannot be read: not of ours, or of a version to come. */
@@ -33,6 +38,7 @@ interface Payload {
   a: number;
   r?: Record<string, number> | undefined;
   n?: number | undefined;
+  o?: readonly string[] | undefined;
 }
 
 /** Reads the fields of a stream's entry: those that settling wrote, or one payload. */
@@ -69,6 +75,7 @@ export function toPayload(event: StoredEvent): string {
     a: event.tries,
     r: event.runs.toJSON(),
     n: event.passes || undefined,
+    o: event.taken?.length ? event.taken : undefined,
   };
   return JSON.stringify(payload);
 }
@@ -90,6 +97,7 @@ export function fromPayload(text: string): StoredEvent {
     tries: payload.a,
     runs: RunCounts.from(payload.r),
     passes: payload.n ?? 0,
+    ...(payload.o && { taken: payload.o }),
   };
 }
 
@@ -98,7 +106,8 @@ const isPayload = (value: Partial<Payload> | null): value is Payload =>
   Number.isFinite(value.t) &&
   Number.isFinite(value.a) &&
   (value.d === undefined || Number.isFinite(value.d)) &&
-  (value.n === undefined || Number.isFinite(value.n));
+  (value.n === undefined || Number.isFinite(value.n)) &&
+  (value.o === undefined || Array.isArray(value.o));
 
 /** Kept as it is, in the key's place: for whoever looks at the dead letters. */
 const notReadable = (redisKey: Buffer): StoredEvent => ({

@@ -60,11 +60,13 @@ const routed = (
   handler: string | undefined,
   own: readonly string[],
   others: Others,
+  taken?: readonly string[],
 ): Promise<Route> => {
   const redisKey = Buffer.from('k:1');
   const event: StoredEvent = {
     ...{ redisKey, handler, deadline: 1, detected: 2 },
     ...{ source: 'notification', tries: 0, passes: 0, runs: RunCounts.none },
+    ...(taken && { taken }),
   };
   return routeOf(event, redisKey, ownOf(own), others);
 };
@@ -172,6 +174,42 @@ describe('the route of an event', () => {
       expect(shown(await routed(handler, [], starting))).toBe('nowhere');
     },
   );
+});
+
+describe('the route of an event that others got beside the handler that it is for', () => {
+  it.for<[string, string[], string[], string[], unknown]>([
+    [
+      'leaves those out where that one lives nowhere',
+      ['/A k:*', '/B *'],
+      ['/D *'],
+      ['/A k:*'],
+      { here: ['/B *'], others: ['/D *'], insteadOf: '/Old k:*' },
+    ],
+    [
+      'leads to nobody where there are no more than those',
+      ['/A k:*'],
+      ['/D *'],
+      ['/A k:*', '/D *'],
+      'nobody',
+    ],
+    [
+      'leads nowhere where those are gone as well',
+      ['/C x'],
+      [],
+      ['/A k:*'],
+      'nowhere',
+    ],
+  ])('%s', async ([, own, known, taken, expected]) => {
+    const route = await routed('/Old k:*', own, new Others(known), taken);
+    expect(shown(route)).toEqual(expected);
+  });
+
+  it('waits for an instance that left and may be back', async () => {
+    const others = new Others([]);
+    others.isAway = true;
+    const route = await routed('/Old k:*', ['/A k:*'], others, ['/A k:*']);
+    expect(shown(route)).toBe('elsewhere, later');
+  });
 });
 
 describe('the route of an event whose handler left a moment ago', () => {
