@@ -45,7 +45,7 @@ import { format } from 'prettier';
 /** @typedef {{ count: number, p50: number, p99: number, max: number }} Percentiles */
 
 /**
- * @typedef {object} TtlBatcher
+ * @typedef {object} Enrolment
  * @property {number} keys
  * @property {number[]} scan ms, each round
  * @property {number} scanMedian
@@ -75,13 +75,14 @@ import { format } from 'prettier';
  * @typedef {object} Results
  * @property {Part<LatenessRun[]>} [lateness]
  * @property {Part<Heartbeat[]>} [heartbeat]
- * @property {Part<TtlBatcher>} [enrol]
+ * @property {Part<Enrolment>} [enrol]
  * @property {Part<Idle>} [idle]
  * @property {Part<import('./parts/drain.mjs').DrainRun[]>} [drain]
  * @property {Part<import('./parts/steady.mjs').SteadyRun[]>} [steady]
  * @property {Part<import('./parts/shared.mjs').SharedRun>} [shared]
  * @property {Part<import('./parts/memory.mjs').Memory>} [memory]
  * @property {Part<import('./parts/cluster.mjs').ClusterRun[]>} [cluster]
+ * @property {Part<import('./parts/scale.mjs').ScaleRun[]>} [scale]
  */
 
 /** @typedef {Awaited<ReturnType<typeof environment>>} Environment */

@@ -7,6 +7,7 @@
  *     npm run bench -- lateness --others 0,100000 --load spread --contender library,bullmq
  *     npm run bench -- drain steady shared memory     what is about groups alone
  *     npm run bench -- cluster                        lateness on a Cluster, broadcast and in a group
+ *     npm run bench -- scale                          a group on one primary and on three
  *     npm run bench -- --quick                        few keys, to .cache/bench/: does it work?
  *     npm run bench -- report                         tables and chart anew from the figures
  */
@@ -20,6 +21,7 @@ import { heartbeat } from './parts/heartbeat.mjs';
 import { idle } from './parts/idle.mjs';
 import { lateness } from './parts/lateness.mjs';
 import { memory } from './parts/memory.mjs';
+import { scale } from './parts/scale.mjs';
 import { shared } from './parts/shared.mjs';
 import { steady } from './parts/steady.mjs';
 import { markdown, targets } from './report.mjs';
@@ -44,6 +46,7 @@ const parts = {
   shared,
   memory,
   cluster,
+  scale,
 };
 
 /** @param {string} name @returns {name is keyof typeof parts} */

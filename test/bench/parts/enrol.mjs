@@ -14,7 +14,7 @@ const MB = 2 ** 20;
 
 /**
  * @param {import('../run.mjs').BenchOptions} options
- * @returns {Promise<import('../results.mjs').TtlBatcher>}
+ * @returns {Promise<import('../results.mjs').Enrolment>}
  */
 export async function enrol({ path, quick, log }) {
   const keys = quick ? 100_000 : 1_000_000;
