@@ -1,23 +1,25 @@
 import { Fifo } from '../util/fifo.js';
+import { KeyBatch } from '../util/key-batch.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 import { isDenied } from '../connection/server-error.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { TtlReader } from './ttl-reader.js';
 
 /** Keys whose time to live is read in one round trip. */
-const BATCH = 500;
+const BATCH_SIZE = 500;
 /** Ms after which a new key without a deadline is looked at again: HSET, then EXPIRE. */
-const SECOND_LOOKS = [10, 100, 1_000, 10_000];
-/** Keys that may wait for a look. */
+const SECOND_LOOKS_MS = [10, 100, 1_000, 10_000];
+/** Looks after which a key without a deadline is given up, whatever may come. */
+const NO_SECOND_LOOK = SECOND_LOOKS_MS.length;
+/** Keys that may wait for a look, and for each of the second looks. */
 const MOST_WAITING = 200_000;
-/** Ms before keys are looked at again where a look failed. */
-const AGAIN = 100;
 /** `expire` events whose key is read anew, in a second. */
-const MOST_RENEWALS = 2_000;
+const MOST_RENEWALS_PER_SECOND = 2_000;
 
-export interface EnrolmentOptions {
+export interface TtlBatcherOptions {
   readonly index: Pick<DeadlineIndex, 'enrol'>;
   readonly reader: Pick<TtlReader, 'read'>;
-  /** Keys were enrolled; the soonest of their deadlines. */
+  /** Keys were enrolled; `soonest` is the soonest of their deadlines. */
   readonly onEnrolled: (soonest: number) => void;
   /** Too much came at once to look at each key: a scan has to find what was left out. */
   readonly onOverflow: () => void;
@@ -26,127 +28,109 @@ export interface EnrolmentOptions {
 }
 
 /**
- * Learns deadlines from what Redis announces: reads the time to live of keys that were created or
- * given one, in batches, and enrols them.
+ * Learns deadlines from what Redis announces: it reads the time to live of keys that were created or
+ * given one, in batches, and enrols them. `DeadlineDiscovery` tells it of the keys.
  *
- * States: paused (at first) ⇄ running. Paused, hints are ignored: a scan follows every pause.
+ * States:
+ * - *paused* (at first, and after `pause`): hints are ignored, and nothing waits, because a scan
+ *   follows every pause.
+ * - *running* (after `resume`): a key that is told of waits in a `KeyBatch` for its look. One that is
+ *   found without a deadline, and was created a moment ago, is looked at again after 10 ms, 100 ms, 1 s
+ *   and 10 s.
  *
- * Guarantees: a hint is O(1); what waits is bounded, and what is left out is made up for by a scan.
+ * Guarantees: a hint is O(1), and nothing is read before it returns. What waits is bounded; what is
+ * left out is made up for by a scan.
  */
 export class TtlBatcher {
-  /** Keys to look at, and how many looks they had. */
-  #waiting = new Map<string, number>();
-  #running = false;
-  #busy = false;
-  #scheduled = false;
-  /** A look failed a moment ago. */
-  #resting = false;
+  /** The keys to look at, each with the number of looks that it had. */
+  readonly #keys = new KeyBatch(
+    (keys, looks) => this.#lookAt(keys, looks),
+    (error) => this.options.onError(error),
+    { batchSize: BATCH_SIZE, capacity: MOST_WAITING },
+  );
+  /** Keys that wait for their next look, by the looks they had: the first to come is the first to be looked at. */
+  readonly #later = SECOND_LOOKS_MS.map(
+    () => new Fifo<{ key: string; at: number }>(),
+  );
+  readonly #laterTimer = new SoonestTimer(() => this.#lookAtLater());
   #renewals = 0;
   #renewalsSince = 0;
   /** In the second before, more keys were renewed than can be looked at. */
-  #flooded = false;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  /** Keys that wait for their next look, by the looks they had: the first to come is the first to be looked at. */
-  readonly #later = SECOND_LOOKS.map(
-    () => new Fifo<{ key: string; at: number }>(),
-  );
+  #isFlooded = false;
 
-  constructor(private readonly options: EnrolmentOptions) {}
+  constructor(private readonly options: TtlBatcherOptions) {}
 
   resume(): void {
-    this.#running = true;
+    this.#keys.resume();
   }
 
   pause(): void {
-    this.#running = false;
-    this.#waiting.clear();
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
-    this.#resting = false;
+    this.#keys.pause();
+    this.#laterTimer.cancel();
     for (const keys of this.#later) keys.clear();
   }
 
   /** A key was created: it may have a deadline now, or be given one in a moment. */
   created(key: Buffer): void {
-    if (!this.#running) return;
-    if (this.#waiting.size >= MOST_WAITING) this.options.onOverflow();
-    else this.#await(key.toString('latin1'), 0);
-  }
-
-  /** A key was given a deadline. Above a rate that is left to the scan. */
-  renewed(key: Buffer): void {
-    if (!this.#running || this.#waiting.size >= MOST_WAITING) return;
-    const now = Date.now();
-    const elapsed = Math.abs(now - this.#renewalsSince);
-    if (elapsed >= 1_000) {
-      // To look at a few of many would cost much and find little.
-      this.#flooded = elapsed < 2_000 && this.#renewals > MOST_RENEWALS;
-      this.#renewalsSince = now;
-      this.#renewals = 0;
-    }
-    if (++this.#renewals > MOST_RENEWALS || this.#flooded) return;
-    this.#await(key.toString('latin1'), SECOND_LOOKS.length);
+    this.#add(key, 0);
   }
 
   /** A key was written or removed: whatever gives it a deadline later will be told too. */
   changed(key: Buffer): void {
-    if (!this.#running) return;
-    if (this.#waiting.size >= MOST_WAITING) this.options.onOverflow();
-    else this.#await(key.toString('latin1'), SECOND_LOOKS.length);
+    this.#add(key, NO_SECOND_LOOK);
   }
 
-  #await(key: string, looks: number): void {
-    // Who waits for second looks goes on to get them.
-    this.#waiting.set(key, Math.min(looks, this.#waiting.get(key) ?? looks));
-    if (this.#scheduled || this.#busy || this.#resting) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      void this.#lookAtWaiting();
-    });
-  }
-
-  async #lookAtWaiting(): Promise<void> {
-    if (this.#busy) return;
-    this.#busy = true;
-    while (this.#running && !this.#resting && this.#waiting.size > 0) {
-      const batch = [...take(this.#waiting, BATCH)];
-      try {
-        await this.#lookAt(batch);
-      } catch (error) {
-        this.options.onError(error);
-        if (!isDenied(error)) this.#lookAgainSoon(batch);
-      }
+  /** A key was given a deadline. Above a rate that is left to the scan. */
+  renewed(key: Buffer): void {
+    if (!this.#keys.isRunning || this.#keys.isFull) return;
+    const now = Date.now();
+    const elapsed = Math.abs(now - this.#renewalsSince);
+    if (elapsed >= 1_000) {
+      // To look at a few of many would cost much and find little.
+      this.#isFlooded =
+        elapsed < 2_000 && this.#renewals > MOST_RENEWALS_PER_SECOND;
+      this.#renewalsSince = now;
+      this.#renewals = 0;
     }
-    this.#busy = false;
+    if (++this.#renewals > MOST_RENEWALS_PER_SECOND || this.#isFlooded) return;
+    this.#keys.add(key.toString('latin1'), NO_SECOND_LOOK);
   }
 
-  /** A connection that broke will be back soon: sooner than a scan could find them. */
-  #lookAgainSoon(batch: readonly [key: string, looks: number][]): void {
-    if (!this.#running) return;
-    this.#resting = true;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#resting = false;
-      void this.#lookAtWaiting();
-    }, AGAIN).unref();
-    this.#timers.add(timer);
-    for (const [key, looks] of batch) this.#await(key, looks);
+  #add(key: Buffer, looks: number): void {
+    if (!this.#keys.isRunning) return;
+    if (this.#keys.isFull) this.options.onOverflow();
+    // A key that waits for second looks keeps them: the smaller number of looks counts.
+    else this.#keys.add(key.toString('latin1'), looks);
   }
 
-  async #lookAt(batch: readonly [key: string, looks: number][]): Promise<void> {
-    const keys = batch.map(([key]) => Buffer.from(key, 'latin1'));
+  async #lookAt(
+    keys: readonly Buffer[],
+    looks: readonly number[],
+  ): Promise<void> {
+    try {
+      await this.#enrol(keys, looks);
+    } catch (error) {
+      if (!isDenied(error)) throw error;
+      // An operator has to mend that: to try again would only fail again.
+      this.options.onError(error);
+    }
+  }
+
+  async #enrol(
+    keys: readonly Buffer[],
+    looks: readonly number[],
+  ): Promise<void> {
     const { now, ttls } = await this.options.reader.read(keys);
     const entries: DeadlineEntry[] = [];
     let soonest = Infinity;
-    batch.forEach(([key, looks], i) => {
+    keys.forEach((key, i) => {
       const ttl = ttls[i]!;
       if (ttl >= 0) {
-        entries.push({ key: keys[i]!, at: now + ttl });
+        entries.push({ key, at: now + ttl });
         soonest = Math.min(soonest, now + ttl);
-      } else if (ttl === -1) this.#lookAgain(key, looks);
+      } else if (ttl === -1) this.#lookAgain(key, looks[i]!);
     });
-    if (entries.length === 0 || !this.#running) return;
+    if (entries.length === 0 || !this.#keys.isRunning) return;
     try {
       await this.options.index.enrol(entries);
     } finally {
@@ -155,37 +139,27 @@ export class TtlBatcher {
     }
   }
 
-  #lookAgain(key: string, looks: number): void {
-    const delay = SECOND_LOOKS[looks];
+  #lookAgain(key: Buffer, looks: number): void {
+    const delay = SECOND_LOOKS_MS[looks];
     const later = this.#later[looks];
-    if (delay === undefined || !later || !this.#running) return;
+    if (delay === undefined || !later || !this.#keys.isRunning) return;
     if (later.size >= MOST_WAITING) {
       this.options.onOverflow();
       return;
     }
-    later.push({ key, at: performance.now() + delay });
-    if (later.size === 1) this.#lookAgainIn(delay, looks);
+    const at = performance.now() + delay;
+    later.push({ key: key.toString('latin1'), at });
+    if (later.size === 1) this.#laterTimer.within(delay);
   }
 
-  /** One timer for all that wait equally long: it goes off for the first, and takes those that are nearly due along. */
-  #lookAgainIn(ms: number, looks: number): void {
-    const later = this.#later[looks]!;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      const soon = performance.now() + 2;
-      while (later.first && later.first.at <= soon)
-        this.#await(later.shift()!.key, looks + 1);
-      if (later.first)
-        this.#lookAgainIn(later.first.at - performance.now(), looks);
-    }, ms).unref();
-    this.#timers.add(timer);
-  }
-}
-
-function* take<K, V>(map: Map<K, V>, count: number): Generator<[K, V]> {
-  for (const entry of map) {
-    if (count-- <= 0) return;
-    map.delete(entry[0]);
-    yield entry;
+  /** Looks at the keys whose next look is due, and takes along those that are nearly due. */
+  #lookAtLater(): Promise<void> {
+    const now = performance.now();
+    this.#later.forEach((later, looks) => {
+      while (later.first && later.first.at <= now + 2)
+        this.#keys.add(later.shift()!.key, looks + 1);
+      if (later.first) this.#laterTimer.within(later.first.at - now);
+    });
+    return Promise.resolve();
   }
 }

@@ -1,9 +1,9 @@
-import { SoonestTimer } from '../util/soonest-timer.js';
+import { KeyBatch } from '../util/key-batch.js';
 
 /** Ms between the beginnings of two rounds, and so between two proofs of the same node. */
 const INTERVAL_MS = 1_000;
 /** Keys that are judged by one proof. */
-const BATCH = 2_000;
+const BATCH_SIZE = 2_000;
 /** Keys that may wait; more are left until their deadlines, where a look finds them gone. */
 const MOST_WAITING = 50_000;
 
@@ -19,64 +19,37 @@ const MOST_WAITING = 50_000;
  * like one that was deleted, and its expiry would be lost without a word. So a proof is not reused for
  * later looks; it is shared, by waiting, among the looks that come before it.
  *
- * States: paused (at first) ⇄ running. The first key after a quiet second is judged at once, those
- * that follow wait for the next round.
+ * States are those of `KeyBatch`: paused (at first) ⇄ running. The first key after a quiet second is
+ * judged at once, those that follow wait for the next round.
  *
  * Guarantees: one round a second at most. A key waits in the index, too: where listening or the
  * process is lost before its round, it counts as what it then looks like, which is expired if its
  * deadline fell into the gap, and never the other way round.
  */
 export class GoneKeys {
-  #waiting = new Set<string>();
-  #running = false;
-  /** Changes at every pause: what was taken before is not put back. */
-  #span = 0;
-  #beganAt = -Infinity;
-  readonly #timer = new SoonestTimer(() => this.#judgeWaiting());
+  readonly #keys: KeyBatch;
 
   constructor(
-    private readonly judge: (keys: readonly Buffer[]) => Promise<void>,
-    private readonly onError: (error: unknown) => void,
-  ) {}
+    judge: (keys: readonly Buffer[]) => Promise<void>,
+    onError: (error: unknown) => void,
+  ) {
+    this.#keys = new KeyBatch(judge, onError, {
+      batchSize: BATCH_SIZE,
+      capacity: MOST_WAITING,
+      intervalMs: INTERVAL_MS,
+    });
+  }
 
   resume(): void {
-    this.#running = true;
+    this.#keys.resume();
   }
 
   pause(): void {
-    this.#running = false;
-    this.#span++;
-    this.#waiting.clear();
+    this.#keys.pause();
   }
 
   /** Something was announced that means that the key is gone. O(1). */
   add(key: Buffer): void {
-    if (!this.#running || this.#waiting.size >= MOST_WAITING) return;
-    this.#waiting.add(key.toString('latin1'));
-    if (this.#waiting.size === 1) this.#judgeSoon();
-  }
-
-  #judgeSoon(): void {
-    this.#timer.within(this.#beganAt + INTERVAL_MS - performance.now());
-  }
-
-  async #judgeWaiting(): Promise<void> {
-    const keys = [...this.#waiting];
-    this.#waiting = new Set();
-    if (keys.length === 0) return;
-    this.#beganAt = performance.now();
-    const span = this.#span;
-    for (let i = 0; i < keys.length && span === this.#span; i += BATCH) {
-      const batch = keys.slice(i, i + BATCH);
-      try {
-        await this.judge(batch.map((key) => Buffer.from(key, 'latin1')));
-      } catch (error) {
-        this.onError(error);
-        if (span !== this.#span) return;
-        for (const key of keys.slice(i)) this.#waiting.add(key);
-        this.#judgeSoon();
-        return;
-      }
-    }
+    if (!this.#keys.isFull) this.#keys.add(key.toString('latin1'));
   }
 }

@@ -1,92 +1,54 @@
+import { KeyBatch } from '../util/key-batch.js';
+
 /** Keys that are judged in one round trip. */
-const BATCH = 500;
+const BATCH_SIZE = 500;
 /** Keys that may wait, of those to which something merely happened. */
 const MOST_CHANGED = 50_000;
-/** Ms before keys whose judging failed are judged again. */
-const AGAIN = 100;
 
 /**
- * Collects keys that something was heard of, and has them judged in batches, each key once. Keys
- * whose expiry was announced are never left out; a mere change is, above a limit.
+ * Collects the keys of one node of which something was heard, and has them judged in batches, each
+ * key once. Its `GroupNode` fills it.
  *
- * States: paused (at first) ⇄ running.
+ * States, failures and batches are those of `KeyBatch`: paused (at first) ⇄ running.
+ *
+ * Guarantees: a key whose expiry was announced is never left out, because the announcement is the
+ * only proof of it. A mere change is left out where too many wait.
  */
 export class RecheckQueue {
-  readonly #waiting = new Set<string>();
-  #running = false;
-  #busy = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #keys: KeyBatch;
 
   constructor(
-    private readonly judge: (keys: readonly Buffer[]) => Promise<void>,
-    private readonly onError: (error: unknown) => void,
-  ) {}
+    judge: (keys: readonly Buffer[]) => Promise<void>,
+    onError: (error: unknown) => void,
+  ) {
+    this.#keys = new KeyBatch(judge, onError, {
+      batchSize: BATCH_SIZE,
+      capacity: MOST_CHANGED,
+    });
+  }
 
   resume(): void {
-    this.#running = true;
+    this.#keys.resume();
   }
 
   pause(): void {
-    this.#running = false;
-    this.#waiting.clear();
-    if (this.#timer) this.#busy = false;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#keys.pause();
   }
 
-  /** Its expiry was announced. */
+  /** The key's expiry was announced. */
   expired(key: Buffer): void {
-    if (this.#running) this.#await(key);
+    this.#keys.add(key.toString('latin1'));
   }
 
-  /** It was deleted, renamed, evicted or the like. Whether it is looked at. */
+  /** The key was deleted, renamed, evicted or the like. Returns whether it will be judged. */
   changed(key: Buffer): boolean {
-    if (!this.#running || this.#waiting.size >= MOST_CHANGED) return false;
-    this.#await(key);
+    if (!this.#keys.isRunning || this.#keys.isFull) return false;
+    this.#keys.add(key.toString('latin1'));
     return true;
   }
 
-  /** Nothing is open about them any more. */
+  /** Nothing is open about these keys, told in latin1, any more. */
   settled(keys: Iterable<string>): void {
-    for (const key of keys) this.#waiting.delete(key);
+    for (const key of keys) this.#keys.remove(key);
   }
-
-  #await(key: Buffer): void {
-    this.#waiting.add(key.toString('latin1'));
-    if (this.#busy) return;
-    this.#busy = true;
-    setImmediate(() => void this.#judgeWaiting());
-  }
-
-  async #judgeWaiting(): Promise<void> {
-    let batch: string[] = [];
-    try {
-      while (this.#running && this.#waiting.size > 0) {
-        batch = take(this.#waiting, BATCH);
-        await this.judge(batch.map((key) => Buffer.from(key, 'latin1')));
-      }
-      this.#busy = false;
-    } catch (error) {
-      this.onError(error);
-      if (!this.#running) {
-        this.#busy = false;
-        return;
-      }
-      for (const key of batch) this.#waiting.add(key);
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        void this.#judgeWaiting();
-      }, AGAIN).unref();
-    }
-  }
-}
-
-function take(keys: Set<string>, count: number): string[] {
-  const taken: string[] = [];
-  for (const key of keys) {
-    if (taken.length === count) break;
-    taken.push(key);
-    keys.delete(key);
-  }
-  return taken;
 }

@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-
 /** Node's timers take no longer delay, in ms: they fire at once where one is asked for. */
 const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
@@ -7,15 +5,17 @@ const LONGEST_DELAY_MS = 2 ** 31 - 1;
  * The one timer of one kind of work, however many callers ask for that work.
  *
  * States: idle → `within` → waiting → the work runs → idle, or waiting again if it was asked for
- * meanwhile. `stop` ends it for good.
+ * meanwhile. `cancel` makes it idle, and `stop` ends it for good.
  *
  * Guarantees: there is at most one timer. A caller that asks again moves it where that is sooner,
- * and never starts a second one. The work never runs twice at once. A request that comes while the
- * work runs is served by another run, because the current one may have looked too early to see its
- * cause. The timer does not keep the process alive.
+ * and never starts a second one. The work never runs twice at once, nor before `within` returns. A
+ * request that comes while the work runs is served by another run, because the current one may have
+ * looked too early to see its cause. What is due at once runs at the end of this turn of the event
+ * loop, after whatever the sockets have brought. A wait does not keep the process alive.
  */
 export class SoonestTimer {
   #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
   /** When the work is due, by `performance.now()`. */
   #dueAt = Infinity;
   #isRunning = false;
@@ -32,19 +32,34 @@ export class SoonestTimer {
     if (!this.#isRunning) this.#arm();
   }
 
+  /** Nothing is due any more, until it is asked for again. A run that has begun goes on to its end. */
+  cancel(): void {
+    this.#dueAt = Infinity;
+    this.#disarm();
+  }
+
   /** Nothing is due any more, and nothing ever will be. A run that has begun goes on to its end. */
   stop(): void {
     this.#isStopped = true;
-    this.#dueAt = Infinity;
+    this.cancel();
+  }
+
+  #disarm(): void {
     clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
   }
 
   #arm(): void {
-    clearTimeout(this.#timer);
+    this.#disarm();
     const ms = this.#dueAt - performance.now();
+    if (ms <= 0) {
+      // Not `unref`: then it would wait for whatever else wakes the event loop.
+      this.#immediate = setImmediate(() => void this.#run());
+      return;
+    }
     this.#timer = setTimeout(
       () => void this.#run(),
-      Math.min(Math.ceil(Math.max(0, ms)), LONGEST_DELAY_MS),
+      Math.min(Math.ceil(ms), LONGEST_DELAY_MS),
     ).unref();
   }
 

@@ -51,7 +51,7 @@ describe('RecheckQueue', () => {
     first.resolve();
     await turns(5);
 
-    expect(judged).toEqual([500, 500, 201]);
+    expect(judged).toEqual([500, 500, 200, 1]);
   });
 
   it('ignores everything while it is paused, and forgets what waits', async () => {

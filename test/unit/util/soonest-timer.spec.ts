@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { SoonestTimer } from '../../../lib/util/soonest-timer.js';
 import { collect } from '../../support/collect.js';
-import { deferred } from '../../support/eventually.js';
+import { deferred, turns } from '../../support/eventually.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -67,6 +67,28 @@ describe('SoonestTimer', () => {
     await runs.one();
     await delay(20);
     expect(runs.all).toHaveLength(2);
+  });
+
+  it('does what is due at once after this turn of the event loop', async () => {
+    const { runs, soonest } = timer();
+    soonest.within(0);
+    soonest.within(-5);
+    expect(runs.all).toEqual([]);
+    await turns(1);
+
+    expect(runs.all).toHaveLength(1);
+  });
+
+  it('forgets what is due when cancelled, and may be asked again', async () => {
+    const { runs, soonest } = timer();
+    for (const ms of [0, 3]) {
+      soonest.within(ms);
+      soonest.cancel();
+      await delay(20);
+      expect(runs.all).toEqual([]);
+    }
+    soonest.within(5);
+    await runs.one();
   });
 
   it('does nothing after it was stopped', async () => {
