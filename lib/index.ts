@@ -27,6 +27,9 @@ export type { ListeningGap } from './listening/gap.js';
 export type { ListenerState, NodeStatus } from './listening/node-status.js';
 export type { LongRunningHandler } from './dispatch/long-runs.js';
 export type { LatenessStatus } from './dispatch/lateness-window.js';
-export type { DeadlineStatus, ScanReport } from './listening/node-observer.js';
+export type {
+  DeadlineStatus,
+  ScanReport,
+} from './listening/deadline-keeper.js';
 export type { DeadLetter } from './group/dead-letters.js';
 export type { GroupStatus } from './group/consumer-group.js';

@@ -1,5 +1,5 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { ScanReport } from '../listening/node-observer.js';
+import type { ScanReport } from '../listening/deadline-keeper.js';
 import { isDenied } from '../connection/server-error.js';
 import type { WantedPattern } from '../listening/subscription-registry.js';
 import { Signal } from '../util/signal.js';

@@ -1,8 +1,8 @@
 import type {
   DeadlineStatus,
   ExpiryTiming,
-  NodeObserver,
-} from '../listening/node-observer.js';
+  DeadlineKeeper,
+} from '../listening/deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { Signal } from '../util/signal.js';
 import type { Log } from '../util/log.js';
@@ -30,7 +30,7 @@ import { DueLoop } from './due-loop.js';
  *
  * States: lost (at first) ⇄ listening → closed. Only while listening does it touch, learn or scan.
  */
-export class NodeDeadlines implements NodeObserver {
+export class NodeDeadlines implements DeadlineKeeper {
   readonly #index = new MemoryIndex();
   readonly #clock = new RedisClock();
   readonly #gone = new RecentlyGone();

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
-import type { ScanReport } from '../listening/node-observer.js';
+import type { ScanReport } from '../listening/deadline-keeper.js';
 import type { ScanPlan } from './scan-plan.js';
 import type { TtlReader } from './ttl-reader.js';
 

@@ -9,8 +9,8 @@ import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
 import type {
   DeadlineStatus,
-  NodeObserver,
-} from '../listening/node-observer.js';
+  DeadlineKeeper,
+} from '../listening/deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
 import type { Log } from '../util/log.js';
@@ -75,7 +75,7 @@ const AUDIT_PAGE = 500;
  * it looks at nothing, and a gap is open. Silent, it looks, and the gap stays open: a key that is
  * gone at its deadline counts as expired, unless it was found gone before.
  */
-export class GroupNode implements NodeObserver {
+export class GroupNode implements DeadlineKeeper {
   readonly gaps = new GapBook();
   readonly #evidence = new Evidence();
   readonly #judge: Judge;

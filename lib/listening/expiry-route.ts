@@ -1,5 +1,5 @@
 import type { ChannelKind } from './channels.js';
-import type { ExpiryTiming, NodeObserver } from './node-observer.js';
+import type { ExpiryTiming, DeadlineKeeper } from './deadline-keeper.js';
 import type { SelfTest } from './self-test.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
@@ -24,7 +24,7 @@ export class ExpiryRoute {
   constructor(
     private readonly registry: SubscriptionRegistry,
     private readonly selfTest: SelfTest,
-    private readonly observer: NodeObserver | undefined,
+    private readonly deadlines: DeadlineKeeper | undefined,
   ) {}
 
   /** The families on which expiries are listened for. On both, an expiry is still handed on once. */
@@ -59,7 +59,7 @@ export class ExpiryRoute {
   /** Takes keys that changed in some way, where they are tracked. */
   takeChanged(keys: readonly Buffer[]): void {
     for (const key of keys)
-      if (this.registry.matches(key)) this.observer?.changed(key);
+      if (this.registry.matches(key)) this.deadlines?.changed(key);
   }
 
   #takeKeyspace(subscribed: string, channel: Buffer, message: Buffer): void {
@@ -69,7 +69,7 @@ export class ExpiryRoute {
     if (event === 'expired') {
       // Redis goes through the patterns once for each expiry, in the same order.
       if (this.#last?.first === subscribed || !this.#last?.key.equals(key)) {
-        const timing = this.observer?.expired(key);
+        const timing = this.deadlines?.expired(key);
         this.#last = { key, timing, first: subscribed };
       }
       const { timing } = this.#last;
@@ -78,19 +78,19 @@ export class ExpiryRoute {
       return;
     }
     this.#last = undefined;
-    if (this.registry.isHint(event)) this.observer?.hint(event, key);
+    if (this.registry.isHint(event)) this.deadlines?.hint(event, key);
   }
 
   #takeKeyevent(event: string, key: Buffer): void {
     if (event !== 'expired') {
-      this.observer?.hint(event, key);
+      this.deadlines?.hint(event, key);
       return;
     }
     // Redis announces it on the keyspace channel first and on the keyevent channel right after.
     const known = this.#last?.key.equals(key);
     this.#last = undefined;
     if (known) return;
-    const timing = this.observer?.expired(key);
+    const timing = this.deadlines?.expired(key);
     if (timing !== 'repeat') this.registry.routeKeyeventExpiry(key, timing);
   }
 }

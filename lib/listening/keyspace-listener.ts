@@ -6,7 +6,7 @@ import {
 import type { Log } from '../util/log.js';
 import { NodeListener } from './node-listener.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
-import type { NodeObserver } from './node-observer.js';
+import type { DeadlineKeeper } from './deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { ReplicaPreparation } from './replica-preparation.js';
 import { Signal } from '../util/signal.js';
@@ -40,7 +40,7 @@ export class KeyspaceListener {
     private readonly observe?: (
       node: RedisNode,
       since: number | undefined,
-    ) => NodeObserver,
+    ) => DeadlineKeeper,
   ) {
     this.#preparation = new ReplicaPreparation(
       topology,
@@ -88,7 +88,7 @@ export class KeyspaceListener {
   }
 
   /**
-   * As `listening`, every pattern that is subscribed to by now included, and every node's observer is
+   * As `listening`, every pattern that is subscribed to by now included, and every node's deadlines are
    * ready. Rejects with `SUBSCRIPTION_REFUSED` where something is refused.
    */
   async ready(): Promise<void> {
@@ -99,7 +99,7 @@ export class KeyspaceListener {
         !this.#servesAll(listener.status)
       )
         await listener.changed();
-      await listener.observer?.ready();
+      await listener.deadlines?.ready();
     }
     this.#assertOpen();
   }
@@ -187,7 +187,7 @@ export class KeyspaceListener {
       listener.start();
     }
     for (const [to, from] of moves ?? [])
-      this.#listeners.get(to)?.observer?.gained?.(from);
+      this.#listeners.get(to)?.deadlines?.gained?.(from);
     this.#preparation.now();
     this.#changed.fire();
   }

@@ -10,7 +10,7 @@ import { Mutex } from '../util/mutex.js';
 import { FlagKeeper } from './flag-keeper.js';
 import { GapLog } from './gap.js';
 import { ListenerSession } from './listener-session.js';
-import type { NodeObserver } from './node-observer.js';
+import type { DeadlineKeeper } from './deadline-keeper.js';
 import { NodeSetup, type SetupResult } from './node-setup.js';
 import type {
   ListenerOptions,
@@ -64,7 +64,7 @@ export class NodeListener {
     registry: SubscriptionRegistry,
     private readonly options: ListenerOptions,
     log: Log,
-    readonly observer?: NodeObserver,
+    readonly deadlines?: DeadlineKeeper,
     /** It may have served keys unheard since then, in epoch ms. */
     since?: number,
     /** Listening was lost: somebody may know of another server. */
@@ -79,7 +79,14 @@ export class NodeListener {
       node.address,
       log,
     );
-    this.#setup = new NodeSetup(node, registry, keeper, options, log, observer);
+    this.#setup = new NodeSetup(
+      node,
+      registry,
+      keeper,
+      options,
+      log,
+      deadlines,
+    );
   }
 
   get status(): NodeStatus {
@@ -96,7 +103,7 @@ export class NodeListener {
       })),
       gaps: this.#gaps.count,
       ...this.#report,
-      ...this.observer?.status,
+      ...this.deadlines?.status,
       ...(this.#gaps.last && { lastGap: this.#gaps.last }),
       ...(lastError !== undefined && { lastError }),
     };
@@ -177,7 +184,7 @@ export class NodeListener {
   close(): void {
     this.#served = new Set();
     this.#enter('closed');
-    this.observer?.close();
+    this.deadlines?.close();
     this.#session?.close();
     this.#pause.end();
   }
@@ -223,7 +230,7 @@ export class NodeListener {
     if (this.#isClosed()) return;
     const { runId = this.#runId } = session;
     if (this.#runId !== undefined && runId !== this.#runId)
-      this.observer?.replaced?.();
+      this.deadlines?.replaced?.();
     this.#runId = runId;
     this.node.commands.wake();
     this.#enter('subscribing');
@@ -271,14 +278,14 @@ export class NodeListener {
       this.#gaps.begin(from, 'the server does not announce expiries');
       const ago = Date.now() - from;
       // What a replica tells of its keys is not what is true of them.
-      if (result.report.role === 'replica') this.observer?.lost(ago);
-      else this.observer?.silent(ago, this.#lookedAfter(result));
+      if (result.report.role === 'replica') this.deadlines?.lost(ago);
+      else this.deadlines?.silent(ago, this.#lookedAfter(result));
       this.#enter('deaf');
       return;
     }
     if (result.missedSince !== undefined) {
       this.#gaps.begin(result.missedSince, 'notification flags were missing');
-      this.observer?.lost(Date.now() - result.missedSince);
+      this.deadlines?.lost(Date.now() - result.missedSince);
     }
     for (const pattern of result.served) this.#everServed.add(pattern);
     for (const pattern of this.#everServed)
@@ -286,12 +293,12 @@ export class NodeListener {
         this.#everServed.delete(pattern);
     if ([...result.refused.keys()].some((p) => this.#everServed.has(p))) {
       this.#gaps.begin(since, 'the ACL refuses what it granted before');
-      this.observer?.lost(Date.now() - since);
+      this.deadlines?.lost(Date.now() - since);
       this.#enter('refused');
       return;
     }
     this.#gaps.end();
-    this.observer?.listening(result.proven, result.served);
+    this.deadlines?.listening(result.proven, result.served);
     this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
   }
 
@@ -303,7 +310,7 @@ export class NodeListener {
       : proven;
     this.#replaced = false;
     const proof = proven && good! - this.node.noticedAfter;
-    this.observer?.lost(proof === undefined ? 0 : Date.now() - proof);
+    this.deadlines?.lost(proof === undefined ? 0 : Date.now() - proof);
     this.#session = undefined;
     this.#served = new Set();
     this.#refused = new Map();

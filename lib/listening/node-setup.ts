@@ -12,7 +12,7 @@ import {
   type NotificationFlags,
 } from './notification-flags.js';
 import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
-import type { NodeObserver } from './node-observer.js';
+import type { DeadlineKeeper } from './deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import {
   ReplacedError,
@@ -57,11 +57,11 @@ export class NodeSetup {
     private readonly keeper: FlagKeeper,
     private readonly options: ListenerOptions,
     private readonly log: Log,
-    observer: NodeObserver | undefined,
+    deadlines: DeadlineKeeper | undefined,
   ) {
     this.#identity = new ServerIdentity(node, log);
     this.#selfTest = new SelfTest(options.database, options.ownPrefix);
-    this.route = new ExpiryRoute(registry, this.#selfTest, observer);
+    this.route = new ExpiryRoute(registry, this.#selfTest, deadlines);
     this.#channels = new ChannelKeeper(
       registry,
       this.route,

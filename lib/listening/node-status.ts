@@ -1,7 +1,8 @@
 import type { NotificationsMode } from './flag-keeper.js';
 import type { ListeningGap } from './gap.js';
-import type { DeadlineStatus } from './node-observer.js';
+import type { DeadlineStatus } from './deadline-keeper.js';
 import type { SelfTestResult } from './self-test.js';
+import type { ServerRole } from './server-identity.js';
 
 /**
  * By what new keys are learnt of, the best first: `new` events (class `n`), `expire` events (class
@@ -12,7 +13,7 @@ export type Learning = 'new' | 'expire' | 'tracking' | 'scan';
 /** What is known of the server after a look at it. */
 export interface SetupReport {
   /** `unknown` where the server does not tell. */
-  readonly role: 'primary' | 'replica' | 'unknown';
+  readonly role: ServerRole;
   /** `notify-keyspace-events` as the server prints it; unset where CONFIG is forbidden or not looked at. */
   readonly flags?: string;
   /** Letters that are needed and not on, where the flags are known. */

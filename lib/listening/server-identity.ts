@@ -1,12 +1,14 @@
 import { isReplyError } from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
-import type { SetupReport } from './node-status.js';
 import type { RedisNode } from '../topology/redis-node.js';
+
+/** What a server is in its replication; `unknown` where it does not tell. */
+export type ServerRole = 'primary' | 'replica' | 'unknown';
 
 /** What a server says of itself. */
 export interface ServerInfo {
-  readonly role: SetupReport['role'];
+  readonly role: ServerRole;
   /** Names this run of the server; unset where it does not tell. */
   readonly runId?: string | undefined;
 }
@@ -76,7 +78,7 @@ export function readInfo(info: string): ServerInfo {
   const field = (name: string): string | undefined =>
     new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
   const role = field('role');
-  const roles: Record<string, SetupReport['role']> = {
+  const roles: Record<string, ServerRole> = {
     master: 'primary',
     slave: 'replica',
   };

@@ -7,7 +7,7 @@ import {
   keyspaceChannel,
 } from './channels.js';
 import { needsOfChannel } from './channel-needs.js';
-import type { ExpiryTiming } from './node-observer.js';
+import type { ExpiryTiming } from './deadline-keeper.js';
 import type { NeededFlags } from './notification-flags.js';
 
 /** Is told of every expiry of a key that matches a pattern. Must be quick, and must not throw. */

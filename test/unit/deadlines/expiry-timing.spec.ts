@@ -8,13 +8,13 @@ import {
 import { ExpiryRoute } from '../../../lib/listening/expiry-route.js';
 import type {
   ExpiryTiming,
-  NodeObserver,
-} from '../../../lib/listening/node-observer.js';
+  DeadlineKeeper,
+} from '../../../lib/listening/deadline-keeper.js';
 import { SelfTest } from '../../../lib/listening/self-test.js';
 import { SubscriptionRegistry } from '../../../lib/listening/subscription-registry.js';
 
 /** Knows of each expiry only which it was, and notes what it is told. */
-class FakeObserver implements NodeObserver {
+class FakeObserver implements DeadlineKeeper {
   readonly told: string[] = [];
   readonly status = { tracked: 0 };
   /** Keys of which another server told. */

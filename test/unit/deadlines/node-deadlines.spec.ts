@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CommandClient } from '../../../lib/connection/command-client.js';
 import { NodeDeadlines } from '../../../lib/deadlines/node-deadlines.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
-import type { ExpiryTiming } from '../../../lib/listening/node-observer.js';
+import type { ExpiryTiming } from '../../../lib/listening/deadline-keeper.js';
 import { eventually } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 

@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { ownClientOptions } from '../../../lib/connection/client-options.js';
 import { NodeListener } from '../../../lib/listening/node-listener.js';
-import type { NodeObserver } from '../../../lib/listening/node-observer.js';
+import type { DeadlineKeeper } from '../../../lib/listening/deadline-keeper.js';
 import { SubscriptionRegistry } from '../../../lib/listening/subscription-registry.js';
 import { eventually } from '../../support/eventually.js';
 import { commandsOn, noLog } from '../../support/group/parts.js';
@@ -11,7 +11,7 @@ const server = useServer();
 
 it('NodeListener tells its observer where another server answers than before, and not of a new connection to the same', async () => {
   const told: string[] = [];
-  const observer: NodeObserver = {
+  const observer: DeadlineKeeper = {
     listening: () => void told.push('listening'),
     lost: () => undefined,
     replaced: () => void told.push('replaced'),

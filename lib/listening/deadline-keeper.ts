@@ -28,33 +28,44 @@ export interface DeadlineStatus {
 }
 
 /**
- * Is told what one node's listener hears and how listening goes. Everything is called from the
- * socket's callback or between two states: it must be quick, and must not throw.
+ * What is known of an expiry that was announced: its time; undefined where the deadline was not known;
+ * `'repeat'` where another server has announced it already, so that no handler is to hear of it again.
  */
-export interface NodeObserver {
+export type ExpiryAnswer = ExpiryTiming | 'repeat' | undefined;
+
+/**
+ * Keeps the deadlines of one node's keys. The node's listener tells it how listening goes and what was
+ * announced, and asks it about each expiry. `lib/deadlines` and `lib/group` implement it.
+ *
+ * The listener calls every method from the socket's callback or between two of its states: a method
+ * must be quick, and must not throw.
+ */
+export interface DeadlineKeeper {
   /**
-   * The node is listened to: everything from here on is heard. Called again when subscriptions
-   * change. `proven`: that it announces expiries is known, and not merely assumed. `served`: the
-   * patterns, as users wrote them, whose subscription the node acknowledged.
+   * The node is listened to: everything from here on is heard. The listener calls it again when
+   * subscriptions change.
+   *
+   * @param proven whether it is known that the node announces expiries, and not merely assumed
+   * @param served the patterns, as users wrote them, whose subscription the node acknowledged
    */
   listening(proven: boolean, served: ReadonlySet<string>): void;
-  /** The node is not listened to any more, and it is so many ms ago that it certainly was. */
+  /** The node is not listened to any more. It was for certain until `ago` ms before now. */
   lost(ago: number): void;
   /**
-   * The node is listened to, but announces nothing, as far as can be known; so many ms ago it
-   * certainly did, or it never has. `served`: as of `listening`.
+   * The node is listened to, but announces nothing, as far as can be known. It did for certain until
+   * `ago` ms before now, or it never has. `served`: as of `listening`.
    */
   silent(ago: number, served: ReadonlySet<string>): void;
   /** Another server stands in the node's place than the one that was listened to before. */
   replaced?(): void;
-  /** It serves more keys than before, which other nodes, by their addresses, served. */
+  /** The node serves more keys than before: those that nodes with these addresses served. */
   gained?(from: ReadonlySet<string>): void;
-  /** Something happened to a key that matches some pattern: one of the events that the registry is to listen for. */
+  /** One of the events that the registry names as hints happened to a key that matches some pattern. */
   hint(event: string, redisKey: Buffer): void;
   /** A key that matches some pattern was written or removed, by whatever; only where keys are tracked. */
   changed(redisKey: Buffer): void;
-  /** An expiry was heard; what is known of its time, or that another server told it already. */
-  expired(redisKey: Buffer): ExpiryTiming | 'repeat' | undefined;
+  /** The node announced the expiry of a key that matches some pattern. Returns what is known of it. */
+  expired(redisKey: Buffer): ExpiryAnswer;
   /** What there is to tell in `status()`. */
   readonly status: DeadlineStatus;
   /** Resolves when the deadlines are known of all keys that existed when their pattern was first listened for. */
