@@ -74,6 +74,12 @@ describe.concurrent('a group over a link of 4 ms each way', () => {
       await eventually(() => expect(look()).toHaveLength(1));
       const took = performance.now() - ended;
       const before = reigns.length;
+      // What is made and runs out before anybody listens, nobody hears of.
+      await eventually(() =>
+        expect(
+          apps.flatMap(({ status }) => status.groups[0]!.nodes),
+        ).toMatchObject([{ state: 'listening' }]),
+      );
       // Over by the time in which it would have to be told by somebody else.
       await admin.set('k', '1', 'PX', LEASE / 2);
       const event = await events.one();

@@ -118,8 +118,10 @@ describe('a try of an event', () => {
 
       expect(attemptsOf(group, 'a')).toEqual([1, 2, 3]);
       expect(await group.redis.xlen('rx:{presence}:dead')).toBe(1);
+      // One that ended and was not acknowledged when the process died ends once more.
       const ended = group.history.handlings.filter((h) => h.ended);
-      expect(ended.map(({ key }) => key).toSorted()).toEqual(others.toSorted());
+      const keys = new Set(ended.map(({ key }) => key));
+      expect([...keys].toSorted()).toEqual(others.toSorted());
     },
   );
 
