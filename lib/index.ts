@@ -33,3 +33,4 @@ export type {
 } from './listening/deadline-keeper.js';
 export type { DeadLetter } from './group/dead-letters.js';
 export type { GroupStatus } from './group/consumer-group.js';
+export type { PartitionStatus } from './group/partition-member.js';

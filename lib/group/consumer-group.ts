@@ -1,66 +1,34 @@
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
-import type { CommandClient } from '../connection/command-client.js';
-import {
-  isDenied,
-  isLoginRefused,
-  isReadOnly,
-  missingCommand,
-} from '../connection/server-error.js';
-import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import type { ExpiryCounters } from '../dispatch/counters.js';
-import type { Dispatcher } from '../dispatch/dispatcher.js';
-import type { ExpiryHandler, RetryPolicy } from '../dispatch/expiry.js';
-import type { LatenessWindow } from '../dispatch/lateness-window.js';
+import type { ExpiryHandler } from '../dispatch/expiry.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { NodeStatus } from '../listening/node-status.js';
-import { slotOf } from '../topology/hash-slot.js';
 import type { Interest } from '../listening/subscription-registry.js';
-import type { Topology } from '../topology/topology.js';
-import type { Log } from '../util/log.js';
-import { Mutex } from '../util/mutex.js';
 import { within } from '../util/within.js';
-import { Consumer } from './consumer.js';
-import { DeadLetters } from './dead-letters.js';
-import { type Backlog, type Entry, EventStream } from './event-stream.js';
-import { type GroupKeys, groupKeys } from './group-keys.js';
-import { GroupWatcher } from './group-watcher.js';
-import type { WatcherOptions } from './leader-term.js';
-import { LeaderLease } from './leader-lease.js';
-import { DroppedLetters, type LetterLimits } from './letter-limits.js';
-import { HandlerRegistry } from './handler-registry.js';
-import { OwnHandlers } from './own-handlers.js';
-import { RoutingReport } from './routing-report.js';
-import { RunLedger } from './run-ledger.js';
-import { checkServer } from './server-check.js';
-import { WriteRefusals } from './write-refusals.js';
+import type { Backlog } from './backlog.js';
+import type { DeadLetters } from './dead-letters.js';
+import {
+  type GroupOptions,
+  type GroupParts,
+  type SharedParts,
+  groupParts,
+} from './group-parts.js';
+import type { PartitionStatus } from './partition-member.js';
+import { totalOf } from './partition-members.js';
+import { checkOneSlot, checkServer, explained } from './server-check.js';
 
 /** Ms that shutdown waits for Redis to take notice. */
-const PATIENCE = 2_500;
+const PATIENCE_MS = 2_500;
 
-export interface GroupOptions extends WatcherOptions {
-  readonly retry: RetryPolicy;
-  readonly leaseDuration: number;
-  readonly deadLetters: LetterLimits;
-}
-
-/** What `status()` tells of one group, as of a few seconds ago. */
+/** What `status()` tells of one group, as of a few seconds ago. Its figures are those of all partitions together. */
 export interface GroupStatus extends Partial<Backlog> {
   readonly group: string;
-  /** Whether this instance is the one that watches the deadlines. */
+  /** Whether this instance watches the deadlines of some partition. */
   readonly leads: boolean;
   /** The nodes that it listens to, while it leads. */
   readonly nodes: readonly NodeStatus[];
+  /** Each partition of the group: one, or as many as a Cluster has primaries. */
+  readonly partitions: readonly PartitionStatus[];
   /** What the server says while it refuses the group's writes: it lacks replicas, memory or disk space. */
   readonly lastError?: string;
-}
-
-/** What the parts of the engine that a group shares with others. */
-export interface SharedParts {
-  readonly topology: Topology;
-  readonly dispatcher: Dispatcher;
-  readonly counters: ExpiryCounters;
-  readonly lateness: LatenessWindow;
-  readonly log: Log;
 }
 
 /**
@@ -71,17 +39,8 @@ export interface SharedParts {
  * again, or be ended by the same three steps, which leave nothing of it.
  */
 export class ConsumerGroup {
-  readonly letters: DeadLetters;
-  readonly #handlers = new OwnHandlers();
+  readonly #parts: GroupParts;
   readonly #interests = new Map<ExpiryHandler, Interest>();
-  readonly #keys: GroupKeys;
-  readonly #commands: CommandClient;
-  readonly #reader: CommandClient;
-  readonly #refusals: WriteRefusals;
-  readonly #watcher: GroupWatcher;
-  readonly #lease: LeaderLease;
-  readonly #consumer: Consumer;
-  readonly #registry: HandlerRegistry;
   #started: Promise<void> | undefined;
   /** A start was begun at some time: even if it failed, there may be something to end. */
   #begun = false;
@@ -91,144 +50,82 @@ export class ConsumerGroup {
     private readonly options: GroupOptions,
     private readonly shared: SharedParts,
   ) {
-    const { topology, dispatcher, counters, log } = shared;
-    const { target, ownPrefix, leaseDuration, retry, deadLetters } = options;
-    const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
-    const keys = groupKeys(ownPrefix, group);
-    this.#keys = keys;
-    this.#commands = topology.openCommands(keys.index);
-    this.#reader = topology.openCommands(keys.index);
-    this.#refusals = new WriteRefusals(group, log);
-    const commands = this.#refusals.watch(this.#commands);
-    const stream = new EventStream(
-      commands,
-      this.#reader,
-      keys,
-      group,
-      instance,
-      deadLetters,
-    );
-    this.letters = new DeadLetters(commands, keys, group, target.keyPrefix);
-    this.#watcher = new GroupWatcher(
-      topology,
-      this.#commands,
-      this.#refusals,
-      keys,
-      options,
-      counters,
-      log,
-    );
-    this.#registry = new HandlerRegistry(
-      commands,
-      keys,
-      instance,
-      this.#handlers,
-      this.#watcher,
-      log,
-    );
-    this.#lease = new LeaderLease(commands, keys, instance, this.#watcher, log);
-    this.#consumer = new Consumer({
-      stream,
-      leaseDuration,
-      counters,
-      log,
-      leads: () => this.#lease.held,
-      dropped: new DroppedLetters(group, deadLetters, log),
-      context: {
-        group,
-        retry,
-        dispatcher,
-        ledger: new RunLedger(stream, group, log),
-        lastTries: new Mutex(),
-        database: target.database,
-        prefixLength: Buffer.byteLength(target.keyPrefix),
-        handlers: this.#handlers,
-        registry: this.#registry,
-        report: new RoutingReport(group, counters, log),
-        onRun: (entry) => this.#count(entry),
-      },
-    });
+    this.#parts = groupParts(group, options, shared);
   }
 
   get name(): string {
     return this.group;
   }
 
+  get letters(): DeadLetters {
+    return this.#parts.letters;
+  }
+
   get status(): GroupStatus {
-    const { lastError } = this.#refusals;
+    const { lastError } = this.#parts.refusals;
+    const partitions = this.#parts.members.status;
     return {
       group: this.group,
-      leads: this.#lease.held,
-      nodes: this.#nodes,
-      ...this.#consumer.backlog,
+      ...totalOf(partitions),
+      partitions,
       ...(lastError !== undefined && { lastError }),
     };
   }
 
-  /** The one server of a group holds all of its keys; of a Cluster's nodes it is not known which. */
-  get #nodes(): NodeStatus[] {
-    const { nodes } = this.#watcher;
-    const tracked = this.#consumer.backlog?.tracked;
-    if (this.options.target.isCluster || tracked === undefined) return nodes;
-    return nodes.map((node) => ({ ...node, tracked }));
-  }
-
   /** What keeps it from working, in words. */
   get reasons(): string[] {
-    const lastError =
-      this.#commands.lastError ?? this.shared.topology.lastError;
-    return lastError === undefined
-      ? this.#watcher.reasons
-      : [lastError, ...this.#watcher.reasons];
+    return this.#parts.members.reasons;
   }
 
   /** Whether no handler belongs to it. */
   get isEmpty(): boolean {
-    return this.#handlers.isEmpty;
+    return this.#parts.handlers.isEmpty;
   }
 
   /** All handlers that the application has from the start were added. */
   complete(): void {
-    this.#registry.complete();
+    this.#parts.registry.complete();
   }
 
   /** Adds a handler; resolves when whoever leads listens for its pattern. `served` tells whether it may. */
   async add(handler: ExpiryHandler): Promise<void> {
+    const { handlers, patterns, members, registry } = this.#parts;
     // Events come by the stream: all that the watcher needs is the pattern.
     const interest: Interest = {
       pattern: handler.glob.pattern,
       onExpiry: () => undefined,
     };
-    this.#handlers.add(handler);
+    handlers.add(handler);
     this.#interests.set(handler, interest);
-    this.#watcher.registry.add(interest);
+    patterns.add(interest);
     // A start that begins after this tells of all patterns.
     const started = this.#started;
-    await this.#watcher.refresh();
+    await members.refresh();
     if (!started) return;
     await started.catch(() => undefined);
     // What goes wrong here goes wrong at the start, which says so, or is tried again soon.
-    await this.#registry.note().catch(() => undefined);
-    await this.#registry.untilListened();
+    await registry.note().catch(() => undefined);
+    await registry.untilListened();
   }
 
   async remove(handler: ExpiryHandler): Promise<void> {
+    const { handlers, patterns, members, registry, home } = this.#parts;
     const interest = this.#interests.get(handler);
-    this.#handlers.remove(handler);
+    handlers.remove(handler);
     this.#interests.delete(handler);
-    if (interest) this.#watcher.registry.remove(interest);
-    const withdrawn = this.#registry.note().catch(() => undefined);
-    await this.#watcher.refresh();
+    if (interest) patterns.remove(interest);
+    const withdrawn = registry.note().catch(() => undefined);
+    await members.refresh();
     // Without a connection it is withdrawn by the next note, once there is one.
-    if (this.#commands.connected) await withdrawn;
+    if (home.commands.connected) await withdrawn;
   }
 
   /**
    * Resolves when a handler's pattern is listened for. Where another instance watches, that one has
    * been told. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`.
    */
-  async served({ glob }: ExpiryHandler): Promise<void> {
-    await this.#whileLeading(() => this.#watcher.served(glob.pattern));
+  served({ glob }: ExpiryHandler): Promise<void> {
+    return this.#parts.members.served(glob.pattern);
   }
 
   /**
@@ -245,20 +142,17 @@ export class ConsumerGroup {
   }
 
   /** Once it is started: resolves when the first scan is done, if this instance leads. */
-  async ready(): Promise<void> {
-    await this.#whileLeading(() => this.#watcher.ready());
+  ready(): Promise<void> {
+    return this.#parts.members.ready();
   }
 
   /** Takes nothing more, and hands the watch over. Never rejects. */
   async stop(): Promise<void> {
     if (!this.#begun) return;
-    const stopped = Promise.all([
-      this.#lease.close(),
-      this.#consumer.stop(),
-      this.#registry.stop(),
-    ]);
+    const { members, registry } = this.#parts;
+    const stopped = Promise.all([members.stop(), registry.stop()]);
     // While Redis is away there is nobody to hand anything over to.
-    await within(PATIENCE, stopped).catch((error: unknown) =>
+    await within(PATIENCE_MS, stopped).catch((error: unknown) =>
       this.shared.log.debug(reasonOf(error)),
     );
   }
@@ -266,7 +160,7 @@ export class ConsumerGroup {
   /** Ends it for good where nothing of it is to be handled any more. Never rejects. */
   async end(): Promise<void> {
     // While Redis is away there is nobody to hand anything over to.
-    if (this.#commands.connected) {
+    if (this.#parts.home.commands.connected) {
       await this.stop();
       await this.finish();
     }
@@ -275,97 +169,39 @@ export class ConsumerGroup {
 
   /** After `stop` and once its handlers have ended: tells Redis. Never rejects. */
   async finish(): Promise<void> {
-    if (this.#begun) await this.#consumer.finish();
+    if (this.#begun) await this.#parts.members.finish();
   }
 
   close(): void {
-    // Where nothing was drained, as after a failed start, these still run.
-    this.#registry.close();
-    void this.#lease.close();
-    void this.#consumer.stop();
-    void this.#consumer.finish();
-    this.#watcher.onLost();
-    this.#refusals.close();
-    this.#commands.close();
-    this.#reader.close();
+    const { registry, members, refusals } = this.#parts;
+    registry.close();
+    members.close();
+    refusals.close();
   }
 
   async #start(): Promise<void> {
+    const { home, members, registry } = this.#parts;
     await this.shared.topology.start();
-    this.#checkKeys();
+    if (this.options.target.isCluster) checkOneSlot(this.group, home.keys);
     try {
       await this.#work();
     } catch (error) {
       // It takes no events: nobody may count on its handlers.
-      const withdrawn = this.#registry.withdraw().catch(() => undefined);
-      if (this.#commands.connected) await within(PATIENCE, withdrawn);
-      // Where they lead may be another server the next time.
-      this.#commands.release();
-      this.#reader.release();
-      throw this.#explained(error);
+      const withdrawn = registry.withdraw().catch(() => undefined);
+      if (home.commands.connected) await within(PATIENCE_MS, withdrawn);
+      // Where the connections lead may be another server the next time.
+      members.release();
+      throw explained(error, this.group);
     }
-    await this.#whileLeading(() => this.#watcher.listening());
+    await members.listening();
   }
 
   async #work(): Promise<void> {
-    const { log } = this.shared;
-    await checkServer(this.#commands, this.#keys, this.group, log);
+    const { home, members, registry } = this.#parts;
+    await checkServer(home, this.group, this.shared.log);
     // First of all: what is taken by then may be for a handler of this instance only.
-    await this.#registry.start();
-    await this.#consumer.start();
-    await this.#lease.start();
-    await this.#registry.untilListened();
-  }
-
-  /** What the server says, in terms of what the user can do. */
-  #explained(error: unknown): unknown {
-    if (isLoginRefused(error)) {
-      return new RedisExpiryError(
-        'CONNECT_FAILED',
-        `Redis refuses the connection: ${reasonOf(error)}`,
-        { cause: error },
-      );
-    }
-    if (!isDenied(error) && !isReadOnly(error)) return error;
-    const missing = missingCommand(reasonOf(error));
-    return new RedisExpiryError(
-      'GROUP_REFUSED',
-      missing === undefined
-        ? `Group "${this.group}" may not work on this server: ${reasonOf(error)}. The README lists the permissions that a group needs.`
-        : `Group "${this.group}" cannot work on this server: it has no command ${missing}, and a group needs it (${reasonOf(error)}).`,
-      { cause: error },
-    );
-  }
-
-  /** Scripts that use several keys need them on one node. */
-  #checkKeys(): void {
-    const { target } = this.options;
-    const names = Object.values(this.#keys);
-    if (!target.isCluster || new Set(names.map(slotOf)).size === 1) return;
-    throw new RedisExpiryError(
-      'GROUP_REFUSED',
-      `Group "${this.group}" cannot work on a Cluster: its keys, as ${names[0]}, would live on different nodes. ` +
-        'Let neither keyPrefix, namespace nor group hold braces',
-    );
-  }
-
-  /** Waits for something of the watcher; in vain, and without an error, if the lease goes to another. */
-  async #whileLeading(wait: () => Promise<void>): Promise<void> {
-    while (this.#lease.held) {
-      try {
-        await wait();
-        return;
-      } catch (error) {
-        if (this.#lease.held) throw error;
-      }
-    }
-  }
-
-  #count({ event, runs }: Entry): void {
-    const { counters, lateness } = this.shared;
-    if (event.tries > 0 || !runs.isEmpty) counters.retried++;
-    else if (event.source === 'recovery') counters.recovered++;
-    else if (event.deadline !== undefined)
-      lateness.add(Math.max(0, event.detected - event.deadline));
+    await registry.start();
+    await members.start();
+    await registry.untilListened();
   }
 }

@@ -6,8 +6,10 @@ import { Pause } from '../util/pause.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import { within } from '../util/within.js';
 import { type DeliveryContext, deliver, routeFor } from './delivery.js';
-import type { Backlog, Entry, EventStream } from './event-stream.js';
+import type { Backlog } from './backlog.js';
+import type { EventStream } from './event-stream.js';
 import type { DroppedLetters } from './letter-limits.js';
+import type { Entry } from './stream-entry.js';
 
 export interface ConsumerOptions {
   readonly stream: EventStream;

@@ -1,5 +1,4 @@
-import type { Commands } from '../connection/commands.js';
-import type { GroupKeys } from './group-keys.js';
+import type { Partition } from './partition.js';
 import { readableId } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
 import { REDRIVE } from '../scripts/redrive.lua.js';
@@ -27,45 +26,81 @@ export interface DeadLetter {
   readonly at: Date;
 }
 
-/** The group and the stream's entry that a letter's id names; undefined for what is no such id. */
-export function readLetterId(
-  id: unknown,
-): { readonly group: string; readonly entry: string } | undefined {
-  if (typeof id !== 'string') return undefined;
-  const [, group, ...numbers] = /^(.+)\/(\d{1,20})-(\d{1,20})$/s.exec(id) ?? [];
-  if (group === undefined || numbers.some((n) => BigInt(n) > MAX_ID_PART))
-    return undefined;
-  return { group, entry: numbers.join('-') };
+/** What the id of a letter names. */
+export interface LetterName {
+  readonly group: string;
+  /** The number of the partition that has it. */
+  readonly partition: number;
+  /** The id of its entry in that partition's stream. */
+  readonly entry: string;
 }
+
+/**
+ * Reads the id of a letter: `group/<entry>` for one of the home partition, `group/<entry>@<number>` for one
+ * of another partition. Returns undefined for what is no such id.
+ */
+export function readLetterId(id: unknown): LetterName | undefined {
+  if (typeof id !== 'string') return undefined;
+  const [, group, ms, sequence, number = '0'] =
+    /^(.+)\/(\d{1,20})-(\d{1,20})(?:@([1-9]\d{0,3}))?$/s.exec(id) ?? [];
+  if (group === undefined) return undefined;
+  const numbers = [ms!, sequence!];
+  if (numbers.some((n) => BigInt(n) > MAX_ID_PART)) return undefined;
+  return { group, partition: Number(number), entry: numbers.join('-') };
+}
+
+const letterId = ({ group, partition, entry }: LetterName): string =>
+  `${group}/${entry}${partition === 0 ? '' : `@${partition}`}`;
 
 /** Redis keeps each half of an entry's id in 64 bits. */
 const MAX_ID_PART = 2n ** 64n - 1n;
 
-/** One group's dead letters. Ids of letters are to be checked before, by `readLetterId`. */
+/** What of a partition its letters need. */
+type LetterBox = Pick<Partition, 'commands' | 'keys' | 'number'>;
+
+/**
+ * One group's dead letters, in all of its partitions: as one list, the oldest first. Letters that were
+ * given up in the same millisecond are ordered by their entries' ids, and then by their partitions' numbers.
+ *
+ * Ids of letters are to be checked before, by `readLetterId`.
+ */
 export class DeadLetters {
   constructor(
-    private readonly commands: Commands,
-    private readonly keys: GroupKeys,
+    private readonly partitions: Iterable<LetterBox>,
     private readonly group: string,
     private readonly keyPrefix: string,
   ) {}
 
   /** The oldest ones first, `count` at most, after the given one. */
   async list(count: number, after?: string): Promise<DeadLetter[]> {
-    const from = after === undefined ? '-' : `(${this.#entryOf(after)}`;
-    const entries = await this.commands.run((redis) =>
-      redis.xrange(this.keys.dead, from, '+', 'COUNT', count),
+    const last = readLetterId(after);
+    const pages = await Promise.all(
+      [...this.partitions].map(async ({ commands, keys, number }) => {
+        // Of the entries with the same id, those of partitions up to that number were listed.
+        const isListed = last && number <= last.partition;
+        const from = last ? `${isListed ? '(' : ''}${last.entry}` : '-';
+        const entries = await commands.run((redis) =>
+          redis.xrange(keys.dead, from, '+', 'COUNT', count),
+        );
+        return entries.map(([entry, fields]) => ({ entry, number, fields }));
+      }),
     );
-    return entries.map(([id, fields]) => this.#toLetter(id, fields));
+    return pages
+      .flat()
+      .toSorted((a, b) => byEntry(a.entry, b.entry) || a.number - b.number)
+      .slice(0, count)
+      .map(({ entry, number, fields }) =>
+        this.#toLetter(entry, number, fields),
+      );
   }
 
   /** Puts it back among the events, to be tried as if for the first time. Whether there was such a letter. */
   async redrive(letter: string): Promise<boolean> {
-    const id = this.#entryOf(letter);
-    const { dead, events } = this.keys;
-    const [entry] = await this.commands.run((redis) =>
-      redis.xrange(dead, id, id),
-    );
+    const found = this.#find(letter);
+    if (!found) return false;
+    const { id, commands, keys } = found;
+    const { dead, events } = keys;
+    const [entry] = await commands.run((redis) => redis.xrange(dead, id, id));
     if (!entry) return false;
     const event = fromPayload(fieldsOf(entry[1]).p);
     const payload = toPayload({
@@ -76,7 +111,7 @@ export class DeadLetters {
       // Whoever asks for it wants it to be handled by somebody.
       taken: [],
     });
-    const moved = await this.commands.run((redis) =>
+    const moved = await commands.run((redis) =>
       REDRIVE.run(redis, [dead, events], id, payload),
     );
     return moved === 1;
@@ -84,26 +119,36 @@ export class DeadLetters {
 
   /** Deletes it. Whether there was such a letter. */
   async discard(letter: string): Promise<boolean> {
-    const id = this.#entryOf(letter);
-    const deleted = await this.commands.run((redis) =>
-      redis.xdel(this.keys.dead, id),
-    );
+    const found = this.#find(letter);
+    if (!found) return false;
+    const { id, commands, keys } = found;
+    const deleted = await commands.run((redis) => redis.xdel(keys.dead, id));
     return deleted === 1;
   }
 
-  #entryOf(letter: string): string {
-    return letter.slice(letter.lastIndexOf('/') + 1);
+  /** The partition that has a letter, and the letter's entry there; undefined where there is no such partition any more. */
+  #find(letter: string): (LetterBox & { readonly id: string }) | undefined {
+    const name = readLetterId(letter);
+    for (const { number, commands, keys } of this.partitions)
+      if (number === name?.partition)
+        return { number, commands, keys, id: name.entry };
+    return undefined;
   }
 
-  #toLetter(id: string, fields: readonly string[]): DeadLetter {
+  #toLetter(
+    entry: string,
+    partition: number,
+    fields: readonly string[],
+  ): DeadLetter {
+    const { group } = this;
     const { p, e } = fieldsOf(fields);
     const event = fromPayload(p);
     const keyBuffer = event.redisKey.subarray(
       Buffer.byteLength(this.keyPrefix),
     );
     return {
-      id: `${this.group}/${id}`,
-      group: this.group,
+      id: letterId({ group, partition, entry }),
+      group,
       key: keyBuffer.toString(),
       keyBuffer,
       eventId: eventId(event),
@@ -115,9 +160,20 @@ export class DeadLetters {
       }),
       attempts: event.tries + event.runs.of(event.handler ?? ''),
       error: e,
-      at: new Date(Number(id.split('-')[0])),
+      at: new Date(Number(entry.split('-')[0])),
     };
   }
+}
+
+/** Compares ids of entries, whose halves are too large for a number. */
+function byEntry(a: string, b: string): number {
+  const [[ms, sequence], [otherMs, otherSequence]] = [halves(a), halves(b)];
+  return Number(ms - otherMs) || Number(sequence - otherSequence);
+}
+
+function halves(entry: string): [bigint, bigint] {
+  const [ms, sequence] = entry.split('-');
+  return [BigInt(ms!), BigInt(sequence!)];
 }
 
 function fieldsOf(fields: readonly string[]): { p: string; e: string } {

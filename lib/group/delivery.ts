@@ -3,7 +3,7 @@ import type { Dispatcher, OnEnd, Outcome } from '../dispatch/dispatcher.js';
 import type { Expiry, RetryPolicy } from '../dispatch/expiry.js';
 import type { Mutex } from '../util/mutex.js';
 import { within } from '../util/within.js';
-import type { Entry, Leftover } from './event-stream.js';
+import type { Entry, Leftover } from './stream-entry.js';
 import type { NamedHandler, OwnHandlers } from './own-handlers.js';
 import type { HandlerRegistry } from './handler-registry.js';
 import { passing, scattered } from './passing.js';

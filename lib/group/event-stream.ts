@@ -7,9 +7,10 @@ import {
   isMissingGroup,
   isUnknownCommand,
 } from '../connection/server-error.js';
+import type { Backlog } from './backlog.js';
 import type { GroupKeys } from './group-keys.js';
 import { DEFAULT_LETTER_LIMITS, type LetterLimits } from './letter-limits.js';
-import { RunCounts } from './run-counts.js';
+import type { Partition } from './partition.js';
 import { ACKNOWLEDGE } from '../scripts/acknowledge.lua.js';
 import { BEGIN } from '../scripts/begin.lua.js';
 import { CLAIM } from '../scripts/claim.lua.js';
@@ -18,39 +19,13 @@ import { FINISH } from '../scripts/finish.lua.js';
 import { PROMOTE } from '../scripts/promote.lua.js';
 import { REAP } from '../scripts/reap.lua.js';
 import { RENEW_ENTRIES } from '../scripts/renew-entries.lua.js';
-import { type StoredEvent, fromFields } from './stored-event.js';
-
-/** An event as it was delivered to this instance. */
-export interface Entry {
-  readonly id: string;
-  /** What Redis has noted of its handlers' runs, and what this instance adds to it. */
-  runs: RunCounts;
-  readonly event: StoredEvent;
-}
-
-/** What is left to do of an entry that cannot simply be acknowledged. */
-export interface Leftover {
-  /** To be tried again after so many ms. */
-  readonly retries: readonly { delay: number; payload: string }[];
-  /** To be given up. */
-  readonly dead: readonly { payload: string; error: string }[];
-}
-
-/** How much a group has to do. */
-export interface Backlog {
-  /** Events that no instance took yet. */
-  readonly waiting: number;
-  /** Events that some instance works on. */
-  readonly pending: number;
-  /** Events that wait for their next try. */
-  readonly retrying: number;
-  /** Dead letters. */
-  readonly dead: number;
-  /** Dead letters that were deleted, ever, because they were too old or too many: see the option `deadLetters`. */
-  readonly deadLettersDropped: number;
-  /** Keys whose deadline is known. */
-  readonly tracked: number;
-}
+import {
+  type Entry,
+  type Leftover,
+  type RawEntry,
+  notesOf,
+  toEntry,
+} from './stream-entry.js';
 
 /** Ms that a read waits at Redis for events. */
 const BLOCK = 2_000;
@@ -58,10 +33,8 @@ const BLOCK = 2_000;
 /** Entries that one step is about at most. */
 const PAGE = 1_000;
 
-type RawEntry = [id: Buffer, fields: Buffer[] | null];
-
 /**
- * One group's stream of events and what goes with it, as commands. Everything that changes more
+ * The stream of events of one partition and what goes with it, as commands. Everything that changes more
  * than one thing is one script.
  */
 export class EventStream {
@@ -69,15 +42,21 @@ export class EventStream {
   #readerId: number | undefined;
   #readerOf: Redis | undefined;
 
+  private readonly commands: Commands;
+  /** A connection of its own: it blocks. */
+  private readonly reader: CommandClient;
+  private readonly keys: GroupKeys;
+
   constructor(
-    private readonly commands: Commands,
-    /** A connection of its own: it blocks. */
-    private readonly reader: CommandClient,
-    private readonly keys: GroupKeys,
+    { commands, reader, keys }: Pick<Partition, 'commands' | 'reader' | 'keys'>,
     private readonly group: string,
     private readonly consumer: string,
     private readonly limits: LetterLimits = DEFAULT_LETTER_LIMITS,
-  ) {}
+  ) {
+    this.commands = commands;
+    this.reader = reader;
+    this.keys = keys;
+  }
 
   /** Makes the consumer group if there is none: from the first event on, not from the next. */
   async create(): Promise<void> {
@@ -303,31 +282,9 @@ export class EventStream {
   }
 }
 
-function toEntry(id: Buffer, fields: Buffer[], noted?: string | null): Entry {
-  const event = fromFields(fields);
-  // What was noted includes what the event brought along.
-  const runs = noted ? RunCounts.fromText(noted) : event.runs;
-  return { id: id.toString(), runs, event };
-}
-
 function pagesOf<T>(items: readonly T[]): (readonly T[])[] {
   const pages: (readonly T[])[] = [];
   for (let i = 0; i < items.length; i += PAGE)
     pages.push(items.slice(i, i + PAGE));
   return pages;
-}
-
-/** Mostly the same note for all, which is sent once: see BEGIN. */
-function notesOf(entries: readonly Entry[]): (string | number)[] {
-  const idsByRuns = new Map<RunCounts, string[]>();
-  for (const { id, runs } of entries) {
-    const ids = idsByRuns.get(runs);
-    if (ids) ids.push(id);
-    else idsByRuns.set(runs, [id]);
-  }
-  return [...idsByRuns].flatMap(([{ text }, ids]) => [
-    text,
-    ids.length,
-    ...ids,
-  ]);
 }

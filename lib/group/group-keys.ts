@@ -1,4 +1,4 @@
-/** The names of one group's keys. They share a hash tag: in a Cluster they live on one node. */
+/** The names of one partition's keys. They share a hash tag: on a Cluster they live on one node. */
 export interface GroupKeys {
   /** ZSET: when to look at which key. */
   readonly index: string;
@@ -16,12 +16,6 @@ export interface GroupKeys {
   readonly lease: string;
   /** Until when they were watched without a gap. */
   readonly watched: string;
-  /** ZSET: the instances that live, and the number of the list of handlers that each has. */
-  readonly instances: string;
-  /** ZSET: lists of handlers, by number. */
-  readonly handlers: string;
-  /** The numbers of the lists whose patterns are listened for. */
-  readonly listened: string;
   /** The newest request to apply what looks had found, and of what it was applied. */
   readonly settled: string;
   /** The newest request that looked at keys and settled them in one step, and what it found. */
@@ -30,8 +24,24 @@ export interface GroupKeys {
   readonly probe: string;
 }
 
-export function groupKeys(ownPrefix: string, group: string): GroupKeys {
-  const of = (part: string): string => `${ownPrefix}{${group}}:${part}`;
+/** The names of what a group keeps once, beside its home partition. */
+export interface HomeKeys {
+  /** ZSET: the instances that live, and the number of the list of handlers that each has. */
+  readonly instances: string;
+  /** ZSET: lists of handlers, by number. */
+  readonly handlers: string;
+  /** The numbers of the lists whose patterns are listened for. */
+  readonly listened: string;
+}
+
+/**
+ * The keys of a partition.
+ *
+ * @param ownPrefix what every key of the module begins with
+ * @param tag the partition's hash tag; that of the home partition is the group's name
+ */
+export function groupKeys(ownPrefix: string, tag: string): GroupKeys {
+  const of = (part: string): string => `${ownPrefix}{${tag}}:${part}`;
   return {
     index: of('index'),
     events: of('events'),
@@ -41,11 +51,18 @@ export function groupKeys(ownPrefix: string, group: string): GroupKeys {
     runs: of('runs'),
     lease: of('lease'),
     watched: of('watched'),
-    instances: of('instances'),
-    handlers: of('handlers'),
-    listened: of('listened'),
     settled: of('settled'),
     swept: of('swept'),
     probe: of('probe'),
+  };
+}
+
+/** The keys that a group has once. */
+export function homeKeys(ownPrefix: string, group: string): HomeKeys {
+  const of = (part: string): string => `${ownPrefix}{${group}}:${part}`;
+  return {
+    instances: of('instances'),
+    handlers: of('handlers'),
+    listened: of('listened'),
   };
 }

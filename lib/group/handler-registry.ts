@@ -4,7 +4,7 @@ import type { Commands } from '../connection/commands.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { Mutex } from '../util/mutex.js';
-import type { GroupKeys } from './group-keys.js';
+import type { HomeKeys } from './group-keys.js';
 import { type GroupListener, GroupPatterns } from './group-patterns.js';
 import {
   type HandlerList,
@@ -72,7 +72,7 @@ export class HandlerRegistry {
 
   constructor(
     private readonly commands: Commands,
-    private readonly keys: GroupKeys,
+    private readonly keys: HomeKeys,
     private readonly instance: string,
     private readonly own: OwnHandlers,
     listener: GroupListener,

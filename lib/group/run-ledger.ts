@@ -8,9 +8,10 @@ import {
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Delivery, OnEnd, RunGate } from '../dispatch/dispatcher.js';
 import type { Log } from '../util/log.js';
-import type { Entry, EventStream } from './event-stream.js';
+import type { EventStream } from './event-stream.js';
 import type { NamedHandler } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
+import type { Entry } from './stream-entry.js';
 
 /** Ms before a note is sent again that got no answer. */
 const RETRY_DELAY_MS = 100;

@@ -1,22 +1,26 @@
-import type { CommandClient } from '../connection/command-client.js';
+import type { Commands } from '../connection/commands.js';
 import {
   type ReplyCode,
   codeOfText,
   isDenied,
+  isLoginRefused,
+  isReadOnly,
+  missingCommand,
 } from '../connection/server-error.js';
-import { RedisExpiryError } from '../errors/redis-expiry.error.js';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import { slotOf } from '../topology/hash-slot.js';
 import type { Log } from '../util/log.js';
 import type { GroupKeys } from './group-keys.js';
+import type { Partition } from './partition.js';
 import { PROBE } from '../scripts/probe.lua.js';
 
 /**
- * Looks whether a server can carry a group. Rejects with `GROUP_REFUSED` where it cannot: a replica,
+ * Looks whether the server of a partition can carry a group. Rejects with `GROUP_REFUSED` where it cannot: a replica,
  * older than 6.2, or a server that refuses a command that a group needs, which the error names. Warns
  * where the server may lose what the group depends on.
  */
 export async function checkServer(
-  commands: CommandClient,
-  keys: GroupKeys,
+  { commands, keys }: Partition,
   group: string,
   log: Log,
 ): Promise<void> {
@@ -47,7 +51,7 @@ export async function checkServer(
 
 /** Reads a field of what the server says of itself; every field is undefined where it does not let itself be asked. */
 async function infoOf(
-  commands: CommandClient,
+  commands: Commands,
 ): Promise<(name: string) => string | undefined> {
   let info = '';
   try {
@@ -77,7 +81,7 @@ const REFUSALS: Partial<Record<ReplyCode, (command: string) => string>> = {
 
 /** Why a group cannot work, in words; undefined if it can. */
 async function refusalOf(
-  commands: CommandClient,
+  commands: Commands,
   { probe }: GroupKeys,
 ): Promise<string | undefined> {
   const refused = (await commands.run((redis) =>
@@ -90,4 +94,35 @@ async function refusalOf(
     if (refusal !== undefined) return `${refusal} (${text})`;
   }
   return undefined;
+}
+
+/** What a server says that refuses a group at its start, in terms of what the user can do. */
+export function explained(error: unknown, group: string): unknown {
+  if (isLoginRefused(error)) {
+    return new RedisExpiryError(
+      'CONNECT_FAILED',
+      `Redis refuses the connection: ${reasonOf(error)}`,
+      { cause: error },
+    );
+  }
+  if (!isDenied(error) && !isReadOnly(error)) return error;
+  const missing = missingCommand(reasonOf(error));
+  return new RedisExpiryError(
+    'GROUP_REFUSED',
+    missing === undefined
+      ? `Group "${group}" may not work on this server: ${reasonOf(error)}. The README lists the permissions that a group needs.`
+      : `Group "${group}" cannot work on this server: it has no command ${missing}, and a group needs it (${reasonOf(error)}).`,
+    { cause: error },
+  );
+}
+
+/** Scripts that use several keys of a partition need them on one node. Throws `GROUP_REFUSED`. */
+export function checkOneSlot(group: string, keys: GroupKeys): void {
+  const names = Object.values(keys) as string[];
+  if (new Set(names.map(slotOf)).size === 1) return;
+  throw new RedisExpiryError(
+    'GROUP_REFUSED',
+    `Group "${group}" cannot work on a Cluster: its keys, as ${names[0]}, would live on different nodes. ` +
+      'Let neither keyPrefix, namespace nor group hold braces',
+  );
 }

@@ -2,7 +2,11 @@ import { onTestFinished } from 'vitest';
 import { CommandClient } from '../../../lib/connection/command-client.js';
 import { ownClientOptions } from '../../../lib/connection/client-options.js';
 import { EventStream } from '../../../lib/group/event-stream.js';
-import { type GroupKeys, groupKeys } from '../../../lib/group/group-keys.js';
+import {
+  type GroupKeys,
+  groupKeys,
+  homeKeys,
+} from '../../../lib/group/group-keys.js';
 import { Term } from '../../../lib/group/term.js';
 import type { Log } from '../../../lib/util/log.js';
 import type { TestServer } from '../servers.js';
@@ -29,6 +33,7 @@ export const commandsOn = (
   });
 
 export const KEYS = groupKeys('rx:', 'g');
+export const HOME_KEYS = homeKeys('rx:', 'g');
 
 /** An index that holds the lease. */
 export async function indexOn(
@@ -51,7 +56,8 @@ export async function streamOn(
     commands.close();
     reader.close();
   });
-  const stream = new EventStream(commands, reader, KEYS, 'g', consumer);
+  const partition = { commands, reader, keys: KEYS };
+  const stream = new EventStream(partition, 'g', consumer);
   await stream.create();
   return stream;
 }

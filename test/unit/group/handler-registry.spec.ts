@@ -12,14 +12,18 @@ import {
   deferred,
   eventually,
 } from '../../support/eventually.js';
-import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
+import { HOME_KEYS, commandsOn, noLog } from '../../support/group/parts.js';
 import {
   type TestServer,
   onEveryServer,
   useServer,
 } from '../../support/servers.js';
 
-const SCRIPT_KEYS = [KEYS.instances, KEYS.handlers, KEYS.listened];
+const SCRIPT_KEYS = [
+  HOME_KEYS.instances,
+  HOME_KEYS.handlers,
+  HOME_KEYS.listened,
+];
 
 onEveryServer('NOTE-HANDLERS', (server) => {
   interface Note {
@@ -44,12 +48,12 @@ onEveryServer('NOTE-HANDLERS', (server) => {
     return { number: own, instances, listened, lists, gone };
   };
   const withdraw = (instance: string) =>
-    WITHDRAW_HANDLERS.run(server.redis, [KEYS.instances], instance);
+    WITHDRAW_HANDLERS.run(server.redis, [HOME_KEYS.instances], instance);
   /** As if all that was noted until now had been noted so many ms ago. */
   const age = async (ms: number, only = '') => {
-    const all = await server.redis.zrange(KEYS.instances, '0', '-1');
+    const all = await server.redis.zrange(HOME_KEYS.instances, '0', '-1');
     for (const entry of all.filter((each) => each.endsWith(only)))
-      await server.redis.zadd(KEYS.instances, Date.now() - ms, entry);
+      await server.redis.zadd(HOME_KEYS.instances, Date.now() - ms, entry);
   };
 
   it('keeps a list once for all instances that have it, and tells everybody of all lists', async () => {
@@ -106,8 +110,10 @@ onEveryServer('NOTE-HANDLERS', (server) => {
     expect((await at(59_000)).gone).toHaveProperty('B');
 
     expect((await at(60_001)).gone).toEqual({});
-    expect(await server.redis.zrange(KEYS.handlers, '0', '-1')).toEqual(['A']);
-    expect(await server.redis.zcard(KEYS.instances)).toBe(1);
+    expect(await server.redis.zrange(HOME_KEYS.handlers, '0', '-1')).toEqual([
+      'A',
+    ]);
+    expect(await server.redis.zcard(HOME_KEYS.instances)).toBe(1);
   });
 
   it('remembers for as long what an instance had that died', async () => {
@@ -202,7 +208,7 @@ function instanceOn(server: TestServer, name: string, ...patterns: string[]) {
     listening: () => Promise.resolve(),
   };
   const handlers = new HandlerRegistry(
-    ...([commands, KEYS, name, own, listener, noLog] as const),
+    ...([commands, HOME_KEYS, name, own, listener, noLog] as const),
   );
   onTestFinished(() => {
     handlers.close();
@@ -258,9 +264,9 @@ describe('HandlerRegistry', () => {
     expect(a.handlers.isExpectedBack(key)).toBe(false);
     expect(a.handlers.matchingElsewhere(later).size).toBe(0);
     const after = async (ms: number) => {
-      const entries = await server.redis.zrange(KEYS.instances, '0', '-1');
+      const entries = await server.redis.zrange(HOME_KEYS.instances, '0', '-1');
       const left = entries.find((entry) => entry.startsWith('-'))!;
-      await server.redis.zadd(KEYS.instances, Date.now() - ms, left);
+      await server.redis.zadd(HOME_KEYS.instances, Date.now() - ms, left);
       await a.handlers.ask();
     };
     await after(15_001);
@@ -334,8 +340,8 @@ describe('HandlerRegistry', () => {
     leader.listener.held.resolve();
     await waiting;
 
-    expect(await server.redis.get(KEYS.listened)).toBe(
-      (await server.redis.zrange(KEYS.handlers, '0', '-1', 'WITHSCORES'))
+    expect(await server.redis.get(HOME_KEYS.listened)).toBe(
+      (await server.redis.zrange(HOME_KEYS.handlers, '0', '-1', 'WITHSCORES'))
         .filter((_, i) => i % 2 === 1)
         .join(','),
     );
@@ -357,25 +363,25 @@ describe('HandlerRegistry', () => {
     await waiting;
     // It may start again after what it withdrew, and not after it was stopped.
     await b.handlers.start();
-    expect(await server.redis.zcard(KEYS.instances)).toBe(1);
+    expect(await server.redis.zcard(HOME_KEYS.instances)).toBe(1);
     await b.handlers.stop();
     await b.handlers.start();
-    const entries = await server.redis.zrange(KEYS.instances, '0', '-1');
+    const entries = await server.redis.zrange(HOME_KEYS.instances, '0', '-1');
     expect(entries).toEqual([expect.stringMatching(/^-\d+ B$/)]);
   });
 
   it('tells of an error, and goes on', async () => {
     const a = instanceOn(server, 'A', 'a');
-    await server.redis.set(KEYS.instances, 'no sorted set');
+    await server.redis.set(HOME_KEYS.instances, 'no sorted set');
     await expect(a.handlers.start()).rejects.toThrow('WRONGTYPE');
-    await server.redis.del(KEYS.instances);
+    await server.redis.del(HOME_KEYS.instances);
     await a.handlers.start();
-    await server.redis.set(KEYS.instances, 'no sorted set');
+    await server.redis.set(HOME_KEYS.instances, 'no sorted set');
     await expect(a.handlers.note()).rejects.toThrow('WRONGTYPE');
-    await server.redis.del(KEYS.instances);
+    await server.redis.del(HOME_KEYS.instances);
 
     await eventually(async () =>
-      expect(await server.redis.zcard(KEYS.instances)).toBe(1),
+      expect(await server.redis.zcard(HOME_KEYS.instances)).toBe(1),
     );
   });
 

@@ -1,0 +1,193 @@
+import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { NodeStatus } from '../listening/node-status.js';
+import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
+import type { Topology } from '../topology/topology.js';
+import type { Log } from '../util/log.js';
+import { Consumer } from './consumer.js';
+import type { DeliveryContext } from './delivery.js';
+import type { Backlog } from './backlog.js';
+import { EventStream } from './event-stream.js';
+import { LeaderLease, type LeaseHolder } from './leader-lease.js';
+import { LeaderTerm, type WatcherOptions } from './leader-term.js';
+import type { DroppedLetters, LetterLimits } from './letter-limits.js';
+import type { Partition } from './partition.js';
+import { RedisIndex } from './redis-index.js';
+import { RunLedger } from './run-ledger.js';
+import { Term } from './term.js';
+
+/** What all partitions of a group have in common in one instance. */
+export interface MemberParts {
+  readonly group: string;
+  /** The name of this instance, another one at each start. */
+  readonly instance: string;
+  readonly options: WatcherOptions & {
+    readonly leaseDuration: number;
+    readonly deadLetters: LetterLimits;
+  };
+  readonly topology: Topology;
+  /** The patterns that whoever leads listens for. */
+  readonly patterns: SubscriptionRegistry;
+  readonly context: Omit<DeliveryContext, 'ledger'>;
+  readonly counters: ExpiryCounters;
+  readonly dropped: DroppedLetters;
+  readonly log: Log;
+}
+
+/** What `status()` tells of one partition, as of a few seconds ago. */
+export interface PartitionStatus extends Partial<Backlog> {
+  /** The hash tag of its keys. */
+  readonly tag: string;
+  /** The node that serves it, as far as is known. */
+  readonly node: string | undefined;
+  /** Whether this instance is the one that watches its deadlines. */
+  readonly leads: boolean;
+  /** The nodes that this instance listens to, while it leads. */
+  readonly nodes: readonly NodeStatus[];
+}
+
+/**
+ * This instance's part in one partition: it takes events, and stands by to watch the deadlines.
+ *
+ * States:
+ * - new → `start` → following: it takes events, and asks for the lease again and again.
+ * - following ⇄ leading: while it holds the lease there is a leader term, which is made for that time and
+ *   ends with it.
+ * - → `stop` (takes nothing more, gives the lease back) → `finish` (tells Redis what has ended) → `close`.
+ *
+ * Guarantees: it watches only under the lease. `watchedUntil` never passes a deadline that is not
+ * settled, so whatever happens to this process, the next holder knows what to look into.
+ */
+export class PartitionMember implements LeaseHolder {
+  readonly #lease: LeaderLease;
+  readonly #consumer: Consumer;
+  #term: LeaderTerm | undefined;
+
+  constructor(
+    readonly partition: Partition,
+    private readonly parts: MemberParts,
+  ) {
+    const { group, instance, options, context, counters, dropped, log } = parts;
+    const stream = new EventStream(
+      ...[partition, group, instance, options.deadLetters],
+    );
+    this.#lease = new LeaderLease(
+      ...([partition.commands, partition.keys, instance, this, log] as const),
+    );
+    this.#consumer = new Consumer({
+      ...{ stream, counters, dropped, log },
+      leaseDuration: options.leaseDuration,
+      leads: () => this.#lease.held,
+      context: { ...context, ledger: new RunLedger(stream, group, log) },
+    });
+  }
+
+  /** Whether it holds the lease, by its own clock. */
+  get leads(): boolean {
+    return this.#lease.held;
+  }
+
+  get status(): PartitionStatus {
+    const { tag, node } = this.partition;
+    const { backlog } = this.#consumer;
+    return { tag, node, leads: this.leads, nodes: this.#nodes, ...backlog };
+  }
+
+  /** The one server of a group holds all of its keys; of a Cluster's nodes it is not known which. */
+  get #nodes(): NodeStatus[] {
+    const nodes = this.#term?.listener.nodes ?? [];
+    const tracked = this.#consumer.backlog?.tracked;
+    const { isCluster } = this.parts.options.target;
+    if (isCluster || tracked === undefined) return nodes;
+    return nodes.map((node) => ({ ...node, tracked }));
+  }
+
+  /** What keeps it from working, in words. */
+  get reasons(): string[] {
+    const { lastError = this.parts.topology.lastError } = this.partition;
+    const reasons = this.#term?.listener.reasons ?? [];
+    return lastError === undefined ? reasons : [lastError, ...reasons];
+  }
+
+  /** Resolves when it takes events and the deadlines are watched, by this instance or another one. Rejects as Redis does. */
+  async start(): Promise<void> {
+    await this.#consumer.start();
+    await this.#lease.start();
+  }
+
+  /** Takes nothing more, and hands the watch over. */
+  async stop(): Promise<void> {
+    await Promise.all([this.#lease.close(), this.#consumer.stop()]);
+  }
+
+  /** After `stop` and once its handlers have ended: tells Redis. Never rejects. */
+  finish(): Promise<void> {
+    return this.#consumer.finish();
+  }
+
+  close(): void {
+    // Where nothing was drained, as after a failed start, these still run.
+    void this.#lease.close();
+    void this.#consumer.stop();
+    void this.#consumer.finish();
+    this.onLost();
+    this.partition.close();
+  }
+
+  /** Takes up a pattern that was added or removed; resolves when it is listened for, if it leads. */
+  async refresh(): Promise<void> {
+    await this.#term?.listener.refresh();
+  }
+
+  /** Resolves when every node acknowledged a pattern, if it leads. Rejects as the listener does. */
+  served(pattern: string): Promise<void> {
+    return this.#whileLeading((term) => term.listener.served(pattern));
+  }
+
+  /** Resolves when every node is listened to, if it leads. Rejects as the listener does. */
+  listening(): Promise<void> {
+    return this.#whileLeading((term) => term.listener.listening());
+  }
+
+  /** Resolves when the first scan is done, if it leads. Rejects as the listener does. */
+  ready(): Promise<void> {
+    return this.#whileLeading((term) => term.listener.ready());
+  }
+
+  /** For `LeaderLease`. */
+  onHeld(token: string, watched: number | undefined): void {
+    const { topology, patterns, options, counters, log } = this.parts;
+    const { commands, keys } = this.partition;
+    const term = new Term(token);
+    const index = new RedisIndex(term.commands(commands), keys, term);
+    this.#term = new LeaderTerm(
+      ...([term, topology, patterns, index, options] as const),
+      ...([counters, watched, log] as const),
+    );
+    this.#term.start();
+  }
+
+  /** For `LeaderLease`. */
+  onLost(): void {
+    this.#term?.close();
+    this.#term = undefined;
+  }
+
+  /** For `LeaderLease`. */
+  watchedUntil(): number | undefined {
+    return this.#term?.watchedUntil();
+  }
+
+  /** Waits for something of the term; in vain, and without an error, if the lease goes to another instance. */
+  async #whileLeading(
+    wait: (term: LeaderTerm) => Promise<void>,
+  ): Promise<void> {
+    while (this.#term && this.leads) {
+      try {
+        await wait(this.#term);
+        return;
+      } catch (error) {
+        if (this.leads) throw error;
+      }
+    }
+  }
+}
