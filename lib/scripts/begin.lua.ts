@@ -3,10 +3,12 @@ import { Script } from '../connection/script.js';
 /** See the header of the script. */
 export const BEGIN = new Script(`
 -- BEGIN: notes that handlers are about to run for entries.
--- KEYS    events, runs
--- ARGV    group, consumer, then for each kind of note: the note, which is how often each handler of the
---         entry began to run, these runs included, as JSON; how many entries get it; their ids.
---         A thousand entries at most
+-- KEYS[1] events
+-- KEYS[2] runs
+-- ARGV[1] group
+-- ARGV[2] consumer
+-- ARGV[3] and on, for each kind of note: the note, which is how often each handler of the entry began to
+--         run, these runs included, as JSON; how many entries get it; their ids. A thousand entries at most
 -- returns the ids of entries that are not this consumer's any more: their handlers must not run here.
 --         Another consumer has taken them over, or they have ended, be it by the hand of another or by a flush
 -- Safe: may be repeated, as a note is the count and no step. An entry that has ended gets no note,

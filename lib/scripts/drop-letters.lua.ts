@@ -3,8 +3,11 @@ import { Script } from '../connection/script.js';
 /** See the header of the script. */
 export const DROP_LETTERS = new Script(`
 -- DROP-LETTERS: deletes the oldest dead letters, where they are too old or too many.
--- KEYS    dead, dropped
--- ARGV    ms for which a letter is kept, how many are kept, how many are looked at
+-- KEYS[1] dead
+-- KEYS[2] dropped
+-- ARGV[1] ms for which a letter is kept
+-- ARGV[2] how many are kept
+-- ARGV[3] how many are looked at
 -- returns how many were deleted
 -- Safe: looks and deletes in one step; a letter's id tells when it was written, by this server's clock.
 local dead, dropped = KEYS[1], KEYS[2]

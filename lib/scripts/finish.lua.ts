@@ -3,29 +3,38 @@ import { Script } from '../connection/script.js';
 /** See the header of the script. */
 export const FINISH = new Script(`
 -- FINISH: ends an entry of which something is left to do: tries again, or gives up.
--- KEYS    events, retry, dead, runs, dropped
--- ARGV    group, consumer, id, how many letters are kept, how many retries, then for each: ms to wait,
---         payload; then for each letter to the dead: payload, error
+-- KEYS[1] events
+-- KEYS[2] retry
+-- KEYS[3] dead
+-- KEYS[4] runs
+-- KEYS[5] dropped
+-- ARGV[1] group
+-- ARGV[2] consumer
+-- ARGV[3] id of the entry
+-- ARGV[4] how many letters are kept
+-- ARGV[5] how many retries there are
+-- ARGV[6] and on, for each retry: ms to wait, payload; then for each letter to the dead: payload, error
 -- returns how many of the oldest letters were deleted to make room, or -1 if somebody else ended the entry
 -- Safe: acts only while the entry is pending with this very consumer, and ends it in the same step.
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if not pending[1] or pending[1][2] ~= ARGV[2] then return -1 end
-local dead, dropped, kept = KEYS[3], KEYS[5], ARGV[4]
-local last = 5 + 2 * ARGV[5]
+local events, retry, dead, runs, dropped = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local group, consumer, id, kept = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local last_retry = 5 + 2 * ARGV[5]
+local pending = redis.call('XPENDING', events, group, id, id, 1)
+if not pending[1] or pending[1][2] ~= consumer then return -1 end
 local deleted = 0
-if last < #ARGV then
+if last_retry < #ARGV then
   local before = redis.call('XLEN', dead)
-  for i = last + 1, #ARGV, 2 do
+  for i = last_retry + 1, #ARGV, 2 do
     redis.call('XADD', dead, 'MAXLEN', '=', kept, '*', 'p', ARGV[i], 'e', ARGV[i + 1])
   end
-  deleted = before + (#ARGV - last) / 2 - redis.call('XLEN', dead)
+  deleted = before + (#ARGV - last_retry) / 2 - redis.call('XLEN', dead)
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i = 6, last, 2 do redis.call('ZADD', KEYS[2], now + ARGV[i], ARGV[i + 1]) end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.pcall('HDEL', KEYS[4], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
+for i = 6, last_retry, 2 do redis.call('ZADD', retry, now + ARGV[i], ARGV[i + 1]) end
+redis.call('XACK', events, group, id)
+redis.pcall('HDEL', runs, id)
+redis.call('XDEL', events, id)
 if deleted > 0 then redis.call('SET', dropped, (redis.call('GET', dropped) or 0) + deleted) end
 return deleted
 `);

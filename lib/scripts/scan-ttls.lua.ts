@@ -5,9 +5,11 @@ import { DEADLINE_OF } from './deadline-of.lua.js';
 export const SCAN_TTLS = new Script(`
 -- SCAN-TTLS: one page of the keys that match, and when they run out, in one round trip.
 -- KEYS    none: which keys a page holds is what it finds out
--- ARGV    cursor, glob pattern, how many keys to look at; then of each filter in turn: how its keys
---         begin, how they end, '1' if all such keys match or '0' if only some do. Without a filter all
---         keys of the glob pattern match.
+-- ARGV[1] cursor
+-- ARGV[2] glob pattern
+-- ARGV[3] how many keys to look at
+-- ARGV[4] and on, for each filter: how its keys begin, how they end, '1' if all such keys match or '0' if
+--         only some do. Without a filter all keys of the glob pattern match.
 -- returns {next cursor ('0' at the end), now in epoch ms, key, ms to live, key, ms to live...}; keys
 --         without a deadline are left out, and those that are on their way from or to another node of
 --         a Cluster. In place of ms, -1 is said of a key that only some filter of the kind '0' lets through:
@@ -15,6 +17,7 @@ export const SCAN_TTLS = new Script(`
 -- Safe: writes nothing of its own; a page is bounded by its count. As SCAN promises, a key that is
 -- there all the while is returned at least once.
 ${DEADLINE_OF}
+local cursor, pattern, count = ARGV[1], ARGV[2], ARGV[3]
 local lengths, filters, none = {}, {}, {}
 for i = 4, #ARGV, 3 do
   local head, tail = ARGV[i], ARGV[i + 1]
@@ -40,7 +43,7 @@ local function matches(key)
   end
   return answer
 end
-local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', count)
 local reply = { page[1] }
 local n = 2
 for _, key in ipairs(page[2]) do
