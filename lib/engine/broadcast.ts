@@ -1,4 +1,4 @@
-import { NodeDeadlines } from '../deadlines/node-deadlines.js';
+import { AnnouncementJudge } from '../deadlines/announcement-judge.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Dispatcher } from '../dispatch/dispatcher.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
@@ -153,7 +153,7 @@ export class Broadcast implements Startable {
 
   #newListener(): KeyspaceListener {
     const { topology, listenerOptions, log } = this.parts;
-    const { target, punctual } = this.options;
+    const { punctual } = this.options;
     const registry = this.#registry;
     return new KeyspaceListener(
       topology,
@@ -162,7 +162,8 @@ export class Broadcast implements Startable {
       log,
       punctual &&
         ((node) =>
-          new NodeDeadlines(node, target.isCluster, registry, punctual, log)),
+          new AnnouncementJudge(node, { patterns: registry, punctual, log })
+            .watch),
     );
   }
 

@@ -1,0 +1,104 @@
+import type { ExpiryAnswer } from '../listening/deadline-keeper.js';
+import type { RedisNode } from '../topology/redis-node.js';
+import type { DeadlineEntry, Verdict } from './deadline-index.js';
+import type { DeadlineJudge } from './deadline-judge.js';
+import { DuplicateFilter } from './duplicate-filter.js';
+import { MemoryIndex } from './memory-index.js';
+import { NodeWatch, type NodeWatchParts } from './node-watch.js';
+import {
+  type Announcements,
+  RecentlyGone,
+  announcementsWithin,
+} from './recently-gone.js';
+
+/**
+ * Broadcast's judge of one node: an announcement of Redis is the event, and nothing else is. It looks at
+ * each key when it is due, because the look makes Redis expire the key and announce it at once, and it
+ * tells how late each announcement was. `Broadcast` makes one for each node and hands its `watch` to the
+ * node's listener.
+ *
+ * States are those of `NodeWatch`. While the server announces nothing there is nothing to bring forward,
+ * so it does not look then.
+ */
+export class AnnouncementJudge implements DeadlineJudge {
+  readonly index = new MemoryIndex();
+  readonly looksInSilence = false;
+  readonly watch: NodeWatch;
+  readonly #gone = new RecentlyGone();
+  /** Set where another server may take this one's place unnoticed. */
+  readonly #duplicates: DuplicateFilter | undefined;
+
+  constructor(
+    { commands, noticedAfter }: Pick<RedisNode, 'commands' | 'noticedAfter'>,
+    private readonly parts: Omit<NodeWatchParts, 'commands'>,
+  ) {
+    this.#duplicates =
+      noticedAfter > 0 ? new DuplicateFilter(noticedAfter) : undefined;
+    this.watch = new NodeWatch(this, { ...parts, commands });
+  }
+
+  get tracked(): number {
+    return this.index.count;
+  }
+
+  began(): void {
+    this.#duplicates?.listening();
+  }
+
+  suspended(): void {
+    this.#duplicates?.lost();
+  }
+
+  replaced(): void {
+    this.#duplicates?.replaced();
+  }
+
+  heard(_event: string, redisKey: Buffer): void {
+    this.#gone.take(redisKey);
+    this.#duplicates?.forget(redisKey);
+  }
+
+  written(): boolean {
+    return false;
+  }
+
+  announced(redisKey: Buffer): ExpiryAnswer {
+    const { clock } = this.watch;
+    const at = this.index.take(redisKey) ?? this.#gone.take(redisKey);
+    if (this.#duplicates?.repeats(redisKey, at !== undefined)) return 'repeat';
+    const now = clock.now();
+    if (at === undefined) return undefined;
+    // Due later than now: another client shortened it, or Redis's clock was set. When it ran out is not known.
+    if (!(at <= clock.latest())) {
+      this.watch.suspectStep();
+      return undefined;
+    }
+    return {
+      deadline: new Date(at),
+      lateness: Math.max(0, Math.round(now - at)),
+    };
+  }
+
+  /** The look is the touch: a key whose deadline has passed expires by it, and is announced. */
+  async look(due: readonly DeadlineEntry[]): Promise<void> {
+    const asked = performance.now();
+    const { now, ttls } = await this.watch.reader.read(
+      due.map(({ key }) => key),
+    );
+    const roundTrip = performance.now() - asked;
+    const verdicts = due.map(({ key, at }, i): Verdict => {
+      const ttl = ttls[i]!;
+      const lives = ttl >= 0 && this.parts.patterns.matches(key);
+      return { key, seen: at, at: lives ? now + ttl : undefined };
+    });
+    const settled = await this.index.settle(verdicts);
+    let doubtful: Announcements | undefined;
+    due.forEach(({ key, at }, i) => {
+      if (!settled[i] || ttls[i]! >= -1) return;
+      // Removed by this look, it is announced for certain; gone before, it may have been deleted.
+      const isCertain = ttls[i] === -3;
+      if (!isCertain) doubtful ??= announcementsWithin(50 + 2 * roundTrip);
+      this.#gone.add(key, at, isCertain ? undefined : doubtful);
+    });
+  }
+}
