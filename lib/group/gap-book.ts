@@ -1,11 +1,14 @@
-/** A time by Redis's clock, in epoch ms. */
-interface Span {
+/** A time by Redis's clock, in epoch ms, with both of its ends. */
+export interface Span {
   readonly from: number;
   readonly to: number;
 }
 
 /** Spans that are remembered. */
 const MOST = 1_000;
+const NONE: readonly Span[] = [];
+/** The end of a span that has none yet: later than every deadline. */
+const FOREVER = Number.MAX_SAFE_INTEGER;
 
 /**
  * The times, by Redis's clock, in which nobody listened for a group: a key that is gone and whose
@@ -59,10 +62,21 @@ export class GapBook {
     return this.#open !== undefined;
   }
 
+  /** The times that still matter: a deadline in one of them was missed, or may have been. */
+  get spans(): readonly Span[] {
+    if (this.isEmpty) return NONE;
+    const open =
+      this.#open === undefined ? [] : [{ from: this.#open, to: FOREVER }];
+    return [...this.#closed, ...open]
+      .filter(({ to }) => to >= this.#settledBefore)
+      .map(({ from, to }) => ({
+        from: Math.max(from, this.#settledBefore),
+        to,
+      }));
+  }
+
   /** Whether nobody listened at that moment. */
   covers(at: number): boolean {
-    if (at < this.#settledBefore) return false;
-    if (this.#open !== undefined && at >= this.#open) return true;
-    return this.#closed.some(({ from, to }) => at >= from && at <= to);
+    return this.spans.some(({ from, to }) => at >= from && at <= to);
   }
 }

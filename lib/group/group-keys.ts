@@ -16,10 +16,8 @@ export interface GroupKeys {
   readonly lease: string;
   /** Until when they were watched without a gap. */
   readonly watched: string;
-  /** The newest request to apply what looks had found, and of what it was applied. */
-  readonly settled: string;
-  /** The newest request that looked at keys and settled them in one step, and what it found. */
-  readonly swept: string;
+  /** The newest request to settle keys, and its answer: see `RequestChannel`. */
+  readonly request: string;
   /** Never written: what a server can do is tried out on it. */
   readonly probe: string;
 }
@@ -51,8 +49,7 @@ export function groupKeys(ownPrefix: string, tag: string): GroupKeys {
     runs: of('runs'),
     lease: of('lease'),
     watched: of('watched'),
-    settled: of('settled'),
-    swept: of('swept'),
+    request: of('request'),
     probe: of('probe'),
   };
 }

@@ -1,62 +1,24 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
-import {
-  DeadlineDiscovery,
-  type PunctualOptions,
-} from '../deadlines/discovery.js';
+import type { Commands } from '../connection/commands.js';
+import { DeadlineDiscovery } from '../deadlines/discovery.js';
 import { RedisClock } from '../deadlines/redis-clock.js';
-import { type ClusterReading, TtlReader } from '../deadlines/ttl-reader.js';
+import { TtlReader } from '../deadlines/ttl-reader.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { ExpiryCounters } from '../dispatch/counters.js';
 import type {
   DeadlineStatus,
   DeadlineKeeper,
 } from '../listening/deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
-import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
-import type { Log } from '../util/log.js';
-import type { Whereabouts } from './redirector.js';
 import { Evidence, toText } from './evidence.js';
 import { GapBook } from './gap-book.js';
 import { GoneKeys } from './gone-keys.js';
-import type { Judge } from './judge.js';
-import { newJudge } from './new-judge.js';
-import type { RedisIndex } from './redis-index.js';
-import type { Settling } from './settling.js';
+import { ClusterJudge } from './cluster-judge.js';
+import { Judge } from './judge.js';
+import type { ClusterNode, ClusterTerm, NodeTerm } from './node-term.js';
 import { RecheckQueue } from './recheck-queue.js';
-import type { Term } from './term.js';
-
-/** What the nodes of one term have in common. */
-export interface GroupNodeParts {
-  readonly term: Term;
-  readonly index: RedisIndex;
-  readonly settling: Settling;
-  /** The clock by which the index tells deadlines. */
-  readonly clock: RedisClock;
-  readonly registry: SubscriptionRegistry;
-  readonly punctual: PunctualOptions;
-  readonly counters: ExpiryCounters;
-  /** Set in a Cluster. */
-  readonly cluster: ClusterReading | undefined;
-  /** Resolves once all that the node announced before now has been heard. */
-  readonly barrier: (node: RedisNode) => Promise<void>;
-  /** Whether the node serves a key, as far as is known. */
-  readonly serves: (node: RedisNode, key: Buffer) => boolean;
-  /** Every deadline before this moment, by the index's clock, is settled where a node is watched. */
-  readonly settledBefore: () => number | undefined;
-  /** The keys of other nodes, by their addresses, are this node's now. */
-  readonly predecessors: (addresses: ReadonlySet<string>) => GroupNode[];
-  /** Whether an announcement is none of news, as another node's look caused it. */
-  readonly isExpected: (node: GroupNode, key: Buffer) => boolean;
-  /** Whether a deletion of a key with this deadline would have been found out before. */
-  readonly previewed: (at: number) => boolean;
-  /** The node that an answer names; undefined where none is known. */
-  readonly redirect: (answer: Error) => Whereabouts | undefined;
-  /** There is something to look at then. */
-  readonly onLater: (soonest: number) => void;
-  /** Whether it can be looked at, or how, changed. */
-  readonly onChange: () => void;
-  readonly log: Log;
-}
+import { Redirector } from './redirector.js';
+import type { JudgedNode } from './sweep.js';
+import { Verdicts } from './verdicts.js';
 
 /** Ms between two readings of the clock of a Cluster's node while nothing else brings one. */
 const CLOCK_INTERVAL = 1_000;
@@ -75,10 +37,11 @@ const AUDIT_PAGE = 500;
  * it looks at nothing, and a gap is open. Silent, it looks, and the gap stays open: a key that is
  * gone at its deadline counts as expired, unless it was found gone before.
  */
-export class GroupNode implements DeadlineKeeper {
+export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
   readonly gaps = new GapBook();
-  readonly #evidence = new Evidence();
-  readonly #judge: Judge;
+  readonly evidence = new Evidence();
+  readonly commands: Commands;
+  readonly #judge: Judge | ClusterJudge;
   readonly #suspects: RecheckQueue;
   readonly #gone: GoneKeys;
   readonly #learner: DeadlineDiscovery;
@@ -97,42 +60,36 @@ export class GroupNode implements DeadlineKeeper {
 
   constructor(
     readonly node: RedisNode,
-    private readonly parts: GroupNodeParts,
+    private readonly term: NodeTerm,
     /** Nobody watched since then; undefined for a new group, which knows no key that it could have missed. */
     watched: number | undefined,
   ) {
-    const { index, clock, registry, cluster, log } = parts;
-    const commands = parts.term.commands(node.commands);
+    const { index, clock, registry, cluster, log } = term;
+    this.commands = term.commands(node.commands);
     this.#clock = cluster ? new RedisClock() : clock;
-    this.#reader = new TtlReader(commands, this.#clock, cluster);
+    this.#reader = new TtlReader(
+      this.commands,
+      this.#clock,
+      cluster && { reference: clock },
+    );
     if (cluster) this.#clock.onStep = (ms) => this.#shift(ms);
     this.#suspects = new RecheckQueue(
-      (keys) => this.#judge.judgeKeys(keys),
+      (keys) => this.#judge.judge(keys),
       (error) => this.report(error),
     );
     this.#gone = new GoneKeys(
-      (keys) => this.#judge.judgeGone(keys),
+      (keys) => this.#judge.judge(keys),
       (error) => this.report(error),
     );
     this.#learner = new DeadlineDiscovery(
       index,
       this.#reader,
       registry,
-      parts.punctual,
-      parts.onLater,
+      term.punctual,
+      (soonest) => term.due(soonest),
       log,
     );
-    this.#judge = newJudge(
-      this,
-      {
-        commands,
-        reader: this.#reader,
-        evidence: this.#evidence,
-        suspects: this.#suspects,
-        learner: this.#learner,
-      },
-      parts,
-    );
+    this.#judge = cluster ? this.#clusterJudge(cluster) : new Judge(term, this);
     if (watched !== undefined) this.#miss(watched);
   }
 
@@ -179,16 +136,17 @@ export class GroupNode implements DeadlineKeeper {
 
   gained(from: ReadonlySet<string>): void {
     this.#learner.rescan();
-    for (const other of this.parts.predecessors(from)) this.succeed(other);
+    const { cluster } = this.term;
+    for (const other of cluster?.watchedAt(from) ?? []) this.succeed(other);
   }
 
   /** Takes over what another one knows of the times in which nobody listened to its keys. */
-  succeed(other: GroupNode): void {
+  succeed(other: Pick<GroupNode, 'gaps' | 'lostUntil'>): void {
     this.gaps.inherit(other.gaps);
     if (other.lostUntil === undefined) return;
     this.#miss(other.lostUntil);
     if (this.watched && !this.isSilent)
-      this.gaps.end(Math.ceil(this.parts.clock.now()));
+      this.gaps.end(Math.ceil(this.term.clock.now()));
   }
 
   hint(event: string, redisKey: Buffer): void {
@@ -206,14 +164,15 @@ export class GroupNode implements DeadlineKeeper {
   }
 
   expired(redisKey: Buffer): undefined {
-    if (!this.#isListening || this.parts.isExpected(this, redisKey)) return;
+    if (!this.#isListening) return;
+    if (this.term.cluster?.isExpected(this, redisKey)) return;
     const text = toText(redisKey);
-    if (this.#evidence.announce(text)) this.#suspects.expired(redisKey);
+    if (this.evidence.announce(text)) this.#suspects.expired(redisKey);
   }
 
   /** Whether the announcement of an expiry is still to come that a look of this node caused; asked once for each. */
   expects(redisKey: Buffer): boolean {
-    return this.#evidence.expects(toText(redisKey));
+    return this.evidence.expects(toText(redisKey));
   }
 
   /** The clock of the index goes otherwise than it was taken to: by so many ms it is ahead, or behind. */
@@ -222,7 +181,7 @@ export class GroupNode implements DeadlineKeeper {
       this.gaps.setBack(-ms);
       if (this.#lostUntil !== undefined) this.#lostUntil += ms;
     }
-    if (this.parts.cluster) this.#shift(-ms);
+    if (this.term.cluster) this.#shift(-ms);
   }
 
   /** The node's clock is ahead of the index's by so many ms more: its keys run out sooner than the index says. */
@@ -239,12 +198,20 @@ export class GroupNode implements DeadlineKeeper {
       const why = this.watched ? 'sends keys away' : 'is not watched';
       return Promise.reject(new Error(`${this.node.address} ${why}`));
     }
-    return this.#judge.judgeKeys(keys, asking, hops);
+    return (this.#judge as ClusterJudge).judge(keys, asking, hops);
   }
 
   /** Looks at keys of this node that are due, or about to be. */
   judge(entries: readonly DeadlineEntry[]): Promise<void> {
     return this.#judge.judgeDue(entries);
+  }
+
+  barrier(): Promise<void> {
+    return this.term.barrier(this.node);
+  }
+
+  settled(keys: readonly string[]): void {
+    this.#suspects.settled(keys);
   }
 
   ready(): Promise<void> {
@@ -275,7 +242,7 @@ export class GroupNode implements DeadlineKeeper {
     this.#state = state;
     this.#suspects.resume();
     this.#gone.resume();
-    if (this.parts.cluster)
+    if (this.term.cluster)
       this.#clockTimer ??= setInterval(() => {
         if (this.#clock.age < CLOCK_INTERVAL) return;
         this.#reader.readTime().catch(() => undefined);
@@ -284,7 +251,7 @@ export class GroupNode implements DeadlineKeeper {
   }
 
   #suspend(ago: number): void {
-    const { clock, settledBefore } = this.parts;
+    const { clock, settledBefore } = this.term;
     const now = clock.known ? clock.now() : Date.now();
     const wasWatched = this.#begun;
     this.#begun = false;
@@ -293,11 +260,11 @@ export class GroupNode implements DeadlineKeeper {
     this.#learner.pause();
     this.#suspects.pause();
     this.#gone.pause();
-    this.#evidence.forget();
+    this.evidence.forget();
     // Lost again before it was watched, it is lost since the first time.
     if (wasWatched) this.#lostUntil = undefined;
-    this.#miss(Math.min(settledBefore() ?? now, now - ago));
-    this.parts.onChange();
+    this.#miss(Math.min(settledBefore ?? now, now - ago));
+    this.term.nodeChanged();
   }
 
   /** From then on nothing is known. */
@@ -307,7 +274,7 @@ export class GroupNode implements DeadlineKeeper {
   }
 
   async #readTime(): Promise<void> {
-    const { index, clock, cluster } = this.parts;
+    const { index, clock, cluster } = this.term;
     await index.readTime(clock);
     if (cluster) await this.#reader.readTime();
   }
@@ -323,7 +290,7 @@ export class GroupNode implements DeadlineKeeper {
 
   /** What fell due in a gap is looked into from now on, and what was deleted in it found. */
   async #begin(state: 'hearing' | 'silent'): Promise<void> {
-    const { clock, log, onChange } = this.parts;
+    const { clock, log } = this.term;
     try {
       await this.#readTime();
       if (this.#state !== state) return;
@@ -331,7 +298,7 @@ export class GroupNode implements DeadlineKeeper {
       if (state === 'hearing') this.gaps.end(Math.ceil(clock.now()));
       else this.gaps.begin(Math.floor(clock.now()));
       this.#begun = true;
-      onChange();
+      this.term.nodeChanged();
       if (this.#auditDue && state === 'hearing') await this.#audit();
     } catch (error) {
       log.debug(`Resuming the watch failed: ${reasonOf(error)}`);
@@ -345,17 +312,51 @@ export class GroupNode implements DeadlineKeeper {
 
   /** Keys that were deleted in the gap must not count as expired in a later one. */
   async #audit(): Promise<void> {
-    const { index, clock, serves } = this.parts;
+    const { index, clock, cluster } = this.term;
     let cursor = '0';
     do {
       const page = await index.page(cursor, AUDIT_PAGE);
       const ahead = page.entries.filter(
-        ({ key, at }) => at > clock.now() && serves(this.node, key),
+        ({ key, at }) =>
+          at > clock.now() && (cluster?.serves(this.node, key) ?? true),
       );
       if (ahead.length > 0) await this.#judge.judgeDue(ahead);
       cursor = page.cursor;
       await new Promise((resolve) => setTimeout(resolve, 2));
     } while (cursor !== '0' && this.#state === 'hearing');
     if (this.#state === 'hearing') this.#auditDue = false;
+  }
+
+  #clusterJudge(cluster: ClusterTerm): ClusterJudge {
+    const { term, evidence, gaps } = this;
+    const { index, counters, registry } = term;
+    const shared = {
+      ...{ evidence, gaps },
+      isSilent: () => this.isSilent,
+      wanted: (key: Buffer) => registry.matches(key),
+    };
+    return new ClusterJudge({
+      ...shared,
+      index,
+      settling: cluster.settling,
+      reader: this.#reader,
+      verdicts: new Verdicts({
+        ...shared,
+        counters,
+        previewed: (at) => at > (term.previewedAfter ?? Infinity),
+      }),
+      barrier: () => this.barrier(),
+      onSettled: (keys) => this.settled(keys),
+      onLater: (soonest) => term.due(soonest),
+      relearn: (keys) => {
+        for (const key of keys) this.#learner.changed(key);
+      },
+      onRefused: (keys) => {
+        for (const key of keys) this.#suspects.expired(key);
+      },
+      elsewhere: new Redirector(this, this.#reader, (answer) =>
+        cluster.redirect(answer),
+      ),
+    });
   }
 }

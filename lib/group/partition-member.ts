@@ -11,9 +11,7 @@ import { LeaderLease, type LeaseHolder } from './leader-lease.js';
 import { LeaderTerm, type WatcherOptions } from './leader-term.js';
 import type { DroppedLetters, LetterLimits } from './letter-limits.js';
 import type { Partition } from './partition.js';
-import { RedisIndex } from './redis-index.js';
 import { RunLedger } from './run-ledger.js';
-import { Term } from './term.js';
 
 /** What all partitions of a group have in common in one instance. */
 export interface MemberParts {
@@ -155,13 +153,9 @@ export class PartitionMember implements LeaseHolder {
 
   /** For `LeaderLease`. */
   onHeld(token: string, watched: number | undefined): void {
-    const { topology, patterns, options, counters, log } = this.parts;
-    const { commands, keys } = this.partition;
-    const term = new Term(token);
-    const index = new RedisIndex(term.commands(commands), keys, term);
+    const { partition, parts } = this;
     this.#term = new LeaderTerm(
-      ...([term, topology, patterns, index, options] as const),
-      ...([counters, watched, log] as const),
+      ...([partition, token, watched, parts.topology, parts] as const),
     );
     this.#term.start();
   }

@@ -34,7 +34,7 @@ export class Partition {
     readonly number: number,
     ownPrefix: string,
     private readonly topology: Topology,
-    refusals: WriteRefusals,
+    private readonly refusals: WriteRefusals,
   ) {
     this.keys = groupKeys(ownPrefix, tag);
     this.#client = topology.openCommands(this.keys.index);
@@ -50,6 +50,11 @@ export class Partition {
   /** Why it cannot be reached, while it cannot. */
   get lastError(): string | undefined {
     return this.#client.lastError;
+  }
+
+  /** Another connection to the same server; what the server refuses to write is noticed. */
+  watch(connection: Commands): Commands {
+    return this.refusals.watch(connection);
   }
 
   release(): void {

@@ -7,13 +7,13 @@ import type { RedisIndex } from './redis-index.js';
 /** Ms before its deadline at which a key is looked at. */
 const LEAD = 100;
 
-export interface PreviewOptions {
-  readonly index: Pick<RedisIndex, 'range' | 'next'>;
+/** The leader's term as `Preview` sees it. `LeaderTerm` is one. */
+export interface PreviewTerm {
+  readonly index: Pick<RedisIndex, 'range' | 'next' | 'readTime'>;
   readonly clock: RedisClock;
-  readonly readTime: () => Promise<void>;
   /** Looks at keys that are about to be due: those that are gone were deleted. */
-  readonly look: (entries: readonly DeadlineEntry[]) => Promise<void>;
-  readonly onError: (error: unknown) => void;
+  lookAhead(entries: readonly DeadlineEntry[]): Promise<void>;
+  report(error: unknown): void;
 }
 
 /**
@@ -30,8 +30,8 @@ export class Preview {
   /** Deadlines up to this one were not looked at in time. */
   #missedUntil = Infinity;
 
-  constructor(private readonly options: PreviewOptions) {
-    const { index, clock } = options;
+  constructor(private readonly term: PreviewTerm) {
+    const { index, clock } = term;
     this.#cursor = new EntryCursor(index);
     this.#watch = new DueLoop({
       index: {
@@ -49,9 +49,9 @@ export class Preview {
         },
         now: () => clock.now() + LEAD,
       },
-      readTime: options.readTime,
+      readTime: () => index.readTime(clock),
       look: (due) => this.#look(due),
-      onError: options.onError,
+      onError: (error) => term.report(error),
     });
   }
 
@@ -70,7 +70,7 @@ export class Preview {
   }
 
   #restart(): void {
-    const { clock } = this.options;
+    const { clock } = this.term;
     this.#missedUntil = clock.known ? clock.now() + LEAD : Infinity;
     this.#cursor.restart(clock.known ? Math.floor(clock.now()) : undefined);
   }
@@ -85,15 +85,17 @@ export class Preview {
     if (this.#running) this.#watch.nudge(at);
   }
 
-  /** Whether a key with this deadline would have been found deleted in time. */
-  covers(at: number): boolean {
-    return this.#running && at > this.#missedUntil;
+  /** A key with a later deadline than this would have been found deleted in time; undefined while that holds for none. */
+  get coversAfter(): number | undefined {
+    return this.#running && this.#missedUntil < Infinity
+      ? this.#missedUntil
+      : undefined;
   }
 
   async #look(entries: readonly DeadlineEntry[]): Promise<void> {
-    await this.options.look(entries);
+    await this.term.lookAhead(entries);
     this.#cursor.pass(entries);
-    const now = this.options.clock.now();
+    const now = this.term.clock.now();
     const late = entries.filter(({ at }) => at < now);
     if (late.length > 0)
       this.#missedUntil = Math.max(this.#missedUntil, late.at(-1)!.at);

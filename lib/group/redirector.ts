@@ -1,18 +1,11 @@
 import type { TtlReader } from '../deadlines/ttl-reader.js';
-import type { GroupNode } from './group-node.js';
-
-/** Where a key lives that was asked for elsewhere. */
-export interface Whereabouts {
-  readonly node: GroupNode;
-  /** It is on its way there. */
-  readonly asking: boolean;
-}
+import type { ClusterNode, Whereabouts } from './node-term.js';
 
 /** Keys of a Cluster that one node was asked for and another one serves: only that one knows what was heard of them. */
 export class Redirector {
   constructor(
     /** The node that was asked. */
-    private readonly asked: GroupNode,
+    private readonly asked: ClusterNode,
     private readonly reader: Pick<TtlReader, 'whereabouts'>,
     /** The node that an answer names; undefined where none is known. */
     private readonly redirect: (answer: Error) => Whereabouts | undefined,

@@ -1,10 +1,5 @@
 import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
-import {
-  isFenced,
-  isForbidden,
-  replyCode,
-} from '../connection/server-error.js';
 import type {
   DeadlineEntry,
   DeadlineIndex,
@@ -14,47 +9,30 @@ import type { RedisClock } from '../deadlines/redis-clock.js';
 import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
 import { SETTLE } from '../scripts/settle.lua.js';
-import { SWEEP } from '../scripts/sweep.lua.js';
-import type { OnceRequest, Term } from './term.js';
+import type { TermFence } from './term-fence.js';
 
 /** Entries that one command or script takes. */
 const CHUNK = 1_000;
 
 /** Verdicts on keys, each key once: see the script. */
-export interface SettleRequest extends OnceRequest {
+export interface SettleRequest {
+  readonly token: string;
+  readonly number: number;
   readonly verdicts: readonly Verdict[];
   /** Epoch ms by Redis's clock. */
   readonly now: number;
 }
 
-/** Keys to look at and settle in one step: see the script. */
-export interface SweepRequest extends OnceRequest {
-  readonly keys: readonly Buffer[];
-  /** What is known of each, one character. */
-  readonly known: string;
-}
-
-/** What was found and done. */
-export interface SweepReply {
-  /** Epoch ms by Redis's clock. */
-  readonly now: number;
-  /** When the first runs out that lives. */
-  readonly soonest: number | undefined;
-  /** Of each key one character. */
-  readonly codes: string;
-}
-
 /**
  * The index that a group shares, as one term of leadership sees it: a sorted set in Redis, which
- * outlives every instance. Settling takes the lease, by the term's token, and a request: see
- * `Settling`, `Sweep`.
+ * outlives every instance. On a Cluster, `Settling` settles through it; elsewhere `Sweep` does without.
  */
 export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
   constructor(
     /** Those of the term. */
     private readonly commands: Commands,
     private readonly keys: GroupKeys,
-    private readonly term: Term,
+    private readonly term: TermFence,
   ) {}
 
   async enrol(entries: readonly DeadlineEntry[]): Promise<void> {
@@ -117,7 +95,11 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
 
   /** The verdicts: one of the batches of `batches`. */
   settleRequest(verdicts: readonly Verdict[], now: number): SettleRequest {
-    return { ...this.term.request(), verdicts, now };
+    return {
+      token: this.term.token,
+      number: this.term.nextRequest(),
+      ...{ verdicts, now },
+    };
   }
 
   /** Resolves with whether each verdict was applied. Rejects, changing nothing, if the lease is another's by now. */
@@ -127,7 +109,7 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     verdicts,
     now,
   }: SettleRequest): Promise<boolean[]> {
-    const { index, events, lease, settled } = this.keys;
+    const { index, events, lease, request } = this.keys;
     const seen = verdicts.flatMap(({ seen, at, fire }) => [
       seen ?? '',
       at ?? '',
@@ -138,36 +120,11 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     const applied = await this.commands.run((redis) =>
       SETTLE.run(
         redis,
-        [index, events, lease, settled],
+        [index, events, lease, request],
         ...[token, number, now, keys.length, ...keys, ...seen],
       ),
     );
     return Array.from(String(applied), (code) => code === '1');
-  }
-
-  sweepRequest(keys: readonly Buffer[], known: string): SweepRequest {
-    return { ...this.term.request(), keys, known };
-  }
-
-  /** Looks at keys of the server that holds the index, and settles them. Rejects, changing nothing, if the lease is another's by now. */
-  async sweep(
-    commands: Commands,
-    { token, number, keys, known }: SweepRequest,
-  ): Promise<SweepReply> {
-    const { index, events, lease, swept } = this.keys;
-    const line = await commands.runNow((redis) =>
-      SWEEP.run(
-        redis,
-        [index, events, lease, swept],
-        ...[token, number, known, ...keys],
-      ),
-    );
-    const [, now, soonest, codes] = String(line).split(' ');
-    return {
-      now: Number(now),
-      soonest: soonest === '-1' ? undefined : Number(soonest),
-      codes: codes!,
-    };
   }
 
   /** When each of some keys is to be looked at; undefined for a key that it does not know. */
@@ -181,13 +138,6 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
   size(): Promise<number> {
     return this.commands.run((redis) => redis.zcard(this.keys.index));
   }
-}
-
-/** Whether a request that settles was not done, and will not be, by what the server says. `isLate`: it was sent before. */
-export function isRefused(error: unknown, isLate: boolean): boolean {
-  if (isFenced(error) || replyCode(error) === 'OOM') return true;
-  // Whether it was done the first time, the right to run scripts does not tell.
-  return !isLate && isForbidden(error);
 }
 
 /** In the same order, each key once in a batch, and no more than a script takes. */

@@ -1,11 +1,7 @@
 import type { Verdict } from '../deadlines/deadline-index.js';
 import { Mutex } from '../util/mutex.js';
-import {
-  type RedisIndex,
-  type SettleRequest,
-  batches,
-  isRefused,
-} from './redis-index.js';
+import { type RedisIndex, type SettleRequest, batches } from './redis-index.js';
+import { isRefused } from './request-channel.js';
 
 /** Whoever has verdicts settled, and is told what became of them. Nothing here may throw. */
 export interface Settler {

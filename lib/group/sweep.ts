@@ -1,149 +1,234 @@
+import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
-import { isReplyError } from '../connection/server-error.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { Patterns } from '../deadlines/discovery.js';
+import { SWEEP } from '../scripts/sweep.lua.js';
 import { type Evidence, toText } from './evidence.js';
-import {
-  type RedisIndex,
-  type SweepRequest,
-  isRefused,
-} from './redis-index.js';
+import type { GapBook, Span } from './gap-book.js';
+import type { GroupKeys } from './group-keys.js';
+import { type Request, RequestChannel } from './request-channel.js';
+import { ping } from './term-fence.js';
 
-export interface SweepOptions {
-  readonly index: RedisIndex;
-  /** The connection to the server whose keys are looked at, and which holds the index. */
+/** The node whose keys are looked at, as its judge sees it. `GroupNode` is one. */
+export interface JudgedNode {
+  /** The connection to this very server, as long as the term lasts. */
   readonly commands: Commands;
-  readonly clock: RedisClock;
   readonly evidence: Evidence;
-  readonly counters: ExpiryCounters;
-  /** As of `JudgeOptions`. */
-  readonly barrier: () => Promise<void>;
-  readonly onSettled: (keys: string[]) => void;
-  readonly onLater: (soonest: number) => void;
+  readonly gaps: GapBook;
+  /** Whether the server announces nothing, as far as can be known. */
+  readonly isSilent: boolean;
+  /** Resolves once everything that the server announced before now has been heard. Rejects if that cannot be known. */
+  barrier(): Promise<void>;
+  /** Everything that was announced of these keys, in latin1, has been taken into account. */
+  settled(keys: readonly string[]): void;
 }
 
-/** A request, and what was known of its keys when it was made. */
-interface Asked extends SweepRequest {
-  readonly texts: readonly string[];
-  readonly announced: readonly number[];
-  readonly generation: number;
+/** The leader's term for which keys are looked at, as their judge sees it. */
+export interface JudgingTerm {
+  /** The fencing token. */
+  readonly token: string;
+  readonly keys: GroupKeys;
+  /** Redis's time; each look sets it. */
+  readonly clock: RedisClock;
+  readonly registry: Pick<Patterns, 'matches'>;
+  readonly counters: ExpiryCounters;
+  /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
+  readonly previewedAfter: number | undefined;
+  /** The number of the next request: each is higher than the one before. */
+  nextRequest(): number;
+  /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
+  due(soonest: number): void;
+}
+
+/** What the script SWEEP is told of some keys; its header says what each means. */
+export interface SweepArguments {
+  readonly keys: readonly Buffer[];
+  readonly known: string;
+  readonly wanted?: string;
+  readonly gaps?: readonly Span[];
+  readonly previewedAfter?: number | undefined;
+}
+
+/** What it found and did. */
+export interface SweepReply {
+  /** Epoch ms by Redis's clock. */
+  readonly now: number;
+  /** When the first key runs out that lives; undefined if none does. */
+  readonly soonest: number | undefined;
+  /** Of each key one character. */
+  readonly codes: string;
+}
+
+/** Sends SWEEP: the only place that knows the order of its arguments. */
+export async function runSweep(
+  redis: Redis,
+  names: GroupKeys,
+  { token, number }: { readonly token: string; readonly number: number },
+  { keys, known, wanted, gaps, previewedAfter }: SweepArguments,
+): Promise<SweepReply> {
+  const { index, events, lease, request } = names;
+  const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
+  const line = await SWEEP.run(
+    redis,
+    [index, events, lease, request],
+    ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
+    ...keys,
+  );
+  const [, now, soonest, codes] = String(line).split(' ');
+  return {
+    now: Number(now),
+    soonest: soonest === '-1' ? undefined : Number(soonest),
+    codes: codes!,
+  };
 }
 
 /**
- * Looks at keys and settles them in one step, where their server holds the group's index too, and
- * was listened to all the while: then each key is alive, or expired, or deleted.
+ * Looks at keys of one node and settles them in one step: see the table in the header of the script
+ * SWEEP. `Judge` calls it, one call after the other.
  *
- * Guarantees: one expiry is appended once, also where an answer is lost: the request is sent again
- * before another one, and Redis does it once. A key counts as deleted only after all announcements
- * up to the look that found it gone were heard.
+ * Guarantees: one expiry is appended once, also where an answer is lost, because the request goes
+ * through a `RequestChannel`. What was announced of a key counts for one look.
  */
 export class Sweep {
-  /** A request to which no answer came. */
-  #unanswered: Asked | undefined;
+  readonly #requests: RequestChannel;
 
-  constructor(private readonly options: SweepOptions) {}
+  constructor(
+    private readonly term: JudgingTerm,
+    private readonly node: JudgedNode,
+  ) {
+    this.#requests = new RequestChannel(term, (number) =>
+      this.#run(number, { keys: [], known: '' }),
+    );
+  }
 
-  /** To be called before `look`: connects, and asks again what was not answered. */
+  /** To be called before `find` and `settle`: connects, and settles what became of a request without an answer. */
   async prepare(): Promise<void> {
-    const { commands } = this.options;
+    const { commands } = this.node;
     // What is sent while it connects would be done at some later time.
-    if (!commands.connected)
-      await commands.runNow((redis) =>
-        redis.ping().catch((error: unknown) => {
-          // To be refused is an answer: a server that cannot save to disk refuses PING, too.
-          if (!isReplyError(error)) throw error;
-        }),
-      );
-    const asked = this.#unanswered;
-    if (!asked) return;
-    // What it went by is forgotten. Whether it was done shows in the index, if it is not done later.
-    if (!this.#isFresh(asked)) await this.#send(this.#ask([], '-'));
-    // If it was not done, those that were gone may be anything by now.
-    else
-      await this.#send({ ...asked, known: asked.known.replaceAll('d', '-') });
+    if (!commands.connected) await commands.runNow(ping);
+    await this.#requests.clear();
   }
 
-  /** Rejects, with everything still to be looked at, where a connection or the lease was lost. */
-  async look(keys: readonly Buffer[]): Promise<void> {
-    const { evidence, barrier } = this.options;
-    const { generation } = evidence;
-    const unsure = await this.find(keys);
-    if (unsure.length === 0) return;
-    await barrier();
-    if (generation !== evidence.generation)
-      throw new Error('listening was lost');
-    await this.settleGone(unsure);
-  }
-
-  /** Settles what can be at once. Resolves with the keys that are gone, and of which nothing tells why. */
+  /** Settles what can be settled at once. Resolves with the keys that are gone, and of which nothing tells why. */
   find(keys: readonly Buffer[]): Promise<Buffer[]> {
-    return this.#send(this.#ask(keys, '-'));
+    return this.#look(keys, '-');
   }
 
-  /** Settles keys that `find` resolved with, after a barrier: what was not announced by then was deleted. */
-  async settleGone(keys: readonly Buffer[]): Promise<void> {
-    await this.#send(this.#ask(keys, 'd'));
+  /**
+   * Settles keys that `find` resolved with, once everything was heard that had been announced by then:
+   * a key that was not announced was deleted, or ran out in a gap.
+   */
+  async settle(keys: readonly Buffer[]): Promise<void> {
+    await this.#look(keys, 'd');
   }
 
   /** `unannounced`: what to say of keys whose expiry was not announced. */
-  #ask(keys: readonly Buffer[], unannounced: '-' | 'd'): Asked {
-    const { index, evidence } = this.options;
-    const texts = keys.map(toText);
-    const known = texts.map((text) =>
-      evidence.isProven(text) ? 'e' : unannounced,
+  async #look(
+    keys: readonly Buffer[],
+    unannounced: '-' | 'd',
+  ): Promise<Buffer[]> {
+    const { commands } = this.node;
+    if (!commands.connected) throw new Error('there is no connection');
+    const look = new Look(this.term, this.node, keys, unannounced);
+    const unsure: Buffer[] = [];
+    await this.#requests.send({
+      isFresh: () => look.isFresh,
+      send: async (number, isLate) => {
+        const { clock } = this.term;
+        const sent = clock.mark();
+        const reply = await this.#run(number, look.arguments(isLate));
+        // A late answer may tell the time of a while ago.
+        if (!isLate) clock.read(reply.now, sent);
+        unsure.push(...look.note(reply));
+      },
+    } satisfies Request);
+    if (!look.isFresh) throw new Error('listening was lost');
+    return unsure;
+  }
+
+  #run(number: number, words: SweepArguments): Promise<SweepReply> {
+    const { keys, token } = this.term;
+    return this.node.commands.runNow((redis) =>
+      runSweep(redis, keys, { token, number }, words),
     );
-    return {
-      ...index.sweepRequest(keys, known.join('')),
-      texts,
-      announced: texts.map((text) => evidence.announced(text)),
-      generation: evidence.generation,
+  }
+}
+
+/** One look at some keys: what was known of them when it was asked for, and what follows from its answer. */
+class Look {
+  readonly #texts: readonly string[];
+  /** How often the expiry of each key was announced. */
+  readonly #announced: readonly number[];
+  readonly #generation: number;
+  readonly #arguments: SweepArguments & { readonly known: string };
+
+  constructor(
+    private readonly term: JudgingTerm,
+    private readonly node: JudgedNode,
+    private readonly keys: readonly Buffer[],
+    unannounced: '-' | 'd',
+  ) {
+    const { evidence, gaps, isSilent } = node;
+    this.#texts = keys.map(toText);
+    this.#announced = this.#texts.map((text) => evidence.announced(text));
+    this.#generation = evidence.generation;
+    this.#arguments = {
+      keys,
+      known: this.#announced
+        .map((times) => (times > 0 ? 'e' : unannounced))
+        .join(''),
+      wanted: this.#wanted(),
+      gaps: gaps.spans,
+      previewedAfter: isSilent ? term.previewedAfter : undefined,
     };
   }
 
-  /** Resolves with the keys that are gone, and of which nothing tells why. */
-  async #send(asked: Asked): Promise<Buffer[]> {
-    const { index, commands, clock, onSettled, onLater } = this.options;
-    if (!commands.connected) throw new Error('there is no connection');
-    const again = this.#unanswered !== undefined;
-    this.#unanswered = asked;
-    const sent = clock.mark();
-    const { now, soonest, codes } = await index
-      .sweep(commands, asked)
-      .catch((error: unknown) => {
-        // Nothing was done. Another error need not be the answer to this: a connection is dropped with what ended it.
-        if (isRefused(error, again)) this.#unanswered = undefined;
-        throw error;
-      });
-    this.#unanswered = undefined;
-    // What is told again may be of a while ago.
-    if (!again) clock.read(now, sent);
-    if (!this.#isFresh(asked)) throw new Error('listening was lost');
-    onSettled(asked.texts.filter((_, i) => this.#note(asked, i, codes[i]!)));
-    if (soonest !== undefined) onLater(soonest);
-    return asked.keys.filter((_, i) => codes[i] === '?');
+  /** Whether what was known when it was asked for still counts: listening was not lost since. */
+  get isFresh(): boolean {
+    return this.#generation === this.node.evidence.generation;
   }
 
-  /** Whether all that was announced of a key was taken into account. */
-  #note({ texts, announced }: Asked, i: number, code: string): boolean {
-    const { evidence, counters } = this.options;
-    const text = texts[i]!;
-    let spent = announced[i]!;
-    const lapsedBefore = spent > 0 || evidence.wasRemoved(text);
-    if (lapsedBefore && (code === 'a' || code === 'r')) {
-      // It was written again before anybody could look.
-      counters.received++;
-      counters.superseded++;
+  /** `isLate`: it is sent again. If it was not done the first time, the keys that were gone may be anything by now. */
+  arguments(isLate: boolean): SweepArguments {
+    const { known } = this.#arguments;
+    return isLate
+      ? { ...this.#arguments, known: known.replaceAll('d', '-') }
+      : this.#arguments;
+  }
+
+  /** Takes note of the answer. Returns the keys that are gone, and of which nothing tells why. */
+  note({ soonest, codes }: SweepReply): Buffer[] {
+    if (!this.isFresh) return [];
+    this.node.settled(
+      this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!)),
+    );
+    if (soonest !== undefined) this.term.due(soonest);
+    return this.keys.filter((_, i) => codes[i] === '?');
+  }
+
+  /** Of each key one character, or '' for the common case, in which somebody asks for all of them. */
+  #wanted(): string {
+    const { registry } = this.term;
+    const wanted = this.keys.map((key) => (registry.matches(key) ? '1' : '0'));
+    return wanted.includes('0') ? wanted.join('') : '';
+  }
+
+  /** Whether everything that was announced of a key has been taken into account. */
+  #isAccountedFor(i: number, code: string): boolean {
+    const { evidence } = this.node;
+    const text = this.#texts[i]!;
+    let spent = this.#announced[i]!;
+    if (spent > 0 && (code === 'a' || code === 'r')) {
+      // It expired, and was written again before anybody could look.
+      this.term.counters.received++;
+      this.term.counters.superseded++;
     }
     if (code === 'r') {
-      // Its own announcement may have come meanwhile.
+      // The announcement that the look caused may have come already.
       if (evidence.announced(text) > spent) spent++;
       else evidence.expect(text);
     }
     return evidence.settle(text, spent);
-  }
-
-  /** Whether what was known when it was asked still counts. */
-  #isFresh({ generation }: Asked): boolean {
-    return generation === this.options.evidence.generation;
   }
 }

@@ -3,7 +3,7 @@ import { Script } from '../connection/script.js';
 /** See the header of the script. */
 export const SETTLE = new Script(`
 -- SETTLE: applies what looking at due keys showed.
--- KEYS    index, events, lease, settled
+-- KEYS    index, events, lease, request
 -- ARGV    token, number of the request, now, how many keys; then the keys; then of each in turn: the
 --         score that was seen ('' for a key that was not in the index), new score ('' to take it
 --         out), source ('' unless it expired), deadline ('' unknown); each key once, a thousand at

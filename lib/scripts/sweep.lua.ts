@@ -3,78 +3,134 @@ import { DEADLINE_OF } from './deadline-of.lua.js';
 
 /** See the header of the script. */
 export const SWEEP = new Script(`
--- SWEEP: looks at keys of the server that holds the index, and settles them in the same step.
--- KEYS    index, events, lease, swept
--- ARGV    token, number of the request, of each key one character: 'e' its expiry was announced,
---         'd' it was gone at an earlier look and nothing was announced before that, '-' neither; then
---         the keys, each once: some hundreds, about 2 us each; with none, older requests are refused
---         from now on. They are not declared, see DEADLINE_OF
--- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each
---         key one character, token. The characters:
---         'a' alive; the index knows when to look again, or that it has no deadline any more
---         'r' removed by this very look, which proves that it expired: appended
---         'e' gone, and its expiry was announced: appended
---         'd' gone, and 'd' was said: it was deleted, and is out of the index
---         'n' gone, and not in the index: nothing to do
---         '?' gone, and nothing tells why: nothing was done
---         'x' the ACL forbids the key: nothing can be told of it; where it is due it is out of the index
--- Safe: only the holder of the lease is heard. Nothing else runs between look and settling, so no
--- score has to be compared. A request may be sent again after a lost reply: the newest one is noted
--- with its line, and an older one that comes late does nothing. Nothing is written before all keys
--- were looked at: where the number of keys falls across a look, that look removed the key. The append
--- comes first: a server out of memory refuses it before anything was settled, and what the looks
--- removed is announced.
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return redis.error_reply('LEASE lost') end
-local noted = redis.call('GET', KEYS[4])
+-- SWEEP: looks at keys of the server that holds the index, and settles them in the same step. It is
+-- the only judge of what became of a key.
+-- KEYS[1] index      ZSET: when to look at which key
+-- KEYS[2] events     stream: expiries to handle
+-- KEYS[3] lease      the fencing token of the leader
+-- KEYS[4] request    the newest request, and its answer
+-- ARGV[1] token      of the leader who asks
+-- ARGV[2] number     of the request
+-- ARGV[3] known      of each key one character: 'e' its expiry was announced, 'd' an earlier look found it
+--                    gone and then everything announced by that time was heard, '-' neither
+-- ARGV[4] wanted     of each key one character: '0' nobody asks for it any more, '1' somebody does;
+--                    '' where all of them are asked for
+-- ARGV[5] gaps       the times in which nobody listened, as 'from to from to ...' in epoch ms
+-- ARGV[6] previewed  '' where the server announces expiries; else the deadline after which every key was
+--                    looked at a moment before it was due
+-- ARGV[7...]         the keys, each once, some hundreds: about 2 us each. They are not declared, see
+--                    DEADLINE_OF. With none, older requests are refused from now on
+-- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each key
+--         one character, token
+--
+-- What a look finds, and what follows. 'In a gap' means that the recorded deadline has passed, and that
+-- nobody listened then.
+--   found                            answer   what is done
+--   alive, and asked for             a        the index says when to look again
+--   alive, without a deadline,
+--     or not asked for               a        out of the index
+--   removed by this very look        r        event: it expired
+--   gone, 'e'                        e        event: it expired
+--   gone, not in the index           n        nothing: a deletion, or settled before
+--   gone, '-'                        ?        nothing: its announcement may still be under way
+--   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
+--   gone, 'd'                        d        out of the index: it was deleted
+--   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
+-- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
+-- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
+-- source is 'recovery' in a gap, and 'notification' otherwise: also where the server announces nothing
+-- but the key was seen alive a moment before it was due.
+--
+-- Safe: only the holder of the lease is heard. Nothing else runs between look and settling, so no score
+-- has to be compared. A request may be sent again after a lost reply: the newest one is noted with its
+-- line, and an older one that comes late does nothing. Nothing is written before all keys were looked
+-- at: where the number of keys falls across a look, that look removed the key. The append comes first: a
+-- server that refuses writes refuses it before anything was settled, and what the looks removed is
+-- announced.
+local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local gaps, previewed = ARGV[5], tonumber(ARGV[6])
+local before_keys = 6
+local count = #ARGV - before_keys
+
+if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
+local noted = redis.call('GET', request)
 if noted then
-  local number, token = string.match(noted, '^(%d+) %S+ %S+ %S* (.*)$')
-  if token == ARGV[1] then
-    if number == ARGV[2] then return noted end
-    if tonumber(number) > tonumber(ARGV[2]) then return redis.error_reply('STALE request') end
+  local noted_number, noted_token = string.match(noted, '^(%d+) %S+ %S+ %S* (.*)$')
+  if noted_token == token then
+    if noted_number == number then return noted end
+    if tonumber(noted_number) > tonumber(number) then return redis.error_reply('STALE request') end
   end
 end
 ${DEADLINE_OF}
-local count = #ARGV - 3
-local scores = count > 0 and redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 4))
-local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
-local size = redis.call('DBSIZE')
+local REMOVED, FORBIDDEN = -3, -5
+local scores = count > 0 and redis.call('ZMSCORE', index, unpack(ARGV, before_keys + 1))
+local deadlines, size = {}, redis.call('DBSIZE')
 for i = 1, count do
-  local key, score = ARGV[3 + i], scores[i] and tonumber(scores[i])
-  local at = deadline_of(key)
+  local at = deadline_of(ARGV[before_keys + i])
   if type(at) == 'table' then return at end
-  local code = 'a'
-  if at >= 0 then
-    if not score or at < score or score <= now then
+  if at == -2 then
+    local left = redis.call('DBSIZE')
+    if left < size then at = REMOVED end
+    size = left
+  end
+  deadlines[i] = at
+end
+
+local spans
+local function in_gap(at)
+  if gaps == '' then return false end
+  if not spans then
+    spans = {}
+    for bound in string.gmatch(gaps, '%S+') do spans[#spans + 1] = tonumber(bound) end
+  end
+  for i = 1, #spans, 2 do
+    if at >= spans[i] and at <= spans[i + 1] then return true end
+  end
+  return false
+end
+
+local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
+for i = 1, count do
+  local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
+  local due, code = score and score <= now, 'a'
+  if at >= 0 and (wanted == '' or string.sub(wanted, i, i) == '1') then
+    if not score or at < score or due then
       later[#later + 1] = at
       later[#later + 1] = key
     end
     if soonest < 0 or at < soonest then soonest = at end
-  elseif at == -2 then
-    local known, left = string.sub(ARGV[3], i, i), redis.call('DBSIZE')
-    if left < size then code = 'r'
-    elseif known == 'e' then code = 'e'
-    elseif not score then code = 'n'
-    elseif known == 'd' then code = 'd'
-    else code = '?' end
-    size = left
-    if code == 'r' or code == 'e' then fired[#fired + 1] = i end
-  end
-  if at == -5 then
+  elseif at >= -1 then
+    if score then gone[#gone + 1] = key end
+  elseif at == FORBIDDEN then
     code = 'x'
-    if score and score <= now then gone[#gone + 1] = key end
-  elseif score and at < 0 and code ~= '?' then gone[#gone + 1] = key end
+    if due then gone[#gone + 1] = key end
+  else
+    local said, missed = string.sub(known, i, i), due and in_gap(score)
+    if at == REMOVED then code = 'r'
+    elseif said == 'e' then code = 'e'
+    elseif not score then code = 'n'
+    elseif said ~= 'd' then code = '?'
+    elseif missed then code = 'g'
+    else code = 'd' end
+    if score and code ~= '?' then gone[#gone + 1] = key end
+    if code == 'r' or code == 'e' or code == 'g' then
+      local timely = not missed or (previewed and score > previewed)
+      fired[#fired + 1] = { key, due and scores[i] or '', timely and 'notification' or 'recovery' }
+    end
+  end
   codes[i] = code
 end
-local line = ARGV[2] .. ' ' .. now .. ' ' .. soonest .. ' ' .. table.concat(codes) .. ' ' .. ARGV[1]
-for _, i in ipairs(fired) do
-  local due = scores[i] and tonumber(scores[i]) <= now
-  redis.call('XADD', KEYS[2], '*', 'k', ARGV[3 + i], 'd', due and scores[i] or '', 't', now, 's', 'notification')
+
+local line = number .. ' ' .. now .. ' ' .. soonest .. ' ' .. table.concat(codes) .. ' ' .. token
+for _, event in ipairs(fired) do
+  redis.call('XADD', events, '*', 'k', event[1], 'd', event[2], 't', now, 's', event[3])
 end
-if #later > 0 then redis.call('ZADD', KEYS[1], unpack(later)) end
-if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
--- Out of memory it is refused only where nothing was written before, and then nothing is done twice.
--- Refused for another reason it must not hide that all was done.
-local set = redis.pcall('SET', KEYS[4], line)
+if #later > 0 then redis.call('ZADD', index, unpack(later)) end
+if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+-- Where writes are refused, this one is only where nothing was written before, and then nothing is done
+-- twice. Refused for another reason it must not hide that all was done.
+local set = redis.pcall('SET', request, line)
 if set.err and count == 0 then return set end
 return line
 `);

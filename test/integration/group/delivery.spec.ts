@@ -168,14 +168,10 @@ onEveryServer('a group', (server) => {
         events: 0,
         lease: 'string',
         watched: 'string',
-        swept: 'string',
+        request: 'string',
         instances: 1,
         handlers: 1,
         listened: 'string',
-        // Only where some key was not known when it was announced.
-        ...((await server.redis.exists('rx:{presence}:settled')) && {
-          settled: 'string',
-        }),
       });
     });
     const others = (await server.redis.keys('*')).filter(

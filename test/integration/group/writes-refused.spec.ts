@@ -1,53 +1,11 @@
-import { mkdir, rm } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import type { KeyExpiredEvent } from '../../../lib/index.js';
 import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
 import { groupApp, groupIsDone, handler } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
-import { type TestServer, useServer } from '../../support/servers.js';
-
-interface Refusal {
-  readonly code: string;
-  readonly begin: (server: TestServer) => Promise<unknown>;
-  readonly end: (server: TestServer) => Promise<unknown>;
-}
-
-const set =
-  (name: string, value: string) =>
-  (server: TestServer): Promise<unknown> =>
-    server.redis.config('SET', name, value);
-
-/** A snapshot is taken, and ends well or not. */
-async function save(server: TestServer, status: string): Promise<void> {
-  await server.redis.bgsave();
-  await eventually(async () =>
-    expect(await server.redis.info('persistence')).toContain(
-      `rdb_last_bgsave_status:${status}`,
-    ),
-  );
-}
-
-const refusals: Refusal[] = [
-  {
-    code: 'NOREPLICAS',
-    begin: set('min-replicas-to-write', '1'),
-    end: set('min-replicas-to-write', '0'),
-  },
-  { code: 'OOM', begin: set('maxmemory', '1'), end: set('maxmemory', '0') },
-  {
-    code: 'MISCONF',
-    begin: async (server) => {
-      await set('save', '3600 1000000')(server);
-      await rm(server.process.dir, { recursive: true });
-      await save(server, 'err');
-    },
-    end: async (server) => {
-      await mkdir(server.process.dir);
-      await set('save', '')(server);
-    },
-  },
-];
+import { refusals } from '../../support/group/write-refusals.js';
+import { useServer } from '../../support/servers.js';
 
 describe('a group whose server refuses writes', () => {
   const server = useServer();

@@ -1,19 +1,30 @@
 import type { Redis } from 'ioredis';
-import { expect } from 'vitest';
-import type { CommandClient } from '../../../lib/connection/command-client.js';
+import { expect, onTestFinished } from 'vitest';
+import type { Commands } from '../../../lib/connection/commands.js';
 import {
   RedisIndex,
   type SettleRequest,
-  type SweepReply,
-  type SweepRequest,
 } from '../../../lib/group/redis-index.js';
+import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
+import { newCounters } from '../../../lib/dispatch/counters.js';
+import { Evidence } from '../../../lib/group/evidence.js';
+import { GapBook } from '../../../lib/group/gap-book.js';
+import { Judge } from '../../../lib/group/judge.js';
+import {
+  type JudgedNode,
+  type JudgingTerm,
+  Sweep,
+  type SweepArguments,
+  runSweep,
+} from '../../../lib/group/sweep.js';
+import { TermFence } from '../../../lib/group/term-fence.js';
 import {
   type StoredEvent,
   fromFields,
 } from '../../../lib/group/stored-event.js';
 import { eventually } from '../eventually.js';
 import type { TestServer } from '../servers.js';
-import { KEYS } from './parts.js';
+import { KEYS, commandsOn } from './parts.js';
 
 /** The index, with what a test wants to happen around a settling. */
 export class ObservedIndex extends RedisIndex {
@@ -27,14 +38,21 @@ export class ObservedIndex extends RedisIndex {
     return applied;
   }
 
-  override async sweep(
-    commands: CommandClient,
-    request: SweepRequest,
-  ): Promise<SweepReply> {
-    await this.before();
-    const reply = await super.sweep(commands, request);
-    await this.after();
-    return reply;
+  /** A connection over which requests are sent; the first command, which connects, is no request. */
+  observed(commands: Commands): Commands {
+    return {
+      get connected() {
+        return commands.connected;
+      },
+      run: (work) => commands.run(work),
+      runNow: async (work) => {
+        if (!commands.connected) return commands.runNow(work);
+        await this.before();
+        const reply = await commands.runNow(work);
+        await this.after();
+        return reply;
+      },
+    };
   }
 }
 
@@ -55,3 +73,72 @@ export async function lapsed(redis: Redis, key: string): Promise<number> {
   });
   return deadline;
 }
+
+/** A judge that hears, by the barrier at the latest, what the test announces. */
+export async function judgeOn(server: TestServer) {
+  const commands = commandsOn(server);
+  onTestFinished(() => commands.close());
+  await server.redis.set(KEYS.lease, 'token');
+  const term = new TermFence('token');
+  const index = new ObservedIndex(commands, KEYS, term);
+  const evidence = new Evidence();
+  const announcements: Buffer[] = [];
+  const [settled, later]: [string[], number[]] = [[], []];
+  const counters = newCounters();
+  const hooks = { barrier: () => Promise.resolve() };
+  /** What the node and its term are, for a test to change. */
+  const node = {
+    gaps: new GapBook(),
+    isSilent: false,
+    previewedAfter: undefined as number | undefined,
+    unwanted: [] as string[],
+  };
+  const judging: JudgingTerm = {
+    ...{ token: 'token', keys: KEYS, clock: new RedisClock(), counters },
+    registry: { matches: (key) => !node.unwanted.includes(String(key)) },
+    get previewedAfter() {
+      return node.previewedAfter;
+    },
+    nextRequest: () => term.nextRequest(),
+    due: (soonest) => later.push(soonest),
+  };
+  const judged: JudgedNode = {
+    ...{ commands: index.observed(commands), evidence, gaps: node.gaps },
+    get isSilent() {
+      return node.isSilent;
+    },
+    barrier: async () => {
+      await hooks.barrier();
+      for (const key of announcements.splice(0))
+        evidence.announce(key.toString('latin1'));
+    },
+    settled: (keys) => void settled.push(...keys),
+  };
+  const judge = new Judge(judging, judged);
+  const sweep = new Sweep(judging, judged);
+  /** Sends the script itself. */
+  const send = (number: number, words: SweepArguments) =>
+    commands.runNow((redis) =>
+      runSweep(redis, KEYS, { token: 'token', number }, words),
+    );
+  const parts = {
+    commands,
+    judge,
+    sweep,
+    send,
+    node,
+    index,
+    evidence,
+    announcements,
+    counters,
+    hooks,
+  };
+  return { ...parts, settled, later };
+}
+
+/** Has what was not answered asked again, and then looks at a key that nobody knows. */
+export const askAgain = (judge: Judge): Promise<void> =>
+  judge.judge([Buffer.from('none')]);
+
+export const closed = (): Promise<never> =>
+  Promise.reject(new Error('the connection closed'));

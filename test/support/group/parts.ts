@@ -7,7 +7,7 @@ import {
   groupKeys,
   homeKeys,
 } from '../../../lib/group/group-keys.js';
-import { Term } from '../../../lib/group/term.js';
+import { TermFence } from '../../../lib/group/term-fence.js';
 import type { Log } from '../../../lib/util/log.js';
 import type { TestServer } from '../servers.js';
 import { SettledIndex } from './settled-index.js';
@@ -41,7 +41,7 @@ export async function indexOn(
   keys: GroupKeys = KEYS,
 ): Promise<{ index: SettledIndex; keys: GroupKeys; close: () => void }> {
   const commands = commandsOn(server);
-  const index = new SettledIndex(commands, keys, new Term('token'));
+  const index = new SettledIndex(commands, keys, new TermFence('token'));
   await server.redis.set(keys.lease, 'token');
   return { index, keys, close: () => commands.close() };
 }

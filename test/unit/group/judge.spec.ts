@@ -3,10 +3,10 @@ import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { GapBook } from '../../../lib/group/gap-book.js';
+import { ClusterJudge } from '../../../lib/group/cluster-judge.js';
 import { Judge } from '../../../lib/group/judge.js';
 import { Settling } from '../../../lib/group/settling.js';
-import { Sweep } from '../../../lib/group/sweep.js';
-import { Term } from '../../../lib/group/term.js';
+import { TermFence } from '../../../lib/group/term-fence.js';
 import { Verdicts } from '../../../lib/group/verdicts.js';
 import { newCounters } from '../../../lib/dispatch/counters.js';
 import {
@@ -25,7 +25,7 @@ type Steps = 'one step' | 'two steps';
 async function judgeOn(server: TestServer, steps: Steps) {
   const connection = commandsOn(server);
   onTestFinished(() => connection.close());
-  const term = new Term('token');
+  const term = new TermFence('token');
   const commands = term.commands(connection);
   await server.redis.set(KEYS.lease, 'token');
   // Only what is looked at expires.
@@ -47,41 +47,49 @@ async function judgeOn(server: TestServer, steps: Steps) {
   const announce = (key: Buffer): boolean =>
     evidence.announce(key.toString('latin1'));
   const clock = new RedisClock();
-  const shared = {
-    index,
-    evidence,
-    counters,
-    barrier: () => {
-      state.barriers++;
-      if (state.barrierFails) return Promise.reject(new Error('not heard'));
-      for (const key of announcements.splice(0)) announce(key);
-      return Promise.resolve();
-    },
-    onSettled: (keys: string[]) => void settled.push(...keys),
-    onLater: () => undefined,
+  const barrier = () => {
+    state.barriers++;
+    if (state.barrierFails) return Promise.reject(new Error('not heard'));
+    for (const key of announcements.splice(0)) announce(key);
+    return Promise.resolve();
   };
+  const onSettled = (keys: readonly string[]) => void settled.push(...keys);
   const isSilent = () => false;
   const wanted = (key: Buffer) =>
     state.wanted && key.toString() !== state.unwanted;
-  const judge = new Judge({
-    ...{ ...shared, gaps, isSilent, wanted },
-    settling: new Settling(index),
-    verdicts: new Verdicts({
-      ...{ evidence, gaps, counters, isSilent, wanted },
-      previewed: () => false,
-    }),
-    sweep:
-      steps === 'one step'
-        ? new Sweep({ ...shared, commands, clock })
-        : undefined,
-    reader: new TtlReader(commands, clock),
-    relearn: (keys) => void relearnt.push(...keys.map(String)),
-    onRefused: (keys) => void refused.push(...keys.map(String)),
-    elsewhere: {
-      judge: () => Promise.resolve(),
-      lives: () => Promise.resolve(false),
-    },
-  });
+  const oneStep = () =>
+    new Judge(
+      {
+        ...{ token: 'token', keys: KEYS, clock, counters },
+        registry: { matches: wanted },
+        previewedAfter: undefined,
+        nextRequest: () => term.nextRequest(),
+        due: () => undefined,
+      },
+      {
+        ...{ commands: index.observed(commands), evidence, gaps, barrier },
+        isSilent: false,
+        settled: onSettled,
+      },
+    );
+  const twoSteps = () =>
+    new ClusterJudge({
+      ...{ index, evidence, gaps, isSilent, wanted, barrier, onSettled },
+      settling: new Settling(index),
+      verdicts: new Verdicts({
+        ...{ evidence, gaps, counters, isSilent, wanted },
+        previewed: () => false,
+      }),
+      reader: new TtlReader(commands, clock),
+      relearn: (keys) => void relearnt.push(...keys.map(String)),
+      onRefused: (keys) => void refused.push(...keys.map(String)),
+      onLater: () => undefined,
+      elsewhere: {
+        judge: () => Promise.resolve(),
+        lives: () => Promise.resolve(false),
+      },
+    });
+  const judge = steps === 'one step' ? oneStep() : twoSteps();
   return {
     judge,
     term,
@@ -194,7 +202,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
       announce(K);
       announce(unknown);
 
-      await judge.judgeKeys([K, unknown]);
+      await judge.judge([K, unknown]);
 
       expect(await events()).toMatchObject([
         { redisKey: K, deadline: undefined, source: 'notification' },
@@ -284,13 +292,13 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
       await index.enrol([{ key: K, at: 5 }]);
       announce(K);
 
-      await judge.judgeKeys([K]);
+      await judge.judge([K]);
 
       expect(await events()).toEqual([]);
       expect(counters).toMatchObject({ received: 1, superseded: 1 });
       expect(await index.size()).toBe(1);
       // It was news once.
-      await judge.judgeKeys([K]);
+      await judge.judge([K]);
       expect(counters.superseded).toBe(1);
     });
 
@@ -336,9 +344,9 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
     await Promise.all([
       judge.judgeDue([{ key: K, at }]),
-      judge.judgeKeys([K]),
+      judge.judge([K]),
       judge.judgeDue([{ key: K, at }]),
-      judge.judgeKeys([K]),
+      judge.judge([K]),
     ]);
     announce(K);
 
@@ -355,11 +363,11 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     expect(await events()).toHaveLength(1);
 
     // The announcement of the look comes; then the key is written anew, and deleted.
-    if (announce(K)) await judge.judgeKeys([K]);
+    if (announce(K)) await judge.judge([K]);
     await server.redis.set('k', '2', 'PX', 60_000);
     await index.enrol([{ key: K, at: Date.now() + 60_000 }]);
     await server.redis.del('k');
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
 
     expect(await events()).toHaveLength(1);
   });
@@ -370,12 +378,12 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     await index.enrol([{ key: K, at }]);
     announce(K);
     index.after = () => Promise.reject(new Error('the connection closed'));
-    await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
+    await expect(judge.judge([K])).rejects.toThrow('closed');
     index.after = () => Promise.resolve();
     expect(await events()).toHaveLength(1);
 
     // As `RecheckQueue` does with keys whose judging failed.
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
 
     expect(await events()).toHaveLength(1);
   });
@@ -384,12 +392,12 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     const { judge, announce, index, events } = await judgeOn(server, steps);
     announce(K);
     index.after = () => Promise.reject(new Error('the connection closed'));
-    await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
+    await expect(judge.judge([K])).rejects.toThrow('closed');
     index.after = () => Promise.resolve();
     expect(await events()).toHaveLength(1);
 
     // As `RecheckQueue` does with keys whose judging failed.
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
 
     expect(await events()).toHaveLength(1);
   });
@@ -405,12 +413,12 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
       again ||= announce(K);
       return Promise.resolve();
     };
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
     index.after = () => Promise.resolve();
     expect(again).toBe(true);
     expect(await events()).toHaveLength(1);
 
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
 
     expect(await events()).toHaveLength(2);
   });
@@ -464,7 +472,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     const at = Date.now() - 20;
     announce(K);
     index.before = () => index.enrol([{ key: K, at }]);
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
     index.before = () => Promise.resolve();
 
     const { due } = await index.peek(Date.now(), 10);
@@ -485,7 +493,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     announcements.push(K);
     await judge.judgeDue([{ key: K, at }]);
     for (const key of announcements.splice(0)) announce(key);
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
 
     expect(await events()).toHaveLength(1);
   });
@@ -506,7 +514,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     announce(keys[4]!);
     state.unwanted = 'unwanted';
 
-    await judge.judgeKeys(keys);
+    await judge.judge(keys);
 
     // In one step, nothing can be written in between.
     const inBetween = ['expired', 'deleted', 'lasting'];
@@ -547,10 +555,10 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
       return Promise.resolve();
     };
     // In two steps it is settled by then, and in one step there is more to look at.
-    await judge.judgeKeys([K]).catch(() => undefined);
+    await judge.judge([K]).catch(() => undefined);
     index.after = () => Promise.resolve();
     expect(settled).toEqual([]);
-    await judge.judgeKeys([K]);
+    await judge.judge([K]);
 
     expect(await events()).toHaveLength(2);
     expect(settled).toEqual(['k']);
@@ -594,7 +602,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     const { redis } = server;
     const at = await lapsed(redis, 'k');
     await index.enrol([{ key: K, at }]);
-    const first = judge.judgeKeys([Buffer.from('other')]);
+    const first = judge.judge([Buffer.from('other')]);
     const second = judge.judgeDue([{ key: K, at }]);
     evidence.forget();
 
@@ -653,7 +661,7 @@ describe('Judge, which compares scores in two steps,', () => {
 
     relearnt.length = 0;
     index.before = () => Promise.reject(new Error('the connection closed'));
-    await expect(judge.judgeKeys([K])).rejects.toThrow('closed');
+    await expect(judge.judge([K])).rejects.toThrow('closed');
     // It may be done though no answer came.
     expect(relearnt).toEqual(['k']);
   });

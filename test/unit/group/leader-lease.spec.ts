@@ -5,7 +5,7 @@ import { SettledIndex } from '../../support/group/settled-index.js';
 import { LeaderLease } from '../../../lib/group/leader-lease.js';
 import { RENEW_LEASE } from '../../../lib/scripts/renew-lease.lua.js';
 import { TAKE_LEASE } from '../../../lib/scripts/take-lease.lua.js';
-import { Term } from '../../../lib/group/term.js';
+import { TermFence } from '../../../lib/group/term-fence.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
@@ -161,7 +161,11 @@ describe.each([0, 4])(
     it('is lost when another took it, and no settling under the old token is heard', async () => {
       const a = await leaseOf('a');
       await a.lease.start();
-      const index = new SettledIndex(a.commands, KEYS, new Term(a.tokens[0]!));
+      const index = new SettledIndex(
+        a.commands,
+        KEYS,
+        new TermFence(a.tokens[0]!),
+      );
       await index.enrol([{ key: Buffer.from('k'), at: 5 }]);
       await server.redis.set(KEYS.lease, 'another', 'PX', 60_000);
       const fire = { source: 'notification', deadline: 5 } as const;

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Verdict } from '../../../lib/deadlines/deadline-index.js';
 import { Settling } from '../../../lib/group/settling.js';
-import { Term } from '../../../lib/group/term.js';
+import { TermFence } from '../../../lib/group/term-fence.js';
 import { ObservedIndex, eventsOf } from '../../support/group/judging.js';
 import { settler } from '../../support/group/settled-index.js';
 import { KEYS, commandsOn } from '../../support/group/parts.js';
@@ -19,7 +19,7 @@ async function settlingOn(server: TestServer, token = 'token') {
   const commands = commandsOn(server);
   onTestFinished(() => commands.close());
   await server.redis.set(KEYS.lease, token);
-  const index = new ObservedIndex(commands, KEYS, new Term(token));
+  const index = new ObservedIndex(commands, KEYS, new TermFence(token));
   const answers: string[] = [];
   /** Notes who was told of what, and whether it was applied, and late, or forgotten. */
   const by = (name: string, isFresh = () => true) =>

@@ -1,76 +1,27 @@
-import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
-import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
-import { Evidence } from '../../../lib/group/evidence.js';
-import { Sweep } from '../../../lib/group/sweep.js';
-import { Term } from '../../../lib/group/term.js';
-import { newCounters } from '../../../lib/dispatch/counters.js';
+import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import {
-  ObservedIndex,
+  askAgain,
+  closed,
   eventsOf,
+  judgeOn,
   lapsed,
 } from '../../support/group/judging.js';
-import { KEYS, commandsOn } from '../../support/group/parts.js';
-import { type TestServer, onEveryServer } from '../../support/servers.js';
+import { KEYS } from '../../support/group/parts.js';
+import { onEveryServer } from '../../support/servers.js';
 
 const K = Buffer.from('k');
 const MINUTE = 60_000;
 
-/** A sweep that hears, by the barrier at the latest, what the test announces. */
-async function sweepOn(server: TestServer) {
-  const commands = commandsOn(server);
-  onTestFinished(() => commands.close());
-  await server.redis.set(KEYS.lease, 'token');
-  const index = new ObservedIndex(commands, KEYS, new Term('token'));
-  const evidence = new Evidence();
-  const announcements: Buffer[] = [];
-  const [settled, later]: [string[], number[]] = [[], []];
-  const counters = newCounters();
-  const hooks = { barrier: () => Promise.resolve() };
-  const sweep = new Sweep({
-    index,
-    commands,
-    clock: new RedisClock(),
-    evidence,
-    counters,
-    barrier: async () => {
-      await hooks.barrier();
-      for (const key of announcements.splice(0))
-        evidence.announce(key.toString('latin1'));
-    },
-    onSettled: (keys) => settled.push(...keys),
-    onLater: (soonest) => later.push(soonest),
-  });
-  const parts = {
-    commands,
-    sweep,
-    index,
-    evidence,
-    announcements,
-    counters,
-    hooks,
-  };
-  return { ...parts, settled, later };
-}
-
-/** As a judge does it. */
-async function look(sweep: Sweep, keys: readonly Buffer[]): Promise<void> {
-  await sweep.prepare();
-  await sweep.look(keys);
-}
-
-const closed = (): Promise<never> =>
-  Promise.reject(new Error('the connection closed'));
-
 onEveryServer(
-  'Sweep',
+  'Judge and SWEEP',
   (server) => {
     // Only what is looked at expires.
     beforeEach(() => server.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0'));
 
     it('finds of each key what became of it, and settles that at once', async () => {
       const { redis } = server;
-      const { sweep, index, evidence, announcements, settled, later } =
-        await sweepOn(server);
+      const { judge, index, evidence, announcements, settled, later } =
+        await judgeOn(server);
       const at = await lapsed(redis, 'removed');
       const [soon, far] = [Date.now() + MINUTE, Date.now() + 2 * MINUTE];
       await redis.set('renewed', '1', 'PXAT', far);
@@ -86,10 +37,7 @@ onEveryServer(
       announcements.push(Buffer.from('late'));
       const names = [...indexed, 'lasting', 'ahead', 'found', 'unknown', 'no'];
 
-      await look(
-        sweep,
-        names.map((name) => Buffer.from(name)),
-      );
+      await judge.judge(names.map((name) => Buffer.from(name)));
 
       const events = await eventsOf(server);
       expect(
@@ -121,21 +69,113 @@ onEveryServer(
       expect(evidence.isProven('announced')).toBe(false);
     });
 
+    it('takes what ran out while nobody listened for expired, by its recorded deadline', async () => {
+      const { redis } = server;
+      const { judge, index, evidence, announcements, node } =
+        await judgeOn(server);
+      const removed = await lapsed(redis, 'removed');
+      const [from, to, ahead] = [removed - 2_000, removed, removed + MINUTE];
+      node.gaps.begin(from);
+      node.gaps.end(to);
+      await redis.set('alive', '1', 'PXAT', ahead);
+      const deadlines: Record<string, number> = {
+        ...{ removed, from, to, alive: from },
+        // Not in the gap: before it, and not due yet.
+        ...{ before: from - 1, ahead },
+        ...{ announced: from, late: from },
+      };
+      const names = Object.keys(deadlines);
+      await index.enrol(
+        names.map((name) => ({ key: Buffer.from(name), at: deadlines[name]! })),
+      );
+      evidence.announce('announced');
+      announcements.push(Buffer.from('late'));
+
+      await judge.judge(names.map((name) => Buffer.from(name)));
+      // What a look found is not found once more.
+      await judge.judge(names.map((name) => Buffer.from(name)));
+
+      const events = await eventsOf(server);
+      expect(
+        Object.fromEntries(
+          events.map(({ redisKey, deadline, source }) => [
+            redisKey.toString(),
+            `${source} ${deadline}`,
+          ]),
+        ),
+      ).toEqual({
+        removed: `recovery ${removed}`,
+        from: `recovery ${from}`,
+        to: `recovery ${to}`,
+        announced: `recovery ${from}`,
+        late: `recovery ${from}`,
+      });
+      expect(events).toHaveLength(5);
+      expect(await index.size()).toBe(1);
+    });
+
+    it('tells by the looks before the deadlines, where a server announces nothing, what was deleted', async () => {
+      const { judge, index, node, hooks } = await judgeOn(server);
+      const at = Date.now() - MINUTE;
+      node.gaps.begin(at - MINUTE);
+      node.isSilent = true;
+      node.previewedAfter = at;
+      // It cannot be asked whether it announced everything; it announces nothing anyway.
+      hooks.barrier = closed;
+      const deadlines = { missed: at, timely: at + 1, ahead: at + 2 * MINUTE };
+      const entries = Object.entries(deadlines).map(([name, deadline]) => ({
+        ...{ key: Buffer.from(name), at: deadline },
+      }));
+      await index.enrol(entries);
+
+      await judge.judgeDue(entries);
+
+      expect(await eventsOf(server)).toMatchObject([
+        { redisKey: Buffer.from('missed'), deadline: at, source: 'recovery' },
+        {
+          ...{ redisKey: Buffer.from('timely'), deadline: at + 1 },
+          source: 'notification',
+        },
+      ]);
+      expect(await index.size()).toBe(0);
+    });
+
+    it('lets go of keys that live and that nobody asks for any more, among others', async () => {
+      const { judge, index, node, later } = await judgeOn(server);
+      const { redis } = server;
+      const names = ['unwanted', 'unknown', 'wanted'];
+      const keys = names.map((name) => Buffer.from(name));
+      for (const name of names) await redis.set(name, '1', 'EX', 60);
+      await index.enrol([
+        { key: keys[0]!, at: 5 },
+        { key: keys[2]!, at: 5 },
+      ]);
+      node.unwanted = ['unwanted', 'unknown'];
+
+      await judge.judge(keys);
+
+      const scores = await index.scores(keys);
+      expect(scores.map((score) => score !== undefined)).toEqual([
+        ...[false, false, true],
+      ]);
+      expect(later).toEqual([scores[2]]);
+    });
+
     it('counts as superseded what was announced and lives', async () => {
-      const { sweep, index, evidence, counters } = await sweepOn(server);
+      const { judge, index, evidence, counters } = await judgeOn(server);
       await server.redis.set('k', '1', 'EX', 60);
       await index.enrol([{ key: K, at: 5 }]);
       evidence.announce('k');
 
-      await look(sweep, [K]);
-      await look(sweep, [K]);
+      await judge.judge([K]);
+      await judge.judge([K]);
 
       expect(counters).toMatchObject({ received: 1, superseded: 1 });
       expect(await eventsOf(server)).toEqual([]);
     });
 
     it('goes on looking at a key that is written again right after it expired', async () => {
-      const { sweep, index } = await sweepOn(server);
+      const { judge, index } = await judgeOn(server);
       const at = await lapsed(server.redis, 'k');
       await index.enrol([{ key: K, at }]);
       // The first to run once the look has ended: there is no moment between that and the settling.
@@ -144,25 +184,25 @@ onEveryServer(
         await index.enrol([{ key: K, at: at + MINUTE }]);
       };
 
-      await look(sweep, [K]);
+      await judge.judge([K]);
 
       expect(await eventsOf(server)).toHaveLength(1);
       expect(await index.scores([K])).toEqual([at + MINUTE]);
     });
 
     it('does what was done and not answered once, and takes note of it', async () => {
-      const { sweep, index, evidence, settled } = await sweepOn(server);
+      const { judge, index, evidence, settled } = await judgeOn(server);
       const at = await lapsed(server.redis, 'k');
       await index.enrol([{ key: K, at }]);
       evidence.announce('unknown');
       index.after = closed;
       const keys = [K, Buffer.from('unknown')];
-      await expect(look(sweep, keys)).rejects.toThrow('closed');
+      await expect(judge.judge(keys)).rejects.toThrow('closed');
       index.after = () => Promise.resolve();
       // The announcement of the look.
       evidence.announce('k');
 
-      await look(sweep, keys);
+      await judge.judge(keys);
 
       expect(await eventsOf(server)).toHaveLength(2);
       expect(settled.toSorted()).toEqual(['k', 'unknown']);
@@ -171,63 +211,63 @@ onEveryServer(
     });
 
     it('does so too beside a key that lives until the end of all dates', async () => {
-      const { sweep, index, evidence } = await sweepOn(server);
+      const { judge, index, evidence } = await judgeOn(server);
       await server.redis.set('far', '1', 'PXAT', Date.UTC(9999, 11, 31));
       evidence.announce('k');
       index.after = closed;
       const keys = [K, Buffer.from('far')];
-      await expect(look(sweep, keys)).rejects.toThrow('closed');
+      await expect(judge.judge(keys)).rejects.toThrow('closed');
       index.after = () => Promise.resolve();
 
-      await sweep.prepare();
+      await askAgain(judge);
 
       expect(await eventsOf(server)).toHaveLength(1);
     });
 
     it('sends nothing that would wait for a connection', async () => {
-      const { commands, sweep, index, evidence } = await sweepOn(server);
+      const { commands, sweep, index, evidence } = await judgeOn(server);
       await index.enrol([{ key: K, at: 5 }]);
       evidence.announce('k');
       await sweep.prepare();
       commands.release();
 
-      await expect(sweep.look([K])).rejects.toThrow('no connection');
+      await expect(sweep.find([K])).rejects.toThrow('no connection');
 
       await sweep.prepare();
       expect(await eventsOf(server)).toEqual([]);
-      await sweep.look([K]);
+      await sweep.find([K]);
       expect(await eventsOf(server)).toHaveLength(1);
     });
 
     it("sends again what was refused, for that may have been another one's answer", async () => {
-      const { sweep, index, evidence } = await sweepOn(server);
+      const { judge, index, evidence } = await judgeOn(server);
       evidence.announce('k');
       index.after = () =>
         Promise.reject(
           Object.assign(new Error('READONLY'), { name: 'ReplyError' }),
         );
-      await expect(look(sweep, [K])).rejects.toThrow('READONLY');
+      await expect(judge.judge([K])).rejects.toThrow('READONLY');
       index.after = () => Promise.resolve();
 
-      await look(sweep, [K]);
+      await judge.judge([K]);
 
       expect(await eventsOf(server)).toHaveLength(1);
     });
 
     it('sends again what Redis never got', async () => {
-      const { sweep, index, evidence } = await sweepOn(server);
+      const { judge, index, evidence } = await judgeOn(server);
       evidence.announce('k');
       index.before = closed;
-      await expect(look(sweep, [K])).rejects.toThrow('closed');
+      await expect(judge.judge([K])).rejects.toThrow('closed');
       index.before = () => Promise.resolve();
 
-      await sweep.prepare();
+      await askAgain(judge);
 
       expect(await eventsOf(server)).toHaveLength(1);
     });
 
     it('does not take a key for deleted by what it knew before the connection broke', async () => {
-      const { sweep, index, evidence, hooks } = await sweepOn(server);
+      const { judge, index, evidence, hooks } = await judgeOn(server);
       const { redis } = server;
       await index.enrol([{ key: K, at: 5 }]);
       // What it says second, that the key was deleted, does not reach Redis…
@@ -235,93 +275,89 @@ onEveryServer(
         index.before = closed;
         return Promise.resolve();
       };
-      await expect(look(sweep, [K])).rejects.toThrow('closed');
+      await expect(judge.judge([K])).rejects.toThrow('closed');
       hooks.barrier = index.before = () => Promise.resolve();
       // …and is not true any more: it was written again, and expired.
       await lapsed(redis, 'k');
       await redis.exists('k');
 
-      await sweep.prepare();
+      await askAgain(judge);
       expect(await index.scores([K])).toEqual([5]);
       evidence.announce('k');
-      await look(sweep, [K]);
+      await judge.judge([K]);
 
       expect(await eventsOf(server)).toHaveLength(1);
     });
 
     it('drops what was not answered once listening was lost, for good: the index tells what was done', async () => {
-      const { commands, sweep, index, evidence } = await sweepOn(server);
+      const { judge, send, index, evidence } = await judgeOn(server);
       await index.enrol([{ key: K, at: 5 }]);
       evidence.announce('k');
-      const asked = vi.spyOn(index, 'sweep');
       index.before = closed;
-      await expect(look(sweep, [K])).rejects.toThrow('closed');
+      await expect(judge.judge([K])).rejects.toThrow('closed');
       index.before = () => Promise.resolve();
       evidence.forget();
 
-      await sweep.prepare();
+      await askAgain(judge);
 
       // It comes after all.
-      const [, lost] = asked.mock.calls[0]!;
-      await expect(index.sweep(commands, lost)).rejects.toThrow('STALE');
+      const lost = send(1, { keys: [K], known: 'e' });
+      await expect(lost).rejects.toThrow('STALE');
       expect(await eventsOf(server)).toEqual([]);
       expect(await index.scores([K])).toEqual([5]);
     });
 
     it('settles nothing by a look from before listening was lost', async () => {
-      const { sweep, index, evidence, hooks } = await sweepOn(server);
+      const { judge, index, evidence, hooks } = await judgeOn(server);
       await index.enrol([{ key: K, at: 5 }]);
       hooks.barrier = () => Promise.resolve(evidence.forget());
 
-      await expect(look(sweep, [K])).rejects.toThrow('listening was lost');
+      await expect(judge.judge([K])).rejects.toThrow('listening was lost');
 
       expect(await index.scores([K])).toEqual([5]);
     });
 
     it("touches nothing where the lease is another one's", async () => {
-      const { sweep, index, evidence } = await sweepOn(server);
+      const { judge, index, evidence } = await judgeOn(server);
       const { redis } = server;
       const at = await lapsed(redis, 'k');
       await index.enrol([{ key: K, at }]);
       await redis.set(KEYS.lease, 'another');
 
-      await expect(look(sweep, [K])).rejects.toThrow(/^LEASE lost/);
+      await expect(judge.judge([K])).rejects.toThrow(/^LEASE lost/);
 
       // The index, the lease, and the key, which nobody looked at.
       expect(await redis.dbsize()).toBe(3);
       await redis.set(KEYS.lease, 'token');
-      await look(sweep, [K]);
+      await judge.judge([K]);
       expect(await eventsOf(server)).toHaveLength(1);
       expect(evidence.expects('k')).toBe(true);
     });
 
     it('says so where a server out of memory does not keep older requests out', async () => {
-      const { commands, index } = await sweepOn(server);
+      const { send } = await judgeOn(server);
       const { redis } = server;
-      const old = index.sweepRequest([K], 'e');
-      const none = index.sweepRequest([], '');
+      const [old, fence] = [
+        { keys: [K], known: 'e' },
+        { keys: [], known: '' },
+      ];
       await redis.config('SET', 'maxmemory', '1');
       onTestFinished(() => void redis.config('SET', 'maxmemory', '0'));
 
-      await expect(index.sweep(commands, none)).rejects.toThrow('OOM');
+      await expect(send(2, fence)).rejects.toThrow('OOM');
       // What writes nothing but the note is done all the same.
-      const asked = index.sweepRequest([K], '-');
-      expect((await index.sweep(commands, asked)).codes).toBe('n');
+      expect((await send(3, { keys: [K], known: '-' })).codes).toBe('n');
 
       await redis.config('SET', 'maxmemory', '0');
-      await index.sweep(commands, none);
-      await expect(index.sweep(commands, old)).rejects.toThrow('STALE');
+      await send(2, fence);
+      await expect(send(1, old)).rejects.toThrow('STALE');
     });
 
     it('is not heard with a request that is older than the newest', async () => {
-      const { index } = await sweepOn(server);
-      const commands = commandsOn(server);
-      onTestFinished(() => commands.close());
-      const old = index.sweepRequest([K], 'e');
-      const next = index.sweepRequest([K], '-');
-      expect((await index.sweep(commands, next)).codes).toBe('n');
+      const { send } = await judgeOn(server);
+      expect((await send(2, { keys: [K], known: '-' })).codes).toBe('n');
 
-      await expect(index.sweep(commands, old)).rejects.toThrow('STALE');
+      await expect(send(1, { keys: [K], known: 'e' })).rejects.toThrow('STALE');
 
       expect(await eventsOf(server)).toEqual([]);
     });

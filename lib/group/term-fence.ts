@@ -3,40 +3,27 @@ import type { Commands } from '../connection/commands.js';
 import { isReplyError } from '../connection/server-error.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import { Lifetime } from '../util/lifetime.js';
-import type { WriteRefusals } from './write-refusals.js';
-
-/** A request that Redis does once, however often it is sent, as long as no newer one of its kind was sent. */
-export interface OnceRequest {
-  /** The token of the term in which it was made. */
-  readonly token: string;
-  readonly number: number;
-}
 
 type Work<T> = (redis: Redis) => Promise<T>;
 
 /**
- * One term of leadership: from taking the lease to losing it or giving it back. A term owns its
- * fencing token. Whatever belongs to the term sends its commands through it, so that no part of a
- * term can act under the token of the next one.
+ * The fence around one leader's term: it owns the fencing token, numbers the requests, and keeps
+ * everything that belongs to the term from sending anything once the term has ended. `LeaderTerm` has
+ * one, and hands out connections through it, so that no part of a term can act under the token of the
+ * next one.
  *
- * States: it lasts (at first) → `end` → it has ended.
+ * States: lasting (at first) → `end` → ended.
  *
  * Guarantees: once the term has ended, nothing more is sent, commands that were waiting in the process
  * included, and whatever still waits for an answer rejects. What Redis was sent before cannot be taken
  * back: it carries the old token, by which Redis refuses to settle anything.
  */
-export class Term {
+export class TermFence {
   readonly #life = new Lifetime();
   #requests = 0;
 
-  /**
-   * @param token the lease's: no other term, of any instance, has the same
-   * @param refusals sees what is refused over the term's connections
-   */
-  constructor(
-    readonly token: string,
-    private readonly refusals?: WriteRefusals,
-  ) {}
+  /** @param token the lease's: no other term, of any instance, has the same */
+  constructor(readonly token: string) {}
 
   get hasEnded(): boolean {
     return this.#life.ended !== undefined;
@@ -49,14 +36,13 @@ export class Term {
     );
   }
 
-  /** The next request of this term. */
-  request(): OnceRequest {
-    return { token: this.token, number: ++this.#requests };
+  /** The number of the term's next request: each is higher than the one before. See `RequestChannel`. */
+  nextRequest(): number {
+    return ++this.#requests;
   }
 
   /** The same connection, as long as the term lasts. */
-  commands(connection: Commands): Commands {
-    const commands = this.refusals?.watch(connection) ?? connection;
+  commands(commands: Commands): Commands {
     const whileItLasts =
       <T>(work: Work<T>): Work<T> =>
       (redis) =>
@@ -78,8 +64,8 @@ export class Term {
   }
 }
 
-/** Resolves once the server answers, whatever it says. */
-const ping: Work<unknown> = (redis) =>
+/** Resolves once the server answers, whatever it says: one that cannot save to disk refuses `PING`, too. */
+export const ping: Work<unknown> = (redis) =>
   redis.ping().catch((error: unknown) => {
     if (!isReplyError(error)) throw error;
   });
