@@ -5,6 +5,7 @@ import { newCounters } from '../dispatch/counters.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
+import { Places } from '../dispatch/places.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './status.js';
 import { ClusterTopology } from '../topology/cluster-topology.js';
 import type { ListenerOptions } from '../listening/node-status.js';
@@ -32,6 +33,7 @@ export class RedisExpiryEngine {
   readonly #lateness = new LatenessWindow();
   readonly #topology: Topology;
   readonly #dispatcher: Dispatcher;
+  readonly #places: Places;
   readonly #broadcast: Broadcast;
   readonly #memberships = new Map<string, Membership>();
   readonly #onDraining = new Set<() => void>();
@@ -55,6 +57,7 @@ export class RedisExpiryEngine {
       this.#counters,
       log,
     );
+    this.#places = new Places(this.#dispatcher);
     this.#broadcast = new Broadcast(options, {
       topology: this.#topology,
       dispatcher: this.#dispatcher,
@@ -217,6 +220,7 @@ export class RedisExpiryEngine {
       {
         topology: this.#topology,
         dispatcher: this.#dispatcher,
+        places: this.#places,
         counters: this.#counters,
         lateness: this.#lateness,
         log: this.log,

@@ -28,7 +28,7 @@ import {
 } from './stream-entry.js';
 
 /** Ms that a read waits at Redis for events. */
-const BLOCK = 2_000;
+const BLOCK_MS = 2_000;
 
 /** Entries that one step is about at most. */
 const PAGE = 1_000;
@@ -69,15 +69,17 @@ export class EventStream {
     }
   }
 
-  /** Waits for new events, for some seconds at most. */
-  async read(count: number): Promise<Entry[]> {
+  /**
+   * Takes new events. Waits for some seconds where there are none, if it may.
+   */
+  async read(count: number, { mayWait = true } = {}): Promise<Entry[]> {
     try {
       const reply = (await this.reader.runNow((redis) => {
         this.#learnId(redis);
         return redis.callBuffer(
           'XREADGROUP',
           ...['GROUP', this.group, this.consumer],
-          ...['COUNT', count, 'BLOCK', BLOCK],
+          ...['COUNT', count, ...(mayWait ? ['BLOCK', BLOCK_MS] : [])],
           ...['STREAMS', this.keys.events, '>'],
         );
       })) as [Buffer, RawEntry[]][] | null;

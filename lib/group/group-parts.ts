@@ -4,6 +4,7 @@ import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { Dispatcher } from '../dispatch/dispatcher.js';
 import type { RetryPolicy } from '../dispatch/expiry.js';
 import type { LatenessWindow } from '../dispatch/lateness-window.js';
+import type { Places } from '../dispatch/places.js';
 import { SubscriptionRegistry } from '../listening/subscription-registry.js';
 import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
@@ -34,6 +35,8 @@ export interface GroupOptions extends WatcherOptions {
 export interface SharedParts {
   readonly topology: Topology;
   readonly dispatcher: Dispatcher;
+  /** The dispatcher's places, for all who read events. */
+  readonly places: Places;
   readonly counters: ExpiryCounters;
   readonly lateness: LatenessWindow;
   readonly log: Log;
@@ -59,7 +62,7 @@ export function groupParts(
   options: GroupOptions,
   shared: SharedParts,
 ): GroupParts {
-  const { topology, dispatcher, counters, log } = shared;
+  const { topology, dispatcher, places, counters, log } = shared;
   const { target, namespace, ownPrefix, retry, deadLetters } = options;
   const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   const handlers = new OwnHandlers();
@@ -79,7 +82,8 @@ export function groupParts(
     log,
   );
   const memberParts: MemberParts = {
-    ...{ group, instance, options, topology, patterns, counters, log },
+    ...{ group, instance, options, topology, patterns },
+    ...{ places, counters, log },
     dropped: new DroppedLetters(group, deadLetters, log),
     context: {
       ...{ group, retry, dispatcher, handlers, registry },

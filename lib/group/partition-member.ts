@@ -1,4 +1,5 @@
 import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { Places } from '../dispatch/places.js';
 import type { NodeStatus } from '../listening/node-status.js';
 import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
 import type { Topology } from '../topology/topology.js';
@@ -26,6 +27,8 @@ export interface MemberParts {
   /** The patterns that whoever leads listens for. */
   readonly patterns: SubscriptionRegistry;
   readonly context: Omit<DeliveryContext, 'ledger'>;
+  /** The places for events, which all consumers of this instance share. */
+  readonly places: Places;
   readonly counters: ExpiryCounters;
   readonly dropped: DroppedLetters;
   readonly log: Log;
@@ -64,7 +67,8 @@ export class PartitionMember implements LeaseHolder {
     readonly partition: Partition,
     private readonly parts: MemberParts,
   ) {
-    const { group, instance, options, context, counters, dropped, log } = parts;
+    const { group, instance, options, context } = parts;
+    const { places, counters, dropped, log } = parts;
     const stream = new EventStream(
       ...[partition, group, instance, options.deadLetters],
     );
@@ -72,7 +76,7 @@ export class PartitionMember implements LeaseHolder {
       ...([partition.commands, partition.keys, instance, this, log] as const),
     );
     this.#consumer = new Consumer({
-      ...{ stream, counters, dropped, log },
+      ...{ stream, places, counters, dropped, log },
       leaseDuration: options.leaseDuration,
       leads: () => this.#lease.held,
       context: { ...context, ledger: new RunLedger(stream, group, log) },

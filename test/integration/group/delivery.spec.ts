@@ -267,6 +267,42 @@ describe('a group', () => {
     expect(done.all).toHaveLength(400);
   });
 
+  it('takes no more events than it may run, for all of its groups together', async () => {
+    const go = deferred();
+    const begun = collect<string>();
+    const work = async ({ key, group }: KeyExpiredEvent): Promise<void> => {
+      begun.add(`${group} ${key}`);
+      await go.promise;
+    };
+    const groups = ['a', 'b', 'c'];
+    const { subscriber } = await groupApp(
+      server,
+      groups.map((group) => handler('k*', work, { group }, group)),
+      { concurrency: 8 },
+    );
+    const appended = server.redis.multi();
+    for (const group of groups)
+      for (const key of names('k', 40))
+        appended.xadd(`rx:{${group}}:events`, '*', 'k', key, 'd', 1, 't', 2);
+    await appended.exec();
+    await begun.next(8);
+    const pending = async (): Promise<number> => {
+      let sum = 0;
+      for (const group of groups)
+        sum += (
+          await server.redis.xpending(`rx:{${group}}:events`, group)
+        )[0] as number;
+      return sum;
+    };
+
+    expect(await pending()).toBe(8);
+    expect(subscriber.status()).toMatchObject({ running: 8, queued: 0 });
+    go.resolve();
+    await begun.next(112);
+    for (const group of groups) await groupIsDone(server, group);
+    expect(new Set(begun.all).size).toBe(120);
+  });
+
   it('bounds one handler by its own concurrency', async () => {
     let running = 0;
     let most = 0;
