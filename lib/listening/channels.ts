@@ -1,5 +1,19 @@
-/** The two families of channels on which Redis announces what happens to keys. */
-export type ChannelKind = 'keyspace' | 'keyevent';
+/**
+ * The two families of channels on which Redis announces what happens to keys. A keyspace channel
+ * names the key, so that the server filters by pattern, and carries every kind of event that is on.
+ * A keyevent channel names the event, and carries it for every key of the database. Where both are
+ * on, Redis announces each event on the keyspace channel first.
+ */
+export type ChannelFamily = 'keyspace' | 'keyevent';
+
+/** Both families, the one to be preferred first. */
+export const FAMILIES: readonly ChannelFamily[] = ['keyspace', 'keyevent'];
+
+/** The letter of `notify-keyspace-events` that switches a family on. */
+export const LETTER_OF: Readonly<Record<ChannelFamily, string>> = {
+  keyspace: 'K',
+  keyevent: 'E',
+};
 
 /** `__keyspace@<db>__:<key>` carries the event's name; a glob may stand for the key. */
 export const keyspaceChannel = (database: number, key: string): string =>

@@ -1,54 +1,47 @@
-import { missingCommand } from '../connection/server-error.js';
-import {
-  RedisExpiryError,
-  reasonOf,
-  subscriptionRefused,
-} from '../errors/redis-expiry.error.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { RedisNode } from '../topology/redis-node.js';
 import type { Log } from '../util/log.js';
-import { Pause } from '../util/pause.js';
 import { Mutex } from '../util/mutex.js';
+import { Pause } from '../util/pause.js';
+import type { DeadlineKeeper } from './deadline-keeper.js';
 import { FlagKeeper } from './flag-keeper.js';
 import { GapLog } from './gap.js';
 import { ListenerSession } from './listener-session.js';
-import type { DeadlineKeeper } from './deadline-keeper.js';
-import { NodeSetup, type SetupResult } from './node-setup.js';
-import type {
-  ListenerOptions,
-  ListenerState,
-  NodeStatus,
-  SetupReport,
-} from './node-status.js';
-import type { RedisNode } from '../topology/redis-node.js';
+import { ListeningState } from './listening-state.js';
+import { MessageRouter } from './message-router.js';
+import {
+  FamilyLostError,
+  NodeSetup,
+  type SetupResult,
+  type SetupScope,
+} from './node-setup.js';
+import type { ListenerOptions, NodeStatus } from './node-status.js';
 import { ReplacedError, SilencedError } from './server-identity.js';
-import { Signal } from '../util/signal.js';
+import { SessionChannels } from './session-channels.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
-/** Ms between two looks at what is refused or deaf, and looks between two checks of the flags. */
-const LOOK = 5_000;
+/** Between two looks at what is refused or deaf. */
+const LOOK_INTERVAL_MS = 5_000;
+/** Looks between two checks of the flags where all is well. */
 const LOOKS_PER_CHECK = 3;
 
 /**
- * Keeps one node listened to. Its states are `ListenerState`'s: connecting → subscribing →
- * listening, refused or deaf, and back to connecting whenever the session is lost, until `close`.
+ * Keeps one node listened to; `KeyspaceListener` has one for each node. Its states are
+ * `ListenerState`'s: connecting → subscribing → listening, refused or deaf, and back to connecting
+ * whenever the session is lost, until `close`.
  *
  * Guarantees: it never gives up; every time without listening is recorded as a gap, from the last
  * proof of listening to the acknowledgement; no rejection is left unhandled.
  *
  * Left to others: which subscriptions are wanted (SubscriptionRegistry), how one connection is set
- * up (NodeSetup), one connection's life (ListenerSession).
+ * up (NodeSetup), one connection's life (ListenerSession), what is told of the node (ListeningState).
  */
 export class NodeListener {
   readonly #gaps: GapLog;
   readonly #setup: NodeSetup;
-  readonly #changed = new Signal();
-  #state: ListenerState = 'connecting';
-  #session: ListenerSession | undefined;
-  #served: ReadonlySet<string> = new Set();
-  #refused: ReadonlyMap<string, string> = new Map();
-  /** Of the patterns that are wanted now, those that were listened for at some time. */
-  readonly #everServed = new Set<string>();
-  #report: SetupReport | undefined;
-  #lastError: string | undefined;
+  readonly #state: ListeningState;
+  /** Of the present session. */
+  #channels: SessionChannels | undefined;
   /** What is done with the present session. */
   #mutex = new Mutex();
   readonly #pause = new Pause();
@@ -56,12 +49,12 @@ export class NodeListener {
   #looks = 0;
   /** The run of the server that was listened to last, as far as it told. */
   #runId: string | undefined;
-  /** The session ends because another server took the place of the one that was listened to. */
-  #replaced = false;
+  /** The session ends, and since the last look at which all was well it may have heard nothing, or another server. */
+  #doubtful = false;
 
   constructor(
     private readonly node: RedisNode,
-    registry: SubscriptionRegistry,
+    private readonly registry: SubscriptionRegistry,
     private readonly options: ListenerOptions,
     log: Log,
     readonly deadlines?: DeadlineKeeper,
@@ -79,33 +72,19 @@ export class NodeListener {
       node.address,
       log,
     );
-    this.#setup = new NodeSetup(
-      node,
-      registry,
-      keeper,
-      options,
-      log,
-      deadlines,
+    this.#setup = new NodeSetup(node, registry, keeper, options, log);
+    this.#state = new ListeningState(
+      node.address,
+      options.doesWithoutHearing === true,
     );
   }
 
   get status(): NodeStatus {
-    const { refusal } = this.node.commands;
-    const listens = this.#state === 'listening';
-    const lastError = this.#lastError ?? refusal;
     return {
-      address: this.node.address,
-      state: refusal && listens ? 'refused' : this.#state,
-      patterns: [...this.#served],
-      refused: [...this.#refused].map(([pattern, reason]) => ({
-        pattern,
-        reason,
-      })),
+      ...this.#state.status(this.node.commands.refusal),
       gaps: this.#gaps.count,
-      ...this.#report,
       ...this.deadlines?.status,
       ...(this.#gaps.last && { lastGap: this.#gaps.last }),
-      ...(lastError !== undefined && { lastError }),
     };
   }
 
@@ -126,7 +105,12 @@ export class NodeListener {
 
   /** Resolves at the next change of what `status` says. */
   changed(): Promise<void> {
-    return this.#changed.next();
+    return this.#state.changed();
+  }
+
+  /** See `ListeningState.whenServed`. */
+  whenServed(pattern: string): Promise<void> {
+    return this.#state.whenServed(pattern);
   }
 
   /**
@@ -134,70 +118,54 @@ export class NodeListener {
    * Never rejects; several calls in one turn share the work.
    */
   async refresh(): Promise<void> {
-    const session = this.#session;
-    if (!session?.connected) return;
+    const channels = this.#channels;
+    if (!channels?.session.connected) return;
     this.#refreshing ??= Promise.resolve().then(() => {
       this.#refreshing = undefined;
-      return this.#takeUp(session, false);
+      return this.#takeUp(channels, 'changes');
     });
     // A session that is lost has nothing to take up: the next one does.
-    await session.guard(this.#refreshing).catch(() => undefined);
+    await channels.session.guard(this.#refreshing).catch(() => undefined);
   }
 
   /** Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. */
   async barrier(): Promise<void> {
-    const session = this.#session;
-    if (!session?.connected)
+    const channels = this.#channels;
+    if (!channels?.session.connected)
       throw new Error(`${this.node.address} is not listened to`);
-    await session.ping();
+    await channels.session.ping();
     try {
-      await this.#setup.assertAnnouncing(session);
+      await this.#setup.assertAnnouncing(channels);
     } catch (error) {
-      this.#replaced ||= error instanceof ReplacedError;
-      if (this.#replaced) session.close(reasonOf(error));
+      if (error instanceof ReplacedError) this.#abandon(channels, error);
       // The gap begins at the last look at which all was well: not to be left to the next look.
       else if (error instanceof SilencedError)
-        void this.#takeUp(session, false);
+        void this.#takeUp(channels, 'changes');
       throw error;
-    }
-  }
-
-  /**
-   * Resolves once Redis acknowledged the subscription, or has no command to subscribe and the listener
-   * does without. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`.
-   */
-  async whenServed(pattern: string): Promise<void> {
-    while (!this.#served.has(pattern)) {
-      const refusal = this.#refused.get(pattern);
-      if (refusal !== undefined) {
-        const missing = missingCommand(refusal);
-        if (missing && this.options.doesWithoutHearing) return;
-        throw subscriptionRefused(this.node.address, pattern, refusal, missing);
-      }
-      if (this.#state === 'closed')
-        throw new RedisExpiryError('CLOSED', 'The module was shut down.');
-      await this.#changed.next();
     }
   }
 
   /** Stops listening and closes the connection. */
   close(): void {
-    this.#served = new Set();
-    this.#enter('closed');
+    this.#state.close();
     this.deadlines?.close();
-    this.#session?.close();
+    this.#channels?.session.close();
     this.#pause.end();
   }
 
   async #run(): Promise<void> {
-    for (let failures = 0; !this.#isClosed();) {
-      const session = this.#newSession();
+    for (let failures = 0; !this.#state.isClosed;) {
+      const channels = this.#newSession();
+      const { session } = channels;
       let end: string;
       let proof: number | undefined;
       try {
-        await this.#within(session, this.#establish(session));
+        await this.#within(session, this.#establish(channels));
         failures = 0;
-        const looking = setInterval(() => this.#look(session), LOOK).unref();
+        const looking = setInterval(
+          () => this.#look(channels),
+          LOOK_INTERVAL_MS,
+        ).unref();
         end = await session.lost;
         clearInterval(looking);
         proof = session.lastProof;
@@ -205,129 +173,111 @@ export class NodeListener {
         end = reasonOf(error);
       }
       session.close();
-      if (this.#isClosed()) return;
+      if (this.#state.isClosed) return;
       this.#lose(end, proof);
       await this.#pause.wait(this.options.retryDelay(++failures));
     }
   }
 
-  #newSession(): ListenerSession {
-    this.#enter('connecting');
-    const { route } = this.#setup;
-    route.restart();
-    this.#session = new ListenerSession(
+  #newSession(): SessionChannels {
+    this.#state.enter('connecting');
+    const router = new MessageRouter(this.registry, this.deadlines);
+    const session = new ListenerSession(
       this.node.openListener(),
       (subscribed, channel, message) =>
-        route.take(subscribed, channel, message),
-      (keys) => route.takeChanged(keys),
+        router.take(subscribed, channel, message),
+      (keys) => router.takeChanged(keys),
     );
     this.#mutex = new Mutex();
-    return this.#session;
+    this.#channels = new SessionChannels(session, router, this.registry);
+    return this.#channels;
   }
 
-  async #establish(session: ListenerSession): Promise<void> {
+  async #establish(channels: SessionChannels): Promise<void> {
+    const { session } = channels;
     await session.connect();
-    if (this.#isClosed()) return;
+    if (this.#state.isClosed) return;
     const { runId = this.#runId } = session;
     if (this.#runId !== undefined && runId !== this.#runId)
       this.deadlines?.replaced?.();
     this.#runId = runId;
     this.node.commands.wake();
-    this.#enter('subscribing');
-    await this.#enqueue(session, true);
+    this.#state.enter('subscribing');
+    await this.#enqueue(channels, 'everything');
   }
 
-  #look(session: ListenerSession): void {
-    if (++this.#looks % LOOKS_PER_CHECK === 0 || this.#state !== 'listening')
-      void this.#takeUp(session, this.#state === 'deaf');
+  #look(channels: SessionChannels): void {
+    const state = this.#state.is;
+    if (++this.#looks % LOOKS_PER_CHECK !== 0 && state === 'listening') return;
+    void this.#takeUp(channels, state === 'deaf' ? 'everything' : 'changes');
   }
 
   /** As `#enqueue`, for a session in use: what fails there ends it, and the next one begins anew. */
-  #takeUp(session: ListenerSession, test: boolean): Promise<void> {
-    return this.#enqueue(session, test).catch((error: unknown) => {
-      this.#replaced ||= error instanceof ReplacedError;
-      session.close(reasonOf(error));
-    });
+  #takeUp(channels: SessionChannels, scope: SetupScope): Promise<void> {
+    return this.#enqueue(channels, scope).catch((error: unknown) =>
+      this.#abandon(channels, error),
+    );
+  }
+
+  /** Ends a session in use because of what a look at its server found. */
+  #abandon({ session }: SessionChannels, error: unknown): void {
+    this.#doubtful ||=
+      error instanceof ReplacedError || error instanceof FamilyLostError;
+    session.close(reasonOf(error));
   }
 
   /** Brings a session to what is wanted, one such work after the other. */
-  #enqueue(session: ListenerSession, test: boolean): Promise<void> {
+  #enqueue(channels: SessionChannels, scope: SetupScope): Promise<void> {
     return this.#mutex.run(async () => {
-      if (session !== this.#session) return;
-      const since = session.lastProof ?? Date.now();
-      const result = await this.#setup.apply(session, test);
-      if (session !== this.#session || this.#isClosed()) return;
-      this.#served = result.served;
-      this.#refused = result.refused;
-      this.#report = result.report;
-      this.#lastError = undefined;
-      this.#judge(result, since);
+      if (channels !== this.#channels) return;
+      const since = channels.session.lastProof ?? Date.now();
+      const result = await this.#setup.apply(channels, scope);
+      if (channels !== this.#channels || this.#state.isClosed) return;
+      this.#state.found(result);
+      this.#conclude(result, since);
     });
   }
 
-  /** The patterns whose keys are looked at: also those that cannot be heard, where the listener does without. */
-  #lookedAfter({ served, refused }: SetupResult): ReadonlySet<string> {
-    if (!this.options.doesWithoutHearing) return served;
-    const unheard = [...refused].filter(([, reason]) => missingCommand(reason));
-    return new Set([...served, ...unheard.map(([pattern]) => pattern)]);
-  }
-
-  #judge(result: SetupResult, since: number): void {
+  /** Enters the state that a look at the server gives reason for, and opens or closes the gap. */
+  #conclude(result: SetupResult, since: number): void {
     if (!result.announced) {
       const from = Math.min(since, this.#setup.lastGood ?? since);
       this.#gaps.begin(from, 'the server does not announce expiries');
       const ago = Date.now() - from;
       // What a replica tells of its keys is not what is true of them.
       if (result.report.role === 'replica') this.deadlines?.lost(ago);
-      else this.deadlines?.silent(ago, this.#lookedAfter(result));
-      this.#enter('deaf');
+      else this.deadlines?.silent(ago, this.#state.lookedAfter);
+      this.#state.enter('deaf');
       return;
     }
     if (result.missedSince !== undefined) {
       this.#gaps.begin(result.missedSince, 'notification flags were missing');
       this.deadlines?.lost(Date.now() - result.missedSince);
     }
-    for (const pattern of result.served) this.#everServed.add(pattern);
-    for (const pattern of this.#everServed)
-      if (!result.served.has(pattern) && !result.refused.has(pattern))
-        this.#everServed.delete(pattern);
-    if ([...result.refused.keys()].some((p) => this.#everServed.has(p))) {
+    if (this.#state.noteRevoked()) {
       this.#gaps.begin(since, 'the ACL refuses what it granted before');
       this.deadlines?.lost(Date.now() - since);
-      this.#enter('refused');
+      this.#state.enter('refused');
       return;
     }
     this.#gaps.end();
     this.deadlines?.listening(result.proven, result.served);
-    this.#enter(result.refused.size > 0 ? 'refused' : 'listening');
+    this.#state.enter(result.refused.size > 0 ? 'refused' : 'listening');
   }
 
   #lose(reason: string, proven: number | undefined): void {
-    // What another server announced in its place, nobody knows since when, was not heard.
+    // Nobody knows since when what the node announced was not heard.
     const { lastGood = Infinity } = this.#setup;
-    const good = this.#replaced
+    const good = this.#doubtful
       ? Math.min(lastGood, proven ?? Infinity)
       : proven;
-    this.#replaced = false;
+    this.#doubtful = false;
     const proof = proven && good! - this.node.noticedAfter;
     this.deadlines?.lost(proof === undefined ? 0 : Date.now() - proof);
-    this.#session = undefined;
-    this.#served = new Set();
-    this.#refused = new Map();
-    this.#lastError = reason;
+    this.#channels = undefined;
     if (proof !== undefined) this.#gaps.begin(proof, reason);
-    this.#enter('connecting');
+    this.#state.lost(reason);
     this.onLost();
-  }
-
-  #enter(state: ListenerState): void {
-    if (this.#state === 'closed') return;
-    this.#state = state;
-    this.#changed.fire();
-  }
-
-  #isClosed(): boolean {
-    return this.#state === 'closed';
   }
 
   async #within(session: ListenerSession, work: Promise<void>): Promise<void> {

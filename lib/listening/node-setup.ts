@@ -1,10 +1,8 @@
 import { missingCommand } from '../connection/server-error.js';
+import type { RedisNode } from '../topology/redis-node.js';
 import type { Log } from '../util/log.js';
-import { chooseHeard } from './channel-choice.js';
-import { ChannelKeeper, type Served } from './channel-keeper.js';
-import { ExpiryRoute } from './expiry-route.js';
-import { type FlagKeeper, flagsAdvice } from './flag-keeper.js';
-import type { ListenerSession } from './listener-session.js';
+import { type ChannelFamily, FAMILIES, LETTER_OF } from './channels.js';
+import type { FlagKeeper } from './flag-keeper.js';
 import {
   HIDDEN,
   HIDDEN_UNSHOWN,
@@ -12,14 +10,14 @@ import {
   type NotificationFlags,
 } from './notification-flags.js';
 import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
-import type { DeadlineKeeper } from './deadline-keeper.js';
-import type { RedisNode } from '../topology/redis-node.js';
+import { SelfTest, type SelfTestResult } from './self-test.js';
 import {
   ReplacedError,
   ServerIdentity,
   SilencedError,
 } from './server-identity.js';
-import { SelfTest, type SelfTestResult } from './self-test.js';
+import type { Served, SessionChannels } from './session-channels.js';
+import { SetupAdvice } from './setup-advice.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 
 export interface SetupResult extends Served {
@@ -33,84 +31,85 @@ export interface SetupResult extends Served {
 }
 
 /**
+ * How much of what was found before is looked at anew.
+ *
+ * - `everything`: nothing is taken for known; the family of channels is chosen anew, and that expiries
+ *   are heard is proved anew. Only for a session on which nothing is taken for heard.
+ * - `changes`: the session is heard, and keeps its family.
+ */
+export type SetupScope = 'everything' | 'changes';
+
+/** The session's family of channels is off and the other one is on: it takes another session to listen on that. */
+export class FamilyLostError extends Error {}
+
+/**
  * Brings one node's session to what is wanted, in an order that loses nothing: subscribe, wait for
- * the acknowledgement, complete the flags, prove by a self-test that expiries are heard.
+ * the acknowledgement, complete the flags, prove by a self-test that expiries are heard. `NodeListener`
+ * applies it when a session begins, when subscriptions change, and every few seconds.
  *
  * It may be applied again at any time, and costs one command where nothing changed.
  */
 export class NodeSetup {
-  readonly route: ExpiryRoute;
-  readonly #channels: ChannelKeeper;
   readonly #selfTest: SelfTest;
   readonly #identity: ServerIdentity;
+  readonly #advice: SetupAdvice;
   #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
   /** What was needed and on at the last look. */
   #had: NeededFlags | undefined;
-  #warned: string | undefined;
-  #learning: Learning | undefined;
 
   constructor(
     private readonly node: RedisNode,
     private readonly registry: SubscriptionRegistry,
     private readonly keeper: FlagKeeper,
     private readonly options: ListenerOptions,
-    private readonly log: Log,
-    deadlines: DeadlineKeeper | undefined,
+    log: Log,
   ) {
     this.#identity = new ServerIdentity(node, log);
     this.#selfTest = new SelfTest(options.database, options.ownPrefix);
-    this.route = new ExpiryRoute(registry, this.#selfTest, deadlines);
-    this.#channels = new ChannelKeeper(
-      registry,
-      this.route,
-      options.notifications === 'ensure',
+    this.#advice = new SetupAdvice(
+      node.address,
+      keeper,
+      options.doesWithoutHearing === true,
+      log,
     );
   }
 
-  /** `test`: look anew whether expiries are heard. Rejects when a connection is lost. */
-  async apply(session: ListenerSession, test: boolean): Promise<SetupResult> {
+  /** Rejects when a connection is lost, and when another session is needed. */
+  async apply(
+    channels: SessionChannels,
+    scope: SetupScope,
+  ): Promise<SetupResult> {
     const lookedAt = Date.now();
-    if (test) {
-      this.#tested = undefined;
-      this.#channels.restart();
-    }
-    await this.#checkServer(session);
-    let needed = this.#channels.needed();
+    if (scope === 'everything') this.#tested = undefined;
+    await this.#checkServer(channels);
     const found = await this.keeper.read();
     // Where nothing else tells, only a test shows whether expiries are still heard.
     if (!found) this.#tested = undefined;
     let flags = found && this.#withHidden(found);
-    let refused = await this.#channels.subscribe(
-      session,
-      this.#channels.expected(flags, needed),
-    );
-    needed = this.#channels.needed();
+    if (scope === 'everything') await channels.choose(this.#toTry(flags));
+    else await channels.refresh();
     // What was on at the last look, and is not any more.
     const before = !flags || !this.#had || flags.missing(this.#had) === '';
-    if (flags && this.#isWanting(flags, needed)) {
-      flags = await this.#complete(session, flags, needed);
-      refused = await this.#channels.subscribe(
-        session,
-        this.#channels.expected(flags, needed),
-        flags,
-      );
-    }
+    flags = flags && (await this.#complete(channels, flags));
+    if (flags) await this.#followFlags(channels, flags, scope);
     if (this.options.notifications !== 'off')
-      refused = await this.#prove(session, flags, refused);
+      await this.#prove(channels, flags);
 
-    const served = this.#channels.servedBy(session, refused);
+    const { served } = channels;
     const [missing] = [...served.refused.values()].flatMap(
-      (reason) => missingCommand(reason) ?? [],
+      (refusal) => missingCommand(refusal) ?? [],
     );
-    const learning = await this.#learn(session, flags, missing);
+    const learning = await this.#learn(channels, flags, missing);
+    const needed = this.#needed(channels);
     const report = this.#reportOn(flags, needed, learning);
-    const announced = !missing && isAnnounced(report, flags);
+    const announced = missing === undefined && isAnnounced(report, flags);
     const missedSince = before ? undefined : this.#lastGood;
     if (announced) this.#lastGood = lookedAt;
-    this.#had = announced ? this.#onNow(flags, needed) : undefined;
-    this.#warn(report, announced, needed, missing);
+    this.#had = announced ? onNow(flags, needed) : undefined;
+    const { reason } = this.#tested ?? {};
+    this.#advice.tell({ report, announced, needed, missing, reason });
     return {
       ...served,
       report,
@@ -131,7 +130,7 @@ export class NodeSetup {
    * Rejects unless the server that the session listens to is the one that commands go to, a primary,
    * and announces expiries at this moment, as far as it tells.
    */
-  async assertAnnouncing(session: ListenerSession): Promise<void> {
+  async assertAnnouncing({ session }: SessionChannels): Promise<void> {
     const { role } = await this.#identity.readOf(session.runId);
     if (role === 'replica' && this.#role === 'primary')
       throw new ReplacedError(`${this.node.address} became a replica`);
@@ -140,9 +139,39 @@ export class NodeSetup {
       throw new SilencedError(`${this.node.address} announces nothing`);
   }
 
-  #isWanting(flags: NotificationFlags, needed: NeededFlags): boolean {
-    if (this.options.notifications !== 'ensure') return false;
-    return this.keeper.lacking(flags, needed) !== '';
+  /** The flags that are needed, that of the session's family included. */
+  #needed({ family }: SessionChannels): NeededFlags {
+    const needed = this.registry.neededFlags();
+    if (!family) return needed;
+    const letters = new Set([LETTER_OF[family], ...needed.letters]);
+    return { ...needed, letters };
+  }
+
+  /**
+   * The families to try, the best first: those that are on, then those that may be switched on. None
+   * where it is not known what is on.
+   */
+  #toTry(flags: NotificationFlags | undefined): ChannelFamily[] {
+    if (!flags) return [];
+    const on = familiesOn(flags);
+    if (this.options.notifications !== 'ensure') return on;
+    return [...on, ...FAMILIES.filter((family) => !on.includes(family))];
+  }
+
+  /** Listens on what the flags turned out to be: a family may be off, and not to be switched on. */
+  async #followFlags(
+    channels: SessionChannels,
+    flags: NotificationFlags,
+    scope: SetupScope,
+  ): Promise<void> {
+    const { family } = channels;
+    const on = familiesOn(flags);
+    if (family && on.includes(family)) return;
+    if (scope === 'everything' || !family) await channels.choose(on);
+    else if (on.length > 0)
+      throw new FamilyLostError(
+        `${this.node.address} does not announce anything on ${family} channels any more`,
+      );
   }
 
   /** With what the newest self-test heard, and the server does not print. */
@@ -152,15 +181,17 @@ export class NodeSetup {
 
   /** Completes the flags; what the server does not print must not be dropped by writing. */
   async #complete(
-    session: ListenerSession,
+    channels: SessionChannels,
     flags: NotificationFlags,
-    needed: NeededFlags,
   ): Promise<NotificationFlags> {
+    const needed = this.#needed(channels);
+    if (this.options.notifications !== 'ensure') return flags;
+    if (this.keeper.lacking(flags, needed) === '') return flags;
     let known = flags;
     let unsure = '';
     if (flags.hides) {
       this.#tested = undefined;
-      const { outcome, hiddenClasses } = await this.#test(session);
+      const { outcome, hiddenClasses } = await this.#test(channels);
       // What is hidden cannot be known: nothing is written that could drop it.
       if (outcome !== 'passed' && flags.announcesExpiry) return flags;
       known = flags.plus(hiddenClasses);
@@ -172,20 +203,20 @@ export class NodeSetup {
     return completed;
   }
 
-  /** Runs the self-test if it is due, and where nothing else tells which channels work, goes by it. */
+  /** Runs the self-test if it is due; where the flags do not tell which family is on, it does. */
   async #prove(
-    session: ListenerSession,
+    channels: SessionChannels,
     flags: NotificationFlags | undefined,
-    refused: ReadonlyMap<string, string>,
-  ): Promise<ReadonlyMap<string, string>> {
-    const { heardOn } = await this.#test(session);
-    if (flags || heardOn.size === 0) return refused;
-    return this.#channels.subscribe(session, chooseHeard(heardOn));
+  ): Promise<void> {
+    const { heardOn } = await this.#test(channels);
+    if (flags) return;
+    if (channels.family) await channels.refresh();
+    else await channels.choose(FAMILIES.filter((each) => heardOn.has(each)));
   }
 
   /** By what new keys are learnt of: where the server announces none, it is asked to track them. */
   async #learn(
-    session: ListenerSession,
+    { session }: SessionChannels,
     flags: NotificationFlags | undefined,
     missing: string | undefined,
   ): Promise<Learning | undefined> {
@@ -208,19 +239,12 @@ export class NodeSetup {
   }
 
   /** What the newest self-test showed; runs one if there is none. */
-  async #test(session: ListenerSession): Promise<SelfTestResult> {
-    const { kinds } = this.route;
-    this.#tested ??= await this.#selfTest.run(
-      session,
-      this.registry.channels(kinds).keys(),
-      kinds,
-      this.node,
-    );
-    return this.#tested;
+  async #test(channels: SessionChannels): Promise<SelfTestResult> {
+    return (this.#tested ??= await this.#selfTest.run(channels, this.node));
   }
 
   /** A primary that became a replica, or another server in its place, is listened to anew. */
-  async #checkServer(session: ListenerSession): Promise<void> {
+  async #checkServer({ session }: SessionChannels): Promise<void> {
     const { role } = await this.#identity.readOf(session.runId);
     const isDemoted = this.#role === 'primary' && role === 'replica';
     // Until it is known to be a primary again, no more is said of it.
@@ -244,66 +268,19 @@ export class NodeSetup {
       ...(flags && { flags: flags.text, missingFlags: flags.missing(needed) }),
     };
   }
+}
 
-  /** Says once what an operator must mend, and again only after it was well in between. */
-  #warn(
-    report: SetupReport,
-    announced: boolean,
-    needed: NeededFlags,
-    missing: string | undefined,
-  ): void {
-    let text: string | undefined;
-    if (missing) {
-      // Whoever cannot go on without is refused by an error that says so.
-      if (this.options.doesWithoutHearing)
-        text =
-          `has no ${missing}, so expiries cannot be heard: keys are looked at when they are due, and learnt of by scans alone ` +
-          '(punctual.scanInterval); those that come and go between two scans are not handled. Use a server with PSUBSCRIBE and keyspace notifications to hear of them at once';
-    } else if (report.role === 'replica')
-      text = 'is a replica, and replicas do not announce expiries';
-    else if (!announced)
-      text = `does not announce expiries (flags: ${report.flags ?? 'CONFIG is forbidden'}, self-test: ${report.selfTest}). ${flagsAdvice(needed)}`;
-    else if (report.missingFlags)
-      text = this.#lacks(report.missingFlags, needed);
-    else if (report.selfTest === 'unavailable' && report.flags === undefined)
-      text = `lets the module neither read notify-keyspace-events nor write a test key (${this.#tested?.reason}): whether it announces expiries is not known. ${flagsAdvice(needed)}`;
-    if (text !== undefined && text !== this.#warned)
-      this.log.warn(`${this.node.address} ${text}`);
-    this.#warned = text;
-    if (!missing) this.#warnOfLearning(report, needed);
-  }
+const familiesOn = (flags: NotificationFlags): ChannelFamily[] =>
+  FAMILIES.filter((family) => flags.has(LETTER_OF[family]));
 
-  /** What is needed and on. What the server does not know is missing for ever, and hides no loss of the rest. */
-  #onNow(
-    flags: NotificationFlags | undefined,
-    needed: NeededFlags,
-  ): NeededFlags | undefined {
-    if (!flags) return undefined;
-    const letters = [...needed.letters].filter((letter) => flags.has(letter));
-    return this.#channels.inUse({ ...needed, letters: new Set(letters) });
-  }
-
-  #lacks(missing: string, needed: NeededFlags): string {
-    const unknown = this.keeper.unknownOf(missing);
-    return unknown === missing
-      ? `does not know the flags "${unknown}" of notify-keyspace-events: the events of a psubscribe() that needs them do not exist on this server`
-      : `lacks the flags "${missing}". ${flagsAdvice(needed)}`;
-  }
-
-  /** Says once that new keys are learnt of in a way that is worse than it could be. */
-  #warnOfLearning({ learning }: SetupReport, needed: NeededFlags): void {
-    if (learning === this.#learning) return;
-    this.#learning = learning;
-    if (learning === 'tracking')
-      this.log.log(
-        `${this.node.address} announces no new keys: they are learnt of by client tracking`,
-      );
-    else if (learning === 'scan')
-      this.log.warn(
-        `${this.node.address} announces no new keys and does not track them: they are learnt of by scans alone ` +
-          `(punctual.scanInterval), and those that come and go between two scans not at all. ${flagsAdvice({ ...needed, letters: new Set([...needed.letters, 'n']) })}`,
-      );
-  }
+/** What is needed and on. What the server does not know is missing for ever, and hides no loss of the rest. */
+function onNow(
+  flags: NotificationFlags | undefined,
+  needed: NeededFlags,
+): NeededFlags | undefined {
+  if (!flags) return undefined;
+  const letters = [...needed.letters].filter((letter) => flags.has(letter));
+  return { ...needed, letters: new Set(letters) };
 }
 
 /** The flags are of now, the self-test may be older. */

@@ -40,10 +40,8 @@ export function choicesOf(letters: string): string[] {
 
 /** The letters that must be on. */
 export interface NeededFlags {
-  /** Classes of events, and channel families that are asked for by name. */
+  /** Classes of events, and the channel families that are listened on. Without a family, either will do. */
   readonly letters: ReadonlySet<string>;
-  /** Either channel family will do; `K` is added where there is neither. */
-  readonly anyFamily: boolean;
   /** Classes that help, and are left out where the server does not know them. */
   readonly wanted: string;
 }
@@ -67,23 +65,18 @@ export class NotificationFlags {
     return this.has('A');
   }
 
-  /** Whether keyspace channels carry much besides expiries, so that listening to them costs more. */
-  get chatty(): boolean {
-    return Array.from('g$lshztdm').some((letter) => this.has(letter));
-  }
-
   /** Whether the server announces expiries, on channels of some family. */
   get announcesExpiry(): boolean {
     return this.has('x') && (this.has('K') || this.has('E'));
   }
 
-  /** The letters that are needed and not on. */
+  /** The letters that are needed and not on; `K` among them where neither family is on nor asked for. */
   missing(needed: NeededFlags): string {
     const missing = [...needed.letters].filter((letter) => !this.has(letter));
     const family = ['K', 'E'].some(
       (letter) => this.has(letter) || missing.includes(letter),
     );
-    if (needed.anyFamily && !family) missing.unshift('K');
+    if (!family) missing.unshift('K');
     return missing.join('');
   }
 

@@ -4,12 +4,12 @@ import { isReplyError, refusedCommand } from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { escapeGlob } from '../dispatch/redis-glob.js';
 import {
-  type ChannelKind,
+  type ChannelFamily,
   keyeventChannel,
   keyspaceChannel,
 } from './channels.js';
-import type { ListenerSession } from './listener-session.js';
 import { HIDDEN_CLASSES } from './notification-flags.js';
+import type { SessionChannels } from './session-channels.js';
 import type { RedisNode } from '../topology/redis-node.js';
 
 /** What a self-test found out. */
@@ -17,7 +17,7 @@ export interface SelfTestResult {
   /** `unavailable`: the module may not write its test key, or not listen for it. */
   readonly outcome: 'passed' | 'failed' | 'unavailable';
   /** The families of channels on which the expiry of the test key was heard. */
-  readonly heardOn: ReadonlySet<ChannelKind>;
+  readonly heardOn: ReadonlySet<ChannelFamily>;
   /** Letters of classes that `CONFIG GET` may hide and that were heard. */
   readonly hiddenClasses: string;
   /** The events of the test key that were heard. */
@@ -30,71 +30,78 @@ const EVENTS = ['expired', 'expire', ...Object.keys(HIDDEN_CLASSES)];
 
 /**
  * Proves that expiries are heard: a key of the module's own is written, let expire, touched so that
- * Redis announces it at once, and listened for. Works where CONFIG is forbidden, and finds a deaf
- * subscription, a server without flags, and a wrong database.
+ * Redis announces it at once, and listened for. It works where CONFIG is forbidden, and finds a deaf
+ * subscription, a server without flags, and a wrong database. `NodeSetup` runs it.
+ *
+ * It hears a session's messages only while it runs.
  */
 export class SelfTest {
   #key = '';
   #hasTransactions = true;
-  #channels: ReadonlyMap<string, ChannelKind> = new Map();
-  #heard: { kind: ChannelKind; event: string }[] = [];
+  #channels: ReadonlyMap<string, ChannelFamily> = new Map();
+  #heard: { family: ChannelFamily; event: string }[] = [];
 
   constructor(
     private readonly database: number,
     private readonly ownPrefix: string,
   ) {}
 
-  /** Must see every message of the session while the test runs. */
-  hear(subscribed: string, message: Buffer): void {
-    const kind = this.#channels.get(subscribed);
-    if (!kind) return;
-    if (kind === 'keyspace')
-      this.#heard.push({ kind, event: message.toString() });
-    else if (message.toString() === this.#key)
-      this.#heard.push({ kind, event: eventOf(subscribed) });
-  }
-
   /**
-   * Runs the test on a session, beside the channels that it is to keep, on some families of
-   * channels. Rejects when a connection is lost.
+   * Runs the test on a session, beside the channels that it is subscribed to, on the families on
+   * which it listens. Rejects when a connection is lost.
    */
   async run(
-    session: ListenerSession,
-    keep: Iterable<string>,
-    kinds: ReadonlySet<ChannelKind>,
+    { session, router, channels, families }: SessionChannels,
     node: RedisNode,
   ): Promise<SelfTestResult> {
-    if (!this.#chooseKey(node, kinds)) return unavailable('it serves no keys');
-    const wanted = [...keep];
-    const refused = await session.sync([...wanted, ...this.#channels.keys()]);
+    if (!this.#chooseKey(node, families))
+      return unavailable('it serves no keys');
+    const own = [...this.#channels.keys()];
+    const refused = await session.sync([...channels, ...own]);
     try {
-      if ([...this.#channels.keys()].every((c) => refused.has(c)))
+      if (own.every((channel) => refused.has(channel)))
         return unavailable([...refused.values()][0]);
-      await this.#expireKey(node.commands);
-      // Redis announced it before it answered; what it announced to us comes before this answer.
-      await session.ping();
+      await router.whileTesting(
+        (subscribed, message) => this.#hear(subscribed, message),
+        async () => {
+          await this.#expireKey(node.commands);
+          // Redis announced it before it answered; what it announced to us comes before this answer.
+          await session.ping();
+        },
+      );
       return this.#result();
     } catch (error) {
       if (!isReplyError(error)) throw error;
       return unavailable(reasonOf(error));
     } finally {
-      await session.sync(wanted);
+      await session.sync(channels);
     }
   }
 
+  #hear(subscribed: string, message: Buffer): void {
+    const family = this.#channels.get(subscribed);
+    if (!family) return;
+    const text = message.toString();
+    if (family === 'keyspace') this.#heard.push({ family, event: text });
+    else if (text === this.#key)
+      this.#heard.push({ family, event: eventOf(subscribed) });
+  }
+
   /** A key that lives on this very node: in a Cluster some keys do not, and on some nodes none. */
-  #chooseKey(node: RedisNode, kinds: ReadonlySet<ChannelKind>): boolean {
+  #chooseKey(node: RedisNode, families: readonly ChannelFamily[]): boolean {
     const key = node.keyWith(`${this.ownPrefix}self-test:`);
     if (key === undefined) return false;
     this.#key = key;
-    const channels: [channel: string, kind: ChannelKind][] = [
+    const channels: [channel: string, family: ChannelFamily][] = [
       [keyspaceChannel(this.database, escapeGlob(key)), 'keyspace'],
-      ...EVENTS.map((event): [string, ChannelKind] => [
+      ...EVENTS.map((event): [string, ChannelFamily] => [
         keyeventChannel(this.database, event),
         'keyevent',
       ]),
     ];
-    this.#channels = new Map(channels.filter(([, kind]) => kinds.has(kind)));
+    this.#channels = new Map(
+      channels.filter(([, family]) => families.includes(family)),
+    );
     return true;
   }
 
@@ -135,7 +142,7 @@ export class SelfTest {
 
   #result(): SelfTestResult {
     const heardOn = new Set(
-      this.#heard.filter((h) => h.event === 'expired').map((h) => h.kind),
+      this.#heard.filter((h) => h.event === 'expired').map((h) => h.family),
     );
     const hidden = this.#heard.map((h) => HIDDEN_CLASSES[h.event] ?? '');
     return {

@@ -1,7 +1,7 @@
 import type { Expiry } from '../dispatch/expiry.js';
 import { RedisGlob, escapeGlob } from '../dispatch/redis-glob.js';
 import {
-  type ChannelKind,
+  type ChannelFamily,
   keyeventChannel,
   keyOfMessage,
   keyspaceChannel,
@@ -35,11 +35,22 @@ export interface WantedPattern {
   readonly redisGlob: RedisGlob;
 }
 
-interface ExpiryPattern extends WantedPattern {
+/** A pattern of expiries, and who is told of them. */
+export interface ExpiryPattern extends WantedPattern {
   /** Matches keys without their `keyPrefix`. */
   readonly glob: RedisGlob;
   readonly channel: string;
   readonly sinks: Set<ExpirySink>;
+}
+
+/** What the messages of one subscription mean. */
+export interface ChannelMeaning {
+  /** The keys' events are announced by a keyspace channel, which somebody asked for by this pattern. */
+  readonly pattern?: ExpiryPattern | undefined;
+  /** Keys to which this happened are announced by a keyevent channel. */
+  readonly event?: string;
+  /** Who is given the messages as they are. */
+  readonly sinks?: ReadonlySet<MessageSink> | undefined;
 }
 
 export interface RegistryOptions {
@@ -53,17 +64,20 @@ export interface RegistryOptions {
 }
 
 /**
- * The subscriptions that are wanted, the same for every node; listeners make it so and feed it what
- * they hear. One pattern is one subscription at Redis, however many handlers it has.
+ * The subscriptions that are wanted, the same for every node. Listeners make it so, and ask it what a
+ * message means. One pattern is one subscription at Redis, however many handlers it has.
+ *
+ * `meaningOf` is one lookup: what a subscription means is worked out when an interest is added or removed.
  */
 export class SubscriptionRegistry {
   readonly expiredChannel: string;
-  /** The events that are listened for on keyevent channels, by channel. */
-  readonly #eventOfChannel: ReadonlyMap<string, string>;
+  /** The keyevent channels of the events that are listened for. */
+  readonly #keyeventChannels: readonly string[];
   readonly #hints: ReadonlySet<string>;
   readonly #expiries = new Map<string, ExpiryPattern>();
-  readonly #expiryByChannel = new Map<string, ExpiryPattern>();
   readonly #messages = new Map<string, Set<MessageSink>>();
+  /** By the name under which a channel is subscribed to. */
+  readonly #meanings = new Map<string, ChannelMeaning>();
   readonly #prefix: Buffer;
   readonly #ownPrefix: Buffer;
   readonly #keyOffset: number;
@@ -72,12 +86,10 @@ export class SubscriptionRegistry {
     const { database, keyPrefix, namespace } = options;
     this.expiredChannel = keyeventChannel(database, 'expired');
     this.#hints = new Set(options.hints);
-    this.#eventOfChannel = new Map(
-      ['expired', ...options.hints].map((event) => [
-        keyeventChannel(database, event),
-        event,
-      ]),
-    );
+    const events = ['expired', ...options.hints];
+    this.#keyeventChannels = events.map((e) => keyeventChannel(database, e));
+    for (const [i, channel] of this.#keyeventChannels.entries())
+      this.#mean(channel, { event: events[i]! });
     this.#prefix = Buffer.from(keyPrefix);
     this.#ownPrefix = Buffer.from(`${keyPrefix}${namespace}:`);
     this.#keyOffset = keyspaceChannel(database, '').length;
@@ -89,6 +101,7 @@ export class SubscriptionRegistry {
       const { channelPattern, onMessage } = interest;
       const sinks = this.#messages.get(channelPattern) ?? new Set();
       this.#messages.set(channelPattern, sinks.add(onMessage));
+      this.#mean(channelPattern, { sinks });
       return;
     }
     const { pattern, onExpiry } = interest;
@@ -104,7 +117,7 @@ export class SubscriptionRegistry {
         sinks: new Set(),
       };
       this.#expiries.set(pattern, entry);
-      this.#expiryByChannel.set(entry.channel, entry);
+      this.#mean(entry.channel, { pattern: entry });
     }
     entry.sinks.add(onExpiry);
   }
@@ -112,15 +125,17 @@ export class SubscriptionRegistry {
   /** Takes an interest away; with the last one of a pattern its subscription ends. */
   remove(interest: Interest): void {
     if ('onMessage' in interest) {
-      const sinks = this.#messages.get(interest.channelPattern);
-      sinks?.delete(interest.onMessage);
-      if (sinks?.size === 0) this.#messages.delete(interest.channelPattern);
+      const { channelPattern, onMessage } = interest;
+      const sinks = this.#messages.get(channelPattern);
+      if (!sinks?.delete(onMessage) || sinks.size > 0) return;
+      this.#messages.delete(channelPattern);
+      this.#mean(channelPattern, { sinks: undefined });
       return;
     }
     const entry = this.#expiries.get(interest.pattern);
     if (!entry?.sinks.delete(interest.onExpiry) || entry.sinks.size > 0) return;
     this.#expiries.delete(interest.pattern);
-    this.#expiryByChannel.delete(entry.channel);
+    this.#mean(entry.channel, { pattern: undefined });
   }
 
   /** Whether nobody is interested in anything. */
@@ -166,19 +181,23 @@ export class SubscriptionRegistry {
     return false;
   }
 
-  /** Every channel to subscribe to, with the texts under which users know it; none for one that only helps. */
-  channels(kinds: ReadonlySet<ChannelKind>): Map<string, string[]> {
+  /**
+   * Every channel to subscribe to where these families are listened on, with the texts under which
+   * users know it: none for one that only helps.
+   */
+  channels(families: readonly ChannelFamily[]): Map<string, string[]> {
     const wanted = new Map<string, string[]>();
     const want = (channel: string, text?: string): void => {
       const texts = wanted.get(channel) ?? [];
       wanted.set(channel, texts);
       if (text !== undefined && !texts.includes(text)) texts.push(text);
     };
-    if (this.#expiries.size > 0 && kinds.has('keyevent'))
-      for (const channel of this.#eventOfChannel.keys()) want(channel);
+    const byEvent = families.includes('keyevent');
+    if (this.#expiries.size > 0 && byEvent)
+      for (const channel of this.#keyeventChannels) want(channel);
     for (const [pattern, { channel }] of this.#expiries) {
-      if (kinds.has('keyspace')) want(channel, pattern);
-      if (kinds.has('keyevent')) want(this.expiredChannel, pattern);
+      if (families.includes('keyspace')) want(channel, pattern);
+      if (byEvent) want(this.expiredChannel, pattern);
     }
     for (const channel of this.#messages.keys()) want(channel, channel);
     return wanted;
@@ -194,55 +213,27 @@ export class SubscriptionRegistry {
       for (const letter of needs?.letters ?? '') letters.add(letter);
       for (const letter of needs?.wanted ?? '') wanted.add(letter);
     }
-    return { letters, anyFamily: true, wanted: [...wanted].join('') };
+    return { letters, wanted: [...wanted].join('') };
   }
 
-  /** The event that a keyevent channel announces, if it is one that is listened for. */
-  eventOfChannel(channel: string): string | undefined {
-    return this.#eventOfChannel.get(channel);
+  /** What a message means that came by a subscription; undefined if nobody wants it any more. */
+  meaningOf(subscribed: string): ChannelMeaning | undefined {
+    return this.#meanings.get(subscribed);
   }
 
   isHint(event: string): boolean {
     return this.#hints.has(event);
   }
 
-  /** The key that a keyspace channel names, if an expiry pattern is subscribed to by it. */
-  keyOf(subscribed: string, channel: Buffer): Buffer | undefined {
-    if (!this.#expiryByChannel.has(subscribed)) return undefined;
+  /** The key that a keyspace channel names; undefined for the module's own. */
+  keyOf(channel: Buffer): Buffer | undefined {
     const redisKey = channel.subarray(this.#keyOffset);
     return this.#isOwn(redisKey) ? undefined : redisKey;
   }
 
-  /** Hands an expiry, heard on a keyspace channel, to whoever subscribed by it. */
-  routeKeyspaceExpiry(
-    subscribed: string,
-    redisKey: Buffer,
-    timing: ExpiryTiming | undefined,
-  ): void {
-    const entry = this.#expiryByChannel.get(subscribed);
-    if (entry) this.#deliver(entry, redisKey, timing);
-  }
-
-  /** Hands an expiry, heard on the keyevent channel, to every pattern that the key matches. */
-  routeKeyeventExpiry(
-    redisKey: Buffer,
-    timing: ExpiryTiming | undefined,
-  ): void {
-    const key = redisKey.subarray(this.#prefix.length);
-    for (const entry of this.#expiries.values())
-      if (entry.glob.test(key)) this.#deliver(entry, redisKey, timing);
-  }
-
-  /** Hands a message to whoever subscribed to its channel pattern by `psubscribe`. */
-  routeMessage(subscribed: string, channel: Buffer, message: Buffer): void {
-    const sinks = this.#messages.get(subscribed);
-    if (!sinks || this.#isOwn(keyOfMessage(channel, message))) return;
-    const [channelText, text] = [channel.toString(), message.toString()];
-    for (const sink of sinks) sink(subscribed, channelText, text);
-  }
-
-  #deliver(
-    entry: ExpiryPattern,
+  /** Hands an expiry to whoever asked for it by one pattern. */
+  deliver(
+    { sinks }: ExpiryPattern,
     redisKey: Buffer,
     timing: ExpiryTiming | undefined,
   ): void {
@@ -253,7 +244,35 @@ export class SubscriptionRegistry {
       database: this.options.database,
       source: 'notification',
     };
-    for (const sink of entry.sinks) sink(expiry);
+    for (const sink of sinks) sink(expiry);
+  }
+
+  /** Hands an expiry to whoever asked for it by any pattern. */
+  deliverToAll(redisKey: Buffer, timing: ExpiryTiming | undefined): void {
+    const key = redisKey.subarray(this.#prefix.length);
+    for (const entry of this.#expiries.values())
+      if (entry.glob.test(key)) this.deliver(entry, redisKey, timing);
+  }
+
+  /** Hands a message to whoever subscribed to its channel pattern by `psubscribe`. */
+  handOn(
+    sinks: ReadonlySet<MessageSink>,
+    subscribed: string,
+    channel: Buffer,
+    message: Buffer,
+  ): void {
+    if (this.#isOwn(keyOfMessage(channel, message))) return;
+    const [channelText, text] = [channel.toString(), message.toString()];
+    for (const sink of sinks) sink(subscribed, channelText, text);
+  }
+
+  /** Changes a part of what a subscription means; one that means nothing any more is forgotten. */
+  #mean(subscribed: string, part: ChannelMeaning): void {
+    const meaning = { ...this.#meanings.get(subscribed), ...part };
+    const { pattern, event, sinks } = meaning;
+    if (pattern || event !== undefined || sinks)
+      this.#meanings.set(subscribed, meaning);
+    else this.#meanings.delete(subscribed);
   }
 
   /** Keys of the module itself, which no pattern of a user's may match. */

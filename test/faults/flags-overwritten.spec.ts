@@ -103,6 +103,36 @@ describe.concurrent(
       expect(audit).toMatchObject({ handled: 10, lostInGap: 10 });
     });
 
+    it("with notifications: 'verify', by the other family of channels: it is listened on from then on", async (t) => {
+      const bed = bedOf(t);
+      const server = await bed.server({ args: [`--${PARAMETER}`, 'Kx'] });
+      const admin = bed.admin(server);
+      const app = await bed.app({
+        connection: server.url,
+        notifications: 'verify',
+      });
+      const ledger = new KeyLedger(admin);
+      await ledger.expire(10);
+      await eventually(() => expect(app.calls.size).toBe(10));
+
+      const overwrittenAt = Date.now();
+      await admin.config('SET', PARAMETER, 'Ex');
+      while (app.calls.size === 10) {
+        expect(Date.now() - overwrittenAt).toBeLessThan(CHECKED);
+        await ledger.expire(1);
+        await delay(100);
+      }
+      await ledger.expire(10);
+
+      const audit = await ledger.settle(app);
+      expect(audit.handled).toBeGreaterThan(20);
+      expect(app.node).toMatchObject({ state: 'listening', gaps: 1 });
+      expect(app.node.lastGap!.from.getTime()).toBeLessThanOrEqual(
+        overwrittenAt,
+      );
+      expect(await flagsOf(admin)).toBe('xE');
+    });
+
     it('so that a channel of the user carries nothing: no message is lost unreported', async (t) => {
       const bed = bedOf(t);
       const server = await bed.server();

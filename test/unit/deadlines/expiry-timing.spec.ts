@@ -1,16 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Expiry } from '../../../lib/dispatch/expiry.js';
 import {
-  type ChannelKind,
+  type ChannelFamily,
   keyeventChannel,
   keyspaceChannel,
 } from '../../../lib/listening/channels.js';
-import { ExpiryRoute } from '../../../lib/listening/expiry-route.js';
 import type {
   ExpiryTiming,
   DeadlineKeeper,
 } from '../../../lib/listening/deadline-keeper.js';
-import { SelfTest } from '../../../lib/listening/self-test.js';
+import { MessageRouter } from '../../../lib/listening/message-router.js';
 import { SubscriptionRegistry } from '../../../lib/listening/subscription-registry.js';
 
 /** Knows of each expiry only which it was, and notes what it is told. */
@@ -46,10 +45,10 @@ class FakeObserver implements DeadlineKeeper {
   ready = (): Promise<void> => Promise.resolve();
 }
 
-describe('what ExpiryRoute tells and asks an observer', () => {
+describe('what MessageRouter tells and asks of deadlines', () => {
   let registry: SubscriptionRegistry;
   let observer: FakeObserver;
-  let route: ExpiryRoute;
+  let router: MessageRouter;
   /** What the sinks were told, as `pattern key lateness`. */
   let heard: string[];
 
@@ -63,7 +62,7 @@ describe('what ExpiryRoute tells and asks an observer', () => {
       hints: ['new', 'expire'],
       wantedFlags: 'n',
     });
-    route = new ExpiryRoute(registry, new SelfTest(0, 'p:rx:'), observer);
+    router = new MessageRouter(registry, observer);
   });
 
   function handle(pattern: string): void {
@@ -76,13 +75,13 @@ describe('what ExpiryRoute tells and asks an observer', () => {
   function announce(
     event: string,
     key: string,
-    families: readonly ChannelKind[],
+    families: readonly ChannelFamily[],
     ...patterns: string[]
   ): void {
     if (families.includes('keyspace')) {
       const channel = Buffer.from(keyspaceChannel(0, `p:${key}`));
       for (const pattern of patterns)
-        route.take(
+        router.take(
           keyspaceChannel(0, `p:${pattern}`),
           channel,
           Buffer.from(event),
@@ -90,20 +89,27 @@ describe('what ExpiryRoute tells and asks an observer', () => {
     }
     if (families.includes('keyevent')) {
       const channel = keyeventChannel(0, event);
-      route.take(channel, Buffer.from(channel), Buffer.from(`p:${key}`));
+      router.take(channel, Buffer.from(channel), Buffer.from(`p:${key}`));
     }
   }
 
-  const cases: [name: string, families: ChannelKind[]][] = [
-    ['keyspace channels', ['keyspace']],
-    ['keyevent channels', ['keyevent']],
-    ['both', ['keyspace', 'keyevent']],
+  /** Which family it listens on, and which ones Redis announces by. */
+  const cases: [
+    name: string,
+    listened: ChannelFamily | undefined,
+    families: ChannelFamily[],
+  ][] = [
+    ['keyspace channels', 'keyspace', ['keyspace']],
+    ['keyevent channels', 'keyevent', ['keyevent']],
+    ['keyspace channels while it is undecided', undefined, ['keyspace']],
+    ['keyevent channels while it is undecided', undefined, ['keyevent']],
+    ['both while it is undecided', undefined, ['keyspace', 'keyevent']],
+    ['both, of which one counts,', 'keyspace', ['keyspace', 'keyevent']],
+    ['both, of which the other counts,', 'keyevent', ['keyspace', 'keyevent']],
   ];
 
-  describe.for(cases)('by %s', ([, families]) => {
-    beforeEach(() => {
-      route.kinds = new Set(families);
-    });
+  describe.for(cases)('by %s', ([, listened, families]) => {
+    beforeEach(() => router.listenOn(listened));
 
     it('is whether another server told it: then no pattern hears of it', () => {
       handle('a*');
@@ -188,35 +194,33 @@ describe('what ExpiryRoute tells and asks an observer', () => {
     });
   });
 
-  it('is an expiry by another family too, once that is listened on instead', () => {
+  it('are expiries by keyevent, while it is undecided, until one comes on a keyspace channel', () => {
     handle('a*');
-    route.kinds = new Set(['keyspace']);
-    announce('expired', 'a1', ['keyspace'], 'a*');
-    route.kinds = new Set(['keyevent']);
     announce('expired', 'a1', ['keyevent']);
+    // Keyspace channels are switched on beside them.
+    announce('expired', 'a2', ['keyspace', 'keyevent'], 'a*');
+    announce('expired', 'a3', ['keyspace', 'keyevent'], 'a*');
+    announce('expired', 'a4', ['keyevent']);
+
+    expect(router.family).toBe('keyspace');
+    expect(heard).toEqual(['a* a1 1', 'a* a2 2', 'a* a3 3']);
+  });
+
+  it('are expiries by the family that it listens on, from the next message on', () => {
+    handle('a*');
+    router.listenOn('keyspace');
+    announce('expired', 'a1', ['keyspace', 'keyevent'], 'a*');
+    router.listenOn('keyevent');
+    announce('expired', 'a1', ['keyspace', 'keyevent'], 'a*');
 
     expect(heard).toEqual(['a* a1 1', 'a* a1 2']);
   });
 
-  it('are asked anew for what another connection hears, by whichever pattern first', () => {
-    handle('a*');
-    handle('*1');
-    route.kinds = new Set(['keyspace']);
-    announce('expired', 'a1', ['keyspace'], 'a*', '*1');
-    observer.repeats.add('p:a1');
-    route.restart();
-    // Another server goes through its patterns in another order.
-    announce('expired', 'a1', ['keyspace'], '*1', 'a*');
-
-    expect(observer.told).toEqual(['expired p:a1', 'expired p:a1']);
-    expect(heard).toEqual(['a* a1 1', '*1 a1 1']);
-  });
-
   it('works without an observer', () => {
     handle('a*');
-    for (const [, families] of cases) {
-      route = new ExpiryRoute(registry, new SelfTest(0, 'p:rx:'), undefined);
-      route.kinds = new Set(families);
+    for (const [, listened, families] of cases.slice(0, 3)) {
+      router = new MessageRouter(registry, undefined);
+      router.listenOn(listened);
       for (const event of ['new', 'expire', 'expired'])
         announce(event, 'a1', families, 'a*');
     }

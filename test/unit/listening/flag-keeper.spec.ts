@@ -10,7 +10,6 @@ const keeperOf = (commands: Pick<CommandClient, 'run'>): FlagKeeper =>
 
 const needed = (letters: string, wanted = '') => ({
   letters: new Set(letters),
-  anyFamily: true,
   wanted,
 });
 

@@ -5,9 +5,8 @@ import {
 } from '../../../lib/listening/notification-flags.js';
 import { onEveryServer } from '../../support/servers.js';
 
-const needed = (letters: string, anyFamily = true): NeededFlags => ({
+const needed = (letters: string): NeededFlags => ({
   letters: new Set(letters),
-  anyFamily,
   wanted: '',
 });
 
@@ -49,10 +48,6 @@ describe('NotificationFlags.missing', () => {
   ])('%j lacks, of %j, %j', (text, letters, lacks) => {
     expect(missing(text, needed(letters))).toBe(lacks);
   });
-
-  it('asks for no family where none is needed', () => {
-    expect(missing('', needed('x', false))).toBe('x');
-  });
 });
 
 describe('NotificationFlags.plus', () => {
@@ -91,17 +86,6 @@ describe('NotificationFlags', () => {
     ['', false],
   ])('tells whether %j announces expiries: %j', (text, announces) => {
     expect(new NotificationFlags(text).announcesExpiry).toBe(announces);
-  });
-
-  it.each([
-    ['Kx', false],
-    ['KExe', false],
-    ['KExn', false],
-    ['KEx$', true],
-    ['KExg', true],
-    ['KA', true],
-  ])('tells whether %j brings much besides expiries: %j', (text, chatty) => {
-    expect(new NotificationFlags(text).chatty).toBe(chatty);
   });
 });
 

@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Expiry } from '../../../lib/dispatch/expiry.js';
 import {
-  type ChannelKind,
+  type ChannelFamily,
+  FAMILIES,
   keyspaceChannel,
 } from '../../../lib/listening/channels.js';
-import { ExpiryRoute } from '../../../lib/listening/expiry-route.js';
-import { SelfTest } from '../../../lib/listening/self-test.js';
+import { MessageRouter } from '../../../lib/listening/message-router.js';
 import {
   type Interest,
   SubscriptionRegistry,
@@ -41,8 +41,8 @@ const messages = (channelPattern: string): Interest => ({
   onMessage: (...parts) => told.push(parts.join(' ')),
 });
 
-const channels = (...kinds: ChannelKind[]) =>
-  Object.fromEntries(registry.channels(new Set(kinds)));
+const channels = (...kinds: ChannelFamily[]) =>
+  Object.fromEntries(registry.channels(kinds));
 
 describe('SubscriptionRegistry.channels', () => {
   it('wants one channel for a pattern, however many there are for it', () => {
@@ -89,7 +89,6 @@ describe('SubscriptionRegistry.neededFlags', () => {
     expect(letters()).toBe('x');
     registry.add(expiries('a'));
     expect(letters()).toBe('x');
-    expect(registry.neededFlags().anyFamily).toBe(true);
   });
 
   it('are those of the channels as well', () => {
@@ -106,47 +105,55 @@ describe('SubscriptionRegistry.neededFlags', () => {
   });
 });
 
-describe('ExpiryRoute', () => {
-  let route: ExpiryRoute;
+describe('MessageRouter', () => {
+  let router: MessageRouter;
 
-  function listenOn(...kinds: ChannelKind[]): void {
-    route = new ExpiryRoute(registry, new SelfTest(3, 'rx:'), undefined);
-    route.kinds = new Set(kinds);
+  /** Undefined: it is undecided on which family. */
+  function listenOn(family?: ChannelFamily): void {
+    router = new MessageRouter(registry, undefined);
+    router.listenOn(family);
   }
 
-  /** What Redis sends to whoever subscribed to all that the registry wants. */
-  function expire(key: string, families: ChannelKind[]): void {
-    const wanted = [...registry.channels(route.kinds).keys()];
+  /** What Redis sends to whoever subscribed to all that the registry wants on both families. */
+  function expire(key: string, families: ChannelFamily[]): void {
+    const wanted = [...registry.channels(FAMILIES).keys()];
     if (families.includes('keyspace')) {
       for (const subscribed of wanted.filter((c) => c !== EXPIRED)) {
         const channel = Buffer.from(keyspaceChannel(3, key));
-        route.take(subscribed, channel, Buffer.from('expired'));
+        router.take(subscribed, channel, Buffer.from('expired'));
       }
     }
     if (families.includes('keyevent'))
-      route.take(EXPIRED, Buffer.from(EXPIRED), Buffer.from(key));
+      router.take(EXPIRED, Buffer.from(EXPIRED), Buffer.from(key));
   }
 
-  it('hands an expiry that comes on both families on once', () => {
+  it.each<[ChannelFamily | undefined]>([
+    ['keyspace'],
+    ['keyevent'],
+    [undefined],
+  ])(
+    'that listens on %s hands an expiry that comes on both families on once',
+    (family) => {
+      registry.add(expiries('a*'));
+      listenOn(family);
+
+      expire('a1', ['keyspace', 'keyevent']);
+      expire('a2', ['keyspace', 'keyevent']);
+      expire('a2', ['keyspace', 'keyevent']);
+
+      expect(told).toEqual(['a*:a1', 'a*:a2', 'a*:a2']);
+    },
+  );
+
+  it('that is undecided hands it on whichever family it comes on', () => {
     registry.add(expiries('a*'));
-    listenOn('keyspace', 'keyevent');
-
-    expire('a1', ['keyspace', 'keyevent']);
-    expire('a2', ['keyspace', 'keyevent']);
-    expire('a2', ['keyspace', 'keyevent']);
-
-    expect(told).toEqual(['a*:a1', 'a*:a2', 'a*:a2']);
-  });
-
-  it('hands it on whichever family it comes on', () => {
-    registry.add(expiries('a*'));
-    listenOn('keyspace', 'keyevent');
+    listenOn();
 
     expire('a1', ['keyspace']);
     expire('a1', ['keyspace']);
     expect(told).toEqual(['a*:a1', 'a*:a1']);
 
-    listenOn('keyspace', 'keyevent');
+    listenOn();
     expire('a2', ['keyevent']);
     expire('a2', ['keyevent']);
     expire('b', ['keyevent']);
@@ -157,13 +164,9 @@ describe('ExpiryRoute', () => {
     registry.add(expiries('a*', 'one'));
     registry.add(expiries('a*', 'two'));
     registry.add(expiries('*1', 'three'));
-    for (const kinds of [
-      ['keyspace'],
-      ['keyevent'],
-      ['keyspace', 'keyevent'],
-    ] satisfies ChannelKind[][]) {
+    for (const family of [...FAMILIES, undefined]) {
       told = [];
-      listenOn(...kinds);
+      listenOn(family);
       // What Redis would not send, as it knows the patterns, is not sent here either.
       expire('a1', ['keyspace', 'keyevent']);
 
@@ -176,7 +179,7 @@ describe('ExpiryRoute', () => {
     listenOn('keyspace');
     const channel = Buffer.from('__keyspace@3__:a');
     for (const event of ['set', 'del', 'expire', 'Expired', 'expired2', ''])
-      route.take('__keyspace@3__:a', channel, Buffer.from(event));
+      router.take('__keyspace@3__:a', channel, Buffer.from(event));
 
     expect(told).toEqual([]);
   });
@@ -185,11 +188,11 @@ describe('ExpiryRoute', () => {
     registry = make('app:');
     registry.add(expiries('*'));
     registry.add(messages('__keyevent@3__:set'));
-    listenOn('keyspace', 'keyevent');
+    listenOn();
 
     for (const key of ['app:rx:x', 'app:rx:', 'app:rxx', 'app:rx', 'rx:x'])
       expire(key, ['keyevent']);
-    route.take(
+    router.take(
       '__keyevent@3__:set',
       Buffer.from('__keyevent@3__:set'),
       Buffer.from('app:rx:x'),
@@ -215,9 +218,62 @@ describe('ExpiryRoute', () => {
     listenOn('keyspace');
     const channel = Buffer.from('__keyspace@3__:foo1');
 
-    route.take('__keyspace@3__:foo*', channel, Buffer.from('del'));
+    router.take('__keyspace@3__:foo*', channel, Buffer.from('del'));
 
     expect(told).toEqual(['__keyspace@3__:foo* __keyspace@3__:foo1 del']);
+  });
+
+  it('hands nothing on that nobody wants any more, whatever still comes', () => {
+    const [expiry, message] = [expiries('a*'), messages('__keyspace@3__:a*')];
+    registry.add(expiry);
+    registry.add(message);
+    listenOn('keyspace');
+    const subscribed = '__keyspace@3__:a*';
+    const expireA1 = () =>
+      router.take(
+        subscribed,
+        Buffer.from('__keyspace@3__:a1'),
+        Buffer.from('expired'),
+      );
+
+    registry.remove(message);
+    expireA1();
+    expect(told).toEqual(['a*:a1']);
+    registry.remove(expiry);
+    expireA1();
+    expect(told).toEqual(['a*:a1']);
+    registry.add(message);
+    expireA1();
+    expect(told.slice(1)).toEqual([
+      '__keyspace@3__:a* __keyspace@3__:a1 expired',
+    ]);
+  });
+
+  it('has a self-test hear all messages, and only while it runs', async () => {
+    listenOn('keyevent');
+    const heard: string[] = [];
+    const take = (subscribed: string) =>
+      router.take(subscribed, Buffer.from(subscribed), Buffer.from('x'));
+
+    take('before');
+    await router.whileTesting(
+      (subscribed) => heard.push(subscribed),
+      async () => {
+        take('one');
+        await Promise.resolve();
+        take('two');
+      },
+    );
+    take('after');
+    await router
+      .whileTesting(
+        (subscribed) => heard.push(subscribed),
+        () => Promise.reject(new Error('lost')),
+      )
+      .catch(() => undefined);
+    take('after');
+
+    expect(heard).toEqual(['one', 'two']);
   });
 
   it('serves a handler and psubscribe by the same channel', () => {
