@@ -42,7 +42,7 @@ export interface LetterName {
 export function readLetterId(id: unknown): LetterName | undefined {
   if (typeof id !== 'string') return undefined;
   const [, group, ms, sequence, number = '0'] =
-    /^(.+)\/(\d{1,20})-(\d{1,20})(?:@([1-9]\d{0,3}))?$/s.exec(id) ?? [];
+    /^(.+)\/(\d{1,20})-(\d{1,20})(?:@([1-9]\d{0,5}))?$/s.exec(id) ?? [];
   if (group === undefined) return undefined;
   const numbers = [ms!, sequence!];
   if (numbers.some((n) => BigInt(n) > MAX_ID_PART)) return undefined;
