@@ -1,15 +1,21 @@
 import type { ExpiryAnswer } from '../listening/deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
+import { type Announcements, announcementsWithin } from './announcements.js';
 import type { DeadlineEntry, Verdict } from './deadline-index.js';
 import type { DeadlineJudge } from './deadline-judge.js';
+import { RecentKeys } from '../util/recent-keys.js';
 import { DuplicateFilter } from './duplicate-filter.js';
 import { MemoryIndex } from './memory-index.js';
 import { NodeWatch, type NodeWatchParts } from './node-watch.js';
-import {
-  type Announcements,
-  RecentlyGone,
-  announcementsWithin,
-} from './recently-gone.js';
+
+/** Ms for which the announcement of a key that a look removed is waited for. */
+const ANNOUNCEMENT_MS = 5_000;
+
+/** A key that was found gone, and whether its expiry may still be announced because of that look. */
+interface Gone {
+  readonly deadline: number;
+  readonly announcements: Announcements;
+}
 
 /**
  * Broadcast's judge of one node: an announcement of Redis is the event, and nothing else is. It looks at
@@ -24,7 +30,8 @@ export class AnnouncementJudge implements DeadlineJudge {
   readonly index = new MemoryIndex();
   readonly looksInSilence = false;
   readonly watch: NodeWatch;
-  readonly #gone = new RecentlyGone();
+  /** Keys that were found gone: the announcement may come after the answer to the look that caused it. */
+  readonly #gone = new RecentKeys<Gone>(ANNOUNCEMENT_MS);
   /** Set where another server may take this one's place unnoticed. */
   readonly #duplicates: DuplicateFilter | undefined;
 
@@ -54,7 +61,7 @@ export class AnnouncementJudge implements DeadlineJudge {
   }
 
   heard(_event: string, redisKey: Buffer): void {
-    this.#gone.take(redisKey);
+    this.#gone.delete(redisKey);
     this.#duplicates?.forget(redisKey);
   }
 
@@ -64,7 +71,7 @@ export class AnnouncementJudge implements DeadlineJudge {
 
   announced(redisKey: Buffer): ExpiryAnswer {
     const { clock } = this.watch;
-    const at = this.index.take(redisKey) ?? this.#gone.take(redisKey);
+    const at = this.index.take(redisKey) ?? this.#takeGone(redisKey);
     if (this.#duplicates?.repeats(redisKey, at !== undefined)) return 'repeat';
     const now = clock.now();
     if (at === undefined) return undefined;
@@ -92,13 +99,22 @@ export class AnnouncementJudge implements DeadlineJudge {
       return { key, seen: at, at: lives ? now + ttl : undefined };
     });
     const settled = await this.index.settle(verdicts);
+    let certain: Announcements | undefined;
     let doubtful: Announcements | undefined;
     due.forEach(({ key, at }, i) => {
       if (!settled[i] || ttls[i]! >= -1) return;
       // Removed by this look, it is announced for certain; gone before, it may have been deleted.
-      const isCertain = ttls[i] === -3;
-      if (!isCertain) doubtful ??= announcementsWithin(50 + 2 * roundTrip);
-      this.#gone.add(key, at, isCertain ? undefined : doubtful);
+      const announcements =
+        ttls[i] === -3
+          ? (certain ??= announcementsWithin(ANNOUNCEMENT_MS))
+          : (doubtful ??= announcementsWithin(50 + 2 * roundTrip));
+      this.#gone.set(key, { deadline: at, announcements });
     });
+  }
+
+  /** The deadline of a key that was found gone a moment ago. */
+  #takeGone(redisKey: Buffer): number | undefined {
+    const gone = this.#gone.take(redisKey);
+    return gone && !gone.announcements.over ? gone.deadline : undefined;
   }
 }

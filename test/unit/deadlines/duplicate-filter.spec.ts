@@ -68,6 +68,20 @@ describe('DuplicateFilter', () => {
     expect(repeats('long before')).toBe(false);
   });
 
+  it('knows all that was told shortly before listening was lost, though it took long to find the other server', () => {
+    const names: string[] = [];
+    for (let i = 0; i < 200; i++) {
+      names.push(`k${i}`);
+      repeats(names.at(-1));
+      now += 100;
+    }
+    reconnect({ ms: 60_000 });
+
+    const latest = names.slice(-WITHIN / 100 + 1);
+    expect(latest.filter((name) => repeats(name))).toEqual(latest);
+    expect(repeats(names[0])).toBe(false);
+  });
+
   it('knows what was told by the server before, also where that was listened to once more in between', () => {
     repeats('at first');
     reconnect({ replaced: false });

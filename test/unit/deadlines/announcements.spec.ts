@@ -1,0 +1,42 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { announcementsWithin } from '../../../lib/deadlines/announcements.js';
+import { eventually } from '../../support/eventually.js';
+
+describe('the announcements that a look caused', () => {
+  it('are not over before the process, which was held up, has read what its sockets brought', async () => {
+    // In a process of its own, which answers while this one is held up.
+    const echo = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
+    onTestFinished(() => void echo.kill());
+    echo.stdin.write('ready');
+    await once(echo.stdout, 'data');
+    const announcements = announcementsWithin(20);
+    const told = new Promise<boolean>((resolve) => {
+      echo.stdout.once('data', () => resolve(announcements.over));
+    });
+
+    echo.stdin.write('expired');
+    // What it answers is there by then, and so is the end of the 20 ms.
+    hold(500);
+
+    expect(await told).toBe(false);
+    await eventually(() => expect(announcements.over).toBe(true));
+  });
+
+  it('are over in time, though nothing else wakes the process', async () => {
+    const immediates = vi.spyOn(globalThis, 'setImmediate');
+    onTestFinished(() => immediates.mockRestore());
+    announcementsWithin(5);
+    await eventually(() => expect(immediates).toHaveBeenCalled());
+
+    // One without a reference runs after the next event, whenever that comes.
+    const [immediate] = immediates.mock.results;
+    expect((immediate!.value as NodeJS.Immediate).hasRef()).toBe(true);
+  });
+});
+
+/** Holds this process up, timers and sockets included. */
+function hold(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
