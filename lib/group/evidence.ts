@@ -1,5 +1,7 @@
-/** Ms for which it is remembered that a look caused an announcement that is still to come. */
-const MEMORY = 10_000;
+import { RecentKeys } from '../util/recent-keys.js';
+
+/** Ms for which an announcement that a look caused is waited for. */
+const ANNOUNCEMENT_MS = 10_000;
 
 /** A key as `Evidence` names it. */
 export const toText = (key: Buffer): string => key.toString('latin1');
@@ -16,7 +18,7 @@ export class Evidence {
   /** Keys that a look removed and whose settling is still to succeed: there is no evidence but this. */
   readonly #removed = new Set<string>();
   /** Keys that a look removed and whose announcement is still to come, with when that was. */
-  readonly #expected = new Map<string, number>();
+  readonly #expected = new RecentKeys<number>(ANNOUNCEMENT_MS);
   #generation = 0;
 
   /** Changes whenever everything is forgotten: a look from before is worth nothing. */
@@ -46,10 +48,9 @@ export class Evidence {
 
   /** Whether a look caused an announcement of the key that was still to come; it came now. */
   expects(text: string): boolean {
-    const since = this.#expected.get(text);
-    if (since === undefined) return false;
-    this.#expected.delete(text);
-    return performance.now() - since < MEMORY;
+    const since = this.#expected.take(text);
+    // What did not come in time never will: this is another expiry.
+    return since !== undefined && performance.now() - since < ANNOUNCEMENT_MS;
   }
 
   /** Whether a look removed it, and that is not settled. */
@@ -72,14 +73,7 @@ export class Evidence {
 
   /** A look caused an announcement that is still to come. */
   expect(text: string): void {
-    const now = performance.now();
-    // The oldest come first: what did not come in time never will.
-    for (const [old, since] of this.#expected) {
-      if (now - since < MEMORY) break;
-      this.#expected.delete(old);
-    }
-    this.#expected.delete(text);
-    this.#expected.set(text, now);
+    this.#expected.set(text, performance.now());
   }
 
   /** Settled, with what a look removed and so many announcements taken into account. Whether that was all that was announced. */

@@ -58,6 +58,11 @@ export class RecentKeys<V> {
     this.#old.delete(text);
   }
 
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
+  }
+
   /** What was set more than `memoryMs` ago may be forgotten now, even if it was held. */
   age(): void {
     this.#age(this.now());
