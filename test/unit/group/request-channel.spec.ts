@@ -66,18 +66,19 @@ describe.for(refusals)('a request that is refused with $code', (refusal) => {
   });
 
   it('keeps a lost one from being done, though it was refused at first', async () => {
-    const { judge, send, index, evidence } = await judgeOn(server);
+    const { sweep, send, index, evidence } = await judgeOn(server);
     await index.enrol([{ key: A, at: 5 }]);
     evidence.announce('a');
+    await sweep.prepare();
     index.before = closed;
-    await expect(judge.judge([A])).rejects.toThrow('closed');
+    await expect(sweep.find([A])).rejects.toThrow('closed');
     index.before = () => Promise.resolve();
     evidence.forget();
     const accept = await refusing(server, refusal);
 
-    await expect(judge.judge([NONE])).rejects.toThrow(refusal.code);
+    await expect(sweep.prepare()).rejects.toThrow(refusal.code);
     await accept();
-    await judge.judge([NONE]);
+    await sweep.prepare();
 
     const lost = send(1, { keys: [A], known: 'e' });
     await expect(lost).rejects.toThrow('STALE');
