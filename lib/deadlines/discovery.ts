@@ -3,6 +3,7 @@ import type { ScanReport } from '../listening/deadline-keeper.js';
 import { isDenied } from '../connection/server-error.js';
 import type { WantedPattern } from '../listening/subscription-registry.js';
 import { Signal } from '../util/signal.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Log } from '../util/log.js';
 import type { DeadlineIndex } from './deadline-index.js';
 import { TtlBatcher } from './ttl-batcher.js';
@@ -27,12 +28,12 @@ export interface Patterns {
 }
 
 /** Share of the time in which a page of a scan may be under way: while keys wait for it, and when it only reconciles. */
-const EAGER = 0.75;
-const CALM = 0.1;
+const EAGER_SHARE = 0.75;
+const CALM_SHARE = 0.1;
 /** Ms before a scan that failed, or that has to make up for an overflow, is made anew. */
-const AGAIN = 1_000;
+const RETRY_DELAY_MS = 1_000;
 /** The same where keys came from another server while it scanned: more of them may be on their way. */
-const RESCAN = 5_000;
+const MOVED_RESCAN_DELAY_MS = 5_000;
 
 /**
  * Learns the deadlines of one node's keys: those that exist, by scans, and those that come, by what
@@ -59,7 +60,9 @@ export class DeadlineDiscovery {
   readonly #changed = new Signal();
   #abort: AbortController | undefined;
   #scanning = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer = new SoonestTimer(() => this.#scanAll());
+  /** Of the scan that the timer begins. */
+  #nextShare = CALM_SHARE;
   #nextScanAt = 0;
   /** A scan that makes up for an overflow is on its way. */
   #soon = false;
@@ -101,7 +104,7 @@ export class DeadlineDiscovery {
       this.#changed.fire();
       return;
     }
-    void this.#scan(EAGER, this.#abort.signal);
+    void this.#scan(EAGER_SHARE, this.#abort.signal);
   }
 
   pause(): void {
@@ -110,7 +113,7 @@ export class DeadlineDiscovery {
     this.#enrolment.pause();
     this.#scanned = new WeakSet();
     this.#soon = false;
-    clearTimeout(this.#timer);
+    this.#timer.cancel();
   }
 
   close(): void {
@@ -182,7 +185,7 @@ export class DeadlineDiscovery {
     if (this.#scanning) return;
     this.#scanning = true;
     // A scan that makes up for an overflow is made all the same.
-    if (!this.#soon) clearTimeout(this.#timer);
+    if (!this.#soon) this.#timer.cancel();
     let failed = false;
     try {
       while (!abort.aborted && this.#missing().length > 0)
@@ -194,34 +197,38 @@ export class DeadlineDiscovery {
     this.#scanning = false;
     // Paused and resumed while this scan was ending: the new one is still to be made.
     if (abort.aborted) {
-      if (this.#abort) void this.#scan(EAGER, this.#abort.signal);
+      if (this.#abort) void this.#scan(EAGER_SHARE, this.#abort.signal);
       return;
     }
     if (failed) {
-      this.#scanIn(AGAIN, share, abort);
+      this.#scanIn(RETRY_DELAY_MS, share);
       return;
     }
     this.#changed.fire();
     if (this.#again) {
       this.#again = false;
-      this.#scanIn(RESCAN, EAGER, abort);
+      this.#scanIn(MOVED_RESCAN_DELAY_MS, EAGER_SHARE);
       this.#soon = true;
       return;
     }
     // What was scanned in between for a new pattern does not put the next full scan off.
     if (this.#soon) return;
-    this.#scanIn(this.#nextScanAt - performance.now(), CALM, abort);
+    this.#scanIn(this.#nextScanAt - performance.now(), CALM_SHARE);
   }
 
-  #scanIn(ms: number, share: number, abort: AbortSignal): void {
-    clearTimeout(this.#timer);
+  #scanIn(ms: number, share: number): void {
     this.#soon = false;
-    this.#timer = setTimeout(() => {
-      this.#soon = false;
-      this.#scanned = new WeakSet();
-      this.#nextScanAt = performance.now() + this.options.scanInterval;
-      void this.#scan(share, abort);
-    }, ms).unref();
+    this.#nextShare = share;
+    this.#timer.cancel();
+    this.#timer.within(ms);
+  }
+
+  #scanAll(): void {
+    this.#soon = false;
+    if (!this.#abort) return;
+    this.#scanned = new WeakSet();
+    this.#nextScanAt = performance.now() + this.options.scanInterval;
+    void this.#scan(this.#nextShare, this.#abort.signal);
   }
 
   /** Keys were left out: a scan has to find them, but not before the rush is over. */
@@ -230,7 +237,7 @@ export class DeadlineDiscovery {
     if (this.#soon) return;
     if (this.#abort && !this.#scanning) {
       this.#again = false;
-      this.#scanIn(AGAIN, EAGER, this.#abort.signal);
+      this.#scanIn(RETRY_DELAY_MS, EAGER_SHARE);
       this.#soon = true;
     } else this.#scanned = new WeakSet();
   }

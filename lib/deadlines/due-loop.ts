@@ -1,22 +1,24 @@
 import { isDenied } from '../connection/server-error.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { RedisClock } from './redis-clock.js';
 
 /** Keys that are looked at in one round trip: half a millisecond of the server's time. */
-const BATCH = 500;
+const BATCH_SIZE = 500;
 /**
  * The longest sleep while something is due later, and how old the newest reading of Redis's clock may
  * be then: so late a step of that clock is noticed where nothing else tells of it.
  */
-const CHECK_MS = 1_000;
+const CHECK_INTERVAL_MS = 1_000;
 /** The shortest time between two readings that are made on suspicion. */
-const SUSPICION_MS = 500;
+const SUSPICION_INTERVAL_MS = 500;
 /** Ms before it looks again after a look that failed. */
-const AGAIN = 100;
+const RETRY_DELAY_MS = 100;
 /** The same where the ACL forbids to look: an operator has to mend that. */
-const FORBIDDEN = 10_000;
+const FORBIDDEN_RETRY_DELAY_MS = 10_000;
 
-export interface WatchOptions {
+/** What a `DueLoop` works on and with. */
+export interface DueLoopOptions {
   readonly index: Pick<DeadlineIndex, 'peek'>;
   readonly clock: Pick<RedisClock, 'known' | 'now' | 'age'>;
   /** Sets the clock. */
@@ -30,9 +32,19 @@ export interface WatchOptions {
 }
 
 /**
- * Has each key looked at when it is due: sleeps until the next deadline, peeks, looks, and again.
+ * Has each key looked at when it is due: it sleeps until the next deadline, peeks into the index, has
+ * what is due looked at, and begins again. A `NodeWatch` has one for its node.
  *
- * States: paused (at first) ⇄ running. Paused, it looks at nothing.
+ * States:
+ * - *paused* (at first, and after `pause`): nothing is looked at, and no timer runs. A look that is
+ *   under way goes on to its end. Leaves by `resume`, into *looking*.
+ * - *looking* (after `resume`, and when the next deadline is due): peeks and looks, batch after
+ *   batch. What a `nudge` tells meanwhile may have been missed by the newest peek, and is kept for
+ *   after it. Leaves into *asleep* once nothing is due, and into *resting* when a look fails.
+ * - *asleep*: waits for the soonest deadline that the newest peek or a nudge told of, or for a nudge
+ *   where there is none.
+ * - *resting* (after a failure): looks again after 100 ms, or 10 s where the ACL forbids it, whatever
+ *   it is told meanwhile.
  *
  * Guarantees: a key is never looked at before its entry is due, nor while paused; one look at a
  * time; nothing due means no command and no wake-up. A wrong guess of the time costs one look more.
@@ -40,84 +52,92 @@ export interface WatchOptions {
  * read it: what a step of that clock makes due is looked at within that second.
  */
 export class DueLoop {
-  #running = false;
-  #looking = false;
-  #timer: NodeJS.Timeout | undefined;
-  /** When the timer goes off, by Redis's clock. */
-  #wakeAt = Infinity;
-  /** The soonest nudge that came during a look, which may have missed its entry. */
-  #nudged = Infinity;
+  #isRunning = false;
+  #isAsleep = false;
+  /** The soonest deadline that is known of, by Redis's clock; -Infinity: it looks next time whatever is due. */
+  #nextAt = Infinity;
   #settledBefore: number | undefined;
-  /** The newest look found nothing more that was due. */
-  #idle = false;
   /** A reading of the clock is under way. */
-  #checking = false;
+  #isReadingTime = false;
+  readonly #timer = new SoonestTimer(() => this.#wake());
 
-  constructor(private readonly options: WatchOptions) {}
+  constructor(private readonly options: DueLoopOptions) {}
 
   /** Before this moment, by Redis's clock, every deadline that was known has been settled; undefined if none was yet. */
   get settledBefore(): number | undefined {
     // Asleep, nothing is due before it wakes.
-    const asleep = this.#running && !this.#looking && this.#idle;
-    const settled = asleep ? this.#wakeAt : this.#settledBefore;
+    const settled = this.#isAsleep ? this.#nextAt : this.#settledBefore;
     // Redis's clock may have been set back: what comes now is not settled, though it came before.
     return settled && Math.min(Math.floor(this.options.clock.now()), settled);
   }
 
   resume(): void {
-    if (this.#running) return;
-    this.#running = true;
-    void this.#lookWhileDue();
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#lookIn(0);
   }
 
   pause(): void {
-    this.#running = false;
-    clearTimeout(this.#timer);
-    this.#wakeAt = Infinity;
+    this.#isRunning = false;
+    this.#isAsleep = false;
+    this.#nextAt = Infinity;
+    this.#timer.cancel();
   }
 
   /** There is an entry due at `at`, which may be sooner than what it waits for. */
   nudge(at: number): void {
-    if (this.#looking) this.#nudged = Math.min(this.#nudged, at);
-    else if (this.#running && at < this.#wakeAt) this.#sleepUntil(at);
+    if (at >= this.#nextAt) return;
+    this.#nextAt = at;
+    if (this.#isAsleep) this.#sleep();
   }
 
-  /** Redis's clock goes otherwise than it was taken to: what it waits for may be due by now. */
+  /** Redis's clock goes otherwise than it was taken to: what it waits for may be due by now, or later. */
   retime(): void {
-    if (this.#running && !this.#looking && Number.isFinite(this.#wakeAt))
-      this.#sleepUntil(this.#wakeAt);
+    if (!this.#isAsleep) return;
+    this.#timer.cancel();
+    this.#sleep();
   }
 
   /** Something speaks for a step of Redis's clock: reads it, unless that was done a moment ago. */
   suspectStep(): void {
-    this.#checkClock(SUSPICION_MS);
+    this.#readTimeIfOlder(SUSPICION_INTERVAL_MS);
+  }
+
+  /** Looks in so many ms at whatever is due, and until then at nothing. */
+  #lookIn(ms: number): void {
+    this.#isAsleep = false;
+    this.#nextAt = -Infinity;
+    this.#timer.cancel();
+    this.#timer.within(ms);
+  }
+
+  async #wake(): Promise<void> {
+    if (!this.#isRunning) return;
+    if (this.#isAsleep && this.#untilNext() > 0) {
+      this.#readTimeIfOlder(CHECK_INTERVAL_MS);
+      this.#sleep();
+    } else await this.#lookWhileDue();
   }
 
   async #lookWhileDue(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
-    this.#idle = false;
-    clearTimeout(this.#timer);
-    this.#wakeAt = Infinity;
+    this.#isAsleep = false;
     try {
       let next: number | 'more' = 'more';
-      while (this.#running && next === 'more') {
-        this.#nudged = Infinity;
+      while (this.#isRunning && next === 'more') {
+        this.#nextAt = Infinity;
         next = await this.#lookOnce();
       }
-      if (this.#running && next !== 'more') {
-        this.#idle = true;
-        this.#sleepUntil(Math.min(next, this.#nudged));
-      }
+      if (!this.#isRunning || next === 'more') return;
+      this.nudge(next);
+      // Paused and resumed meanwhile, it looks once more anyhow.
+      this.#isAsleep = this.#nextAt > -Infinity;
+      if (this.#isAsleep) this.#sleep();
     } catch (error) {
       this.options.onError(error);
-      if (this.#running) {
-        this.#sleep(isDenied(error) ? FORBIDDEN : AGAIN);
-        // No nudge may put the next try off.
-        this.#wakeAt = -Infinity;
-      }
-    } finally {
-      this.#looking = false;
+      if (this.#isRunning)
+        this.#lookIn(
+          isDenied(error) ? FORBIDDEN_RETRY_DELAY_MS : RETRY_DELAY_MS,
+        );
     }
   }
 
@@ -126,8 +146,8 @@ export class DueLoop {
     const { index, clock, readTime, look, onIdle } = this.options;
     if (!clock.known) await readTime();
     const now = Math.floor(clock.now());
-    const { due, next } = await index.peek(now, BATCH);
-    if (!this.#running) return 'more';
+    const { due, next } = await index.peek(now, BATCH_SIZE);
+    if (!this.#isRunning) return 'more';
     this.#settledBefore = due[0]?.at ?? now;
     if (due.length === 0) {
       onIdle?.(now);
@@ -137,40 +157,24 @@ export class DueLoop {
     return 'more';
   }
 
-  #sleepUntil(at: number): void {
-    if (at === Infinity) return;
-    this.#wakeAt = at;
-    clearTimeout(this.#timer);
-    const ms = Math.max(0, this.#until(at));
-    this.#timer = setTimeout(() => this.#wake(at), Math.min(ms, CHECK_MS));
+  /** Wakes when the next key is due, and to check the clock. */
+  #sleep(): void {
+    if (this.#nextAt < Infinity)
+      this.#timer.within(Math.min(this.#untilNext(), CHECK_INTERVAL_MS));
   }
 
-  #wake(at: number): void {
-    if (this.#until(at) <= 0) {
-      void this.#lookWhileDue();
-      return;
-    }
-    this.#checkClock(CHECK_MS);
-    this.#sleepUntil(at);
-  }
-
-  /** Ms until what is due at `at` can be looked at: a key is alive in the millisecond of its deadline, gone in the next. */
-  #until(at: number): number {
-    return at + 1 - this.options.clock.now();
+  /** Ms until the next key can be looked at: it is alive in the millisecond of its deadline, gone in the next. */
+  #untilNext(): number {
+    return this.#nextAt + 1 - this.options.clock.now();
   }
 
   /** Reads Redis's clock if the newest reading is so many ms old. Nothing waits for it: what it finds comes by `retime`. */
-  #checkClock(age: number): void {
-    if (this.#checking || this.options.clock.age < age) return;
-    this.#checking = true;
+  #readTimeIfOlder(ms: number): void {
+    if (this.#isReadingTime || this.options.clock.age < ms) return;
+    this.#isReadingTime = true;
     this.options
       .readTime()
       .catch(() => undefined)
-      .finally(() => (this.#checking = false));
-  }
-
-  #sleep(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#lookWhileDue(), ms);
+      .finally(() => (this.#isReadingTime = false));
   }
 }

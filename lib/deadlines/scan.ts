@@ -1,11 +1,12 @@
 import { performance } from 'node:perf_hooks';
 import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
 import type { ScanReport } from '../listening/deadline-keeper.js';
+import { sleep } from '../util/sleep.js';
 import type { ScanPlan } from './scan-plan.js';
 import type { TtlReader } from './ttl-reader.js';
 
 /** Keys that are read by their names in one round trip. */
-const BATCH = 500;
+const BATCH_SIZE = 500;
 
 export interface ScanOptions {
   readonly index: Pick<DeadlineIndex, 'enrol'>;
@@ -52,7 +53,7 @@ export async function scanDeadlines(
       onEnrolled(entries.reduce((a, { at }) => Math.min(a, at), Infinity));
     }
     const owed = debt - (performance.now() - answered);
-    if (owed >= 1) await pause(owed, abort);
+    if (owed >= 1) await sleep(owed, { signal: abort });
     debt = Math.max(-2, debt - (performance.now() - answered));
     if (abort.aborted) return undefined;
   }
@@ -79,22 +80,10 @@ async function* readPages(
   reader: Pick<TtlReader, 'read'>,
   keys: readonly Buffer[],
 ): AsyncGenerator<DeadlineEntry[], void, void> {
-  for (let i = 0; i < keys.length; i += BATCH) {
-    const batch = keys.slice(i, i + BATCH);
+  for (let i = 0; i < keys.length; i += BATCH_SIZE) {
+    const batch = keys.slice(i, i + BATCH_SIZE);
     const { now, ttls } = await reader.read(batch);
     const entries = batch.map((key, j) => ({ key, at: now + ttls[j]! }));
     yield entries.filter((_, j) => ttls[j]! >= 0);
   }
-}
-
-function pause(ms: number, abort: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    abort.addEventListener('abort', done);
-    function done(): void {
-      clearTimeout(timer);
-      abort.removeEventListener('abort', done);
-      resolve();
-    }
-  });
 }

@@ -153,13 +153,12 @@ export class TtlBatcher {
   }
 
   /** Looks at the keys whose next look is due, and takes along those that are nearly due. */
-  #lookAtLater(): Promise<void> {
+  #lookAtLater(): void {
     const now = performance.now();
     this.#later.forEach((later, looks) => {
       while (later.first && later.first.at <= now + 2)
         this.#keys.add(later.shift()!.key, looks + 1);
       if (later.first) this.#laterTimer.within(later.first.at - now);
     });
-    return Promise.resolve();
   }
 }

@@ -1,4 +1,5 @@
 import type { Log } from '../util/log.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
 
 /** Handlers of one name and pattern that have been running for more than a minute. */
@@ -34,7 +35,7 @@ export class LongRuns {
   /** In the order in which they began. */
   readonly #fresh = new Set<Run>();
   readonly #told = new Set<Run>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer = new SoonestTimer(() => this.#look());
 
   constructor(
     private readonly log: Log,
@@ -44,7 +45,7 @@ export class LongRuns {
   begin(handler: ExpiryHandler, expiry: Expiry): Run {
     const run = { handler, expiry, begunAt: performance.now() };
     this.#fresh.add(run);
-    this.#timer ??= this.#lookIn(this.limitMs);
+    if (this.#fresh.size === 1) this.#timer.within(this.limitMs);
     return run;
   }
 
@@ -58,12 +59,7 @@ export class LongRuns {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  #lookIn(ms: number): NodeJS.Timeout {
-    return setTimeout(() => this.#look(), ms).unref();
+    this.#timer.stop();
   }
 
   #look(): void {
@@ -75,12 +71,10 @@ export class LongRuns {
     for (const each of this.#byHandler(overdue)) this.#tell(each);
     const [oldest] = this.#fresh;
     const left = oldest && oldest.begunAt + this.limitMs - performance.now();
-    this.#timer =
-      left === undefined
-        ? undefined
-        : this.#lookIn(
-            Math.max(left, Math.min(LOOK_INTERVAL_MS, this.limitMs)),
-          );
+    if (left !== undefined)
+      this.#timer.within(
+        Math.max(left, Math.min(LOOK_INTERVAL_MS, this.limitMs)),
+      );
   }
 
   #overdue(): Run[] {

@@ -1,4 +1,5 @@
 import { Fifo } from '../util/fifo.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Dispatcher } from './dispatcher.js';
 
 /** Ms after which it is looked for places that got free without a word: those of broadcast's handlers do. */
@@ -49,7 +50,7 @@ export class Places {
   #idle = 0;
   #readers = 0;
   #waiting = new Fifo<Request>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer = new SoonestTimer(() => this.look());
 
   constructor(private readonly dispatcher: Pick<Dispatcher, 'free'>) {}
 
@@ -113,15 +114,8 @@ export class Places {
       this.#waiting.shift();
       if (!request.isGone) request.grant(this.#grant(request, free));
     }
-    if (this.#waiting.size === 0) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-    } else {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.look();
-      }, LOOK_INTERVAL_MS).unref();
-    }
+    if (this.#waiting.size === 0) this.#timer.cancel();
+    else this.#timer.within(LOOK_INTERVAL_MS);
   }
 
   #grant({ most, isEager }: Request, free: number): Grant {

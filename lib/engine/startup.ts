@@ -1,6 +1,6 @@
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
-import { Pause } from '../util/pause.js';
+import { sleep } from '../util/sleep.js';
 import { within } from '../util/within.js';
 
 export interface StartupOptions {
@@ -42,9 +42,8 @@ const RETRY_DELAY_MS = 1_000;
 export class Startup {
   #attempt: Promise<void> | undefined;
   #kept = false;
-  #closed = false;
+  readonly #closing = new AbortController();
   #endWarning: (() => void) | undefined;
-  readonly #pause = new Pause();
 
   constructor(
     private readonly subject: Startable,
@@ -78,16 +77,15 @@ export class Startup {
 
   /** Nobody who called `run` needs it any more: undoes the start, unless the application itself needs it. */
   async release(): Promise<void> {
-    if (this.#kept || this.#closed) return;
+    if (this.#kept || this.#closing.signal.aborted) return;
     this.#attempt = undefined;
     await this.subject.undo();
   }
 
   /** Tries nothing more and says nothing more. Whoever owns the subject closes it. */
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
     this.#endWarning?.();
-    this.#pause.end();
   }
 
   async #start(): Promise<void> {
@@ -131,15 +129,16 @@ export class Startup {
 
   async #untilItWorks(work: () => Promise<void>): Promise<void> {
     const { retryDelay, log } = this.options;
-    for (let failures = 1; !this.#closed; failures++) {
+    const { signal } = this.#closing;
+    for (let failures = 1; !signal.aborted; failures++) {
       try {
         await work();
         return;
       } catch (error) {
-        if (this.#closed) return;
+        if (signal.aborted) return;
         log.error(`Starting failed, and is tried again: ${reasonOf(error)}`);
         const ms = Math.max(RETRY_DELAY_MS, retryDelay(failures));
-        await this.#pause.wait(ms, { ref: false });
+        await sleep(ms, { ref: false, signal });
       }
     }
   }

@@ -4,6 +4,7 @@ import type { ConnectionTarget } from '../connection/connection-option.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { Pause } from '../util/pause.js';
+import { sleep } from '../util/sleep.js';
 import { within } from '../util/within.js';
 import type { ClusterSeeds } from './cluster-seeds.js';
 import {
@@ -14,12 +15,12 @@ import {
 } from './cluster-view.js';
 
 /** Ms between two looks at who the primaries are: when all is calm, and when something speaks for a change. */
-const CALM = 1_000;
-const SOON = 100;
+const CALM_INTERVAL_MS = 1_000;
+const DOUBT_INTERVAL_MS = 100;
 /** Ms for which a doubt lasts. */
-const DOUBT = 15_000;
-/** Ms within which a node must tell. */
-const PATIENCE = 1_000;
+const DOUBT_MS = 15_000;
+/** Ms within which a node must answer. */
+const ANSWER_TIMEOUT_MS = 1_000;
 
 /** Somebody to ask. */
 export interface Witness {
@@ -49,19 +50,18 @@ export interface ScoutOptions {
 export class ClusterScout {
   /** Why nobody told at the newest look. */
   lastError: string | undefined;
-  readonly #pause = new Pause();
+  readonly #closing = new AbortController();
   /** A rest that a doubt cuts short. */
   readonly #calm = new Pause();
   #doubtUntil = 0;
   #turn = 0;
-  #closed = false;
 
   constructor(private readonly options: ScoutOptions) {}
 
   /** Goes on until `close`. */
   async run(): Promise<void> {
     const { seeds, target } = this.options;
-    for (let failures = 0; !this.#closed;) {
+    for (let failures = 0; !this.#isClosed;) {
       if (await this.#look()) {
         failures = 0;
         this.lastError = seeds.lastError = undefined;
@@ -72,22 +72,27 @@ export class ClusterScout {
       const found = await seeds.find();
       if (!found) this.options.onSilence();
       // While no node is known, this is all that keeps the process alive.
-      if ((!found || failures > 0) && !this.#closed)
-        await this.#pause.wait(target.retryDelay(failures + 1));
+      if (!found || failures > 0)
+        await sleep(target.retryDelay(failures + 1), {
+          signal: this.#closing.signal,
+        });
       failures++;
     }
   }
 
   /** Something speaks for a change: it asks often, for a while. */
   doubt(): void {
-    this.#doubtUntil = performance.now() + DOUBT;
+    this.#doubtUntil = performance.now() + DOUBT_MS;
     this.#calm.end();
   }
 
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
     this.#calm.end();
-    this.#pause.end();
+  }
+
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted;
   }
 
   /** Asks one after the other until one tells. Whether one did. */
@@ -123,12 +128,12 @@ export class ClusterScout {
         const { host } = hostAndPort(address);
         view = readView(ranges, String(nodes), host, this.options.natMap);
       });
-      await within(PATIENCE, told);
+      await within(ANSWER_TIMEOUT_MS, told);
     } catch (error) {
       this.lastError = `${address}: ${reasonOf(error)}`;
       this.options.log.debug(`${address} does not tell: ${reasonOf(error)}`);
     }
-    if (this.#closed) return true;
+    if (this.#isClosed) return true;
     if (!view || view.primaries.size === 0) return false;
     this.options.onView(view, askedAt);
     return true;
@@ -136,9 +141,11 @@ export class ClusterScout {
 
   /** However often it is raised, a doubt does not make it ask without rest. */
   async #rest(): Promise<void> {
-    if (this.#closed) return;
-    await this.#pause.wait(SOON, { ref: false });
-    if (this.#closed || performance.now() < this.#doubtUntil) return;
-    await this.#calm.wait(CALM - SOON, { ref: false });
+    const { signal } = this.#closing;
+    await sleep(DOUBT_INTERVAL_MS, { ref: false, signal });
+    if (this.#isClosed || performance.now() < this.#doubtUntil) return;
+    await this.#calm.wait(CALM_INTERVAL_MS - DOUBT_INTERVAL_MS, {
+      ref: false,
+    });
   }
 }

@@ -1,10 +1,11 @@
 import { isDenied } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { AliveCheck } from '../dispatch/dispatcher.js';
+import { sleep } from '../util/sleep.js';
 import type { Log } from '../util/log.js';
 
 /** Ms before a question is asked again that a server could not answer. */
-const AGAIN = 100;
+const RETRY_DELAY_MS = 100;
 
 /**
  * Asks Redis whether keys exist, until it answers: an event is not handed over while that is
@@ -36,7 +37,7 @@ export class KeyCheck implements AliveCheck {
           this.#warn(error);
           return new Set();
         }
-        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+        await sleep(RETRY_DELAY_MS);
       }
     }
   }

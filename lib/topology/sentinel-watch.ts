@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { disconnect } from '../connection/command-client.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
-import { Pause } from '../util/pause.js';
+import { sleep } from '../util/sleep.js';
 import { within } from '../util/within.js';
 
 /** Ms between two questions to one Sentinel. */
@@ -34,8 +34,7 @@ export interface SentinelObserver {
 
 /** Asks one Sentinel, again and again, until it is closed. */
 export class SentinelWatch {
-  readonly #pause = new Pause();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(
     /** In logs. */
@@ -53,29 +52,29 @@ export class SentinelWatch {
   }
 
   close(): void {
-    this.#closed = true;
-    this.#pause.end();
+    this.#closing.abort();
   }
 
   async #run(): Promise<void> {
-    while (!this.#closed) {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
       let sentinel: Redis | undefined;
       let reason: unknown;
       try {
         sentinel = this.open();
         sentinel.on('error', (error: Error) => (reason = error));
-        for (let i = 0; !this.#closed; i++) {
+        for (let i = 0; !signal.aborted; i++) {
           if (i % INTERVALS_PER_PEERS === 0) await this.#askForPeers(sentinel);
           const address = await this.#askForPrimary(sentinel);
-          if (this.#closed) break;
+          if (signal.aborted) break;
           this.observer.named(address);
-          await this.#pause.wait(INTERVAL_MS, { ref: false });
+          await sleep(INTERVAL_MS, { ref: false, signal });
         }
       } catch (error) {
         this.log.debug(`${this.title}: ${reasonOf(reason ?? error)}`);
-        if (!this.#closed) {
+        if (!signal.aborted) {
           this.observer.failed();
-          await this.#pause.wait(RETRY_DELAY_MS, { ref: false });
+          await sleep(RETRY_DELAY_MS, { ref: false, signal });
         }
       } finally {
         if (sentinel) disconnect(sentinel);
@@ -98,7 +97,8 @@ export class SentinelWatch {
         sentinel.call('SENTINEL', 'SENTINELS', this.master).catch(() => []),
       ]),
     )) as [string | undefined, string[][]];
-    if (!this.#closed) this.observer.knows(id, peers.flatMap(toPeer));
+    if (!this.#closing.signal.aborted)
+      this.observer.knows(id, peers.flatMap(toPeer));
   }
 
   async #answer<T>(asked: Promise<T>): Promise<T> {

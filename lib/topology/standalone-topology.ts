@@ -6,7 +6,7 @@ import { CommandClient, peerOf } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { isForbidden, refusedCommand } from '../connection/server-error.js';
 import type { Log } from '../util/log.js';
-import { Pause } from '../util/pause.js';
+import { SoonestTimer } from '../util/soonest-timer.js';
 import { within } from '../util/within.js';
 import { hostAndPort } from './cluster-view.js';
 import { KeyCheck } from './key-check.js';
@@ -15,11 +15,11 @@ import { SentinelScout } from './sentinel-scout.js';
 import type { Moves, Topology } from './topology.js';
 
 /** Ms after a failover at which connections are looked at once more. */
-const SECOND_LOOK_MS = 1_000;
+const SECOND_LOOK_DELAY_MS = 1_000;
 /** Ms within which the name of a primary must be resolved. */
 const LOOKUP_TIMEOUT_MS = 1_000;
 /** Ms by which a primary may be replaced before its Sentinels say so. */
-const SENTINELS_DELAY = 3_000;
+const SENTINELS_DELAY_MS = 3_000;
 
 /**
  * One server, named by its address or found by Sentinels. They name the primary at every connection;
@@ -35,9 +35,10 @@ export class StandaloneTopology implements Topology {
   readonly #listeners = new Set<Redis>();
   readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #scout: SentinelScout | undefined;
-  readonly #secondLook = new Pause();
-  /** The primary that Sentinels named last. */
+  readonly #secondLook = new SoonestTimer(() => this.#reconnect());
+  /** The primary that Sentinels named last, and the addresses that its name stands for, as far as they are known. */
   #primary: string | undefined;
+  #peers: ReadonlySet<string> = new Set();
   #closed = false;
 
   constructor(
@@ -59,7 +60,7 @@ export class StandaloneTopology implements Topology {
       {
         address: addressOf(this.#template),
         commands: this.#commands,
-        noticedAfter: bySentinels ? SENTINELS_DELAY : 0,
+        noticedAfter: bySentinels ? SENTINELS_DELAY_MS : 0,
         openListener: () => this.#openListener(),
         keyWith: (prefix) => prefix + randomUUID(),
       },
@@ -107,7 +108,7 @@ export class StandaloneTopology implements Topology {
   close(): void {
     this.#closed = true;
     this.#scout?.close();
-    this.#secondLook.end();
+    this.#secondLook.stop();
     this.#commands.close();
   }
 
@@ -142,14 +143,16 @@ export class StandaloneTopology implements Topology {
     const peers = await peersAt(address);
     // Several Sentinels may name it in one moment, and one that lags may not.
     if (this.#closed || this.#primary !== address) return;
-    this.#reconnect(peers);
+    this.#peers = peers;
+    this.#reconnect();
     // Whoever connects in this moment may be sent to the old one by a Sentinel that lags.
-    await this.#secondLook.wait(SECOND_LOOK_MS, { ref: false });
-    if (!this.#closed && this.#primary === address) this.#reconnect(peers);
+    this.#secondLook.cancel();
+    this.#secondLook.within(SECOND_LOOK_DELAY_MS);
   }
 
   /** Whatever is connected to another server than the primary is connected to the wrong one; what waits need not wait. */
-  #reconnect(primary: ReadonlySet<string>): void {
+  #reconnect(): void {
+    const primary = this.#peers;
     for (const client of this.#clients)
       if (client.closed) this.#clients.delete(client);
       else if (client.peer === undefined) client.wake();

@@ -1,28 +1,29 @@
-/** A wait that somebody else may end. One wait at a time: a new one takes the place of the one before. */
+import { sleep } from './sleep.js';
+
+/**
+ * A sleep that somebody else may end, again and again: for loops that something wakes before their time.
+ * Where a sleep ends early only once, at the end of its owner, an `AbortSignal` and `sleep` do.
+ *
+ * Guarantees: one sleep at a time, because a new one ends the one before.
+ */
 export class Pause {
-  #end: (() => void) | undefined;
+  #abort: AbortController | undefined;
 
   /**
    * Resolves after so many ms, or when `end` is called.
    *
-   * @param ref whether the wait keeps the process alive
+   * @param ref whether the sleep keeps the process alive
    */
   wait(ms: number, { ref = true } = {}): Promise<void> {
     this.end();
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.end(), ms);
-      if (!ref) timer.unref();
-      this.#end = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    const abort = new AbortController();
+    this.#abort = abort;
+    return sleep(ms, { ref, signal: abort.signal });
   }
 
-  /** Ends the wait that is under way; without one, does nothing. */
+  /** Ends the sleep that is under way; without one, it does nothing. */
   end(): void {
-    const end = this.#end;
-    this.#end = undefined;
-    end?.();
+    this.#abort?.abort();
+    this.#abort = undefined;
   }
 }

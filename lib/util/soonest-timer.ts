@@ -22,7 +22,7 @@ export class SoonestTimer {
   #isStopped = false;
 
   /** @param work must not reject: there is nobody to catch it */
-  constructor(private readonly work: () => Promise<void>) {}
+  constructor(private readonly work: () => Promise<void> | void) {}
 
   /** Has the work done in so many ms, unless it is due sooner anyway. */
   within(ms: number): void {

@@ -6,6 +6,21 @@ import { commandsOn, noLog } from '../../support/group/parts.js';
 import { bytesLeft } from '../../support/heap.js';
 import { useServer } from '../../support/servers.js';
 
+// By the timers that the tests pass the time of: those of node:timers/promises cannot be faked. That the
+// real one leaves nothing behind is tested beside it.
+vi.mock(import('../../../lib/util/sleep.js'), () => ({
+  sleep: (ms, { signal } = {}) =>
+    new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      signal?.addEventListener('abort', end);
+    }),
+}));
+
 const server = useServer({ args: ['--cluster-enabled', 'yes'] });
 
 beforeEach(async () => {
