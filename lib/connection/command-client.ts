@@ -1,8 +1,9 @@
-import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import { Lifetime } from '../util/lifetime.js';
 import type { Log } from '../util/log.js';
+import { Signal } from '../util/signal.js';
+import { sleep } from '../util/sleep.js';
+import { Connection, ConnectionLost } from './connection.js';
 import {
   isElsewhere,
   isReadOnly,
@@ -10,7 +11,6 @@ import {
   isUnknownCommand,
   replyCode,
 } from './server-error.js';
-import { Watchdog } from './watchdog.js';
 
 export interface CommandClientOptions {
   /**
@@ -30,22 +30,22 @@ export interface CommandClientOptions {
   readonly log: Log;
 }
 
-/** Ms before it is tried again. */
-const AGAIN = 50;
-
-/** The connection closed before commands were answered: they may be sent again on the next one. */
-class ConnectionLost extends Error {}
+/** Ms before commands are sent again that were refused because their keys live elsewhere. */
+const RETRY_DELAY_MS = 50;
 
 /**
- * The connection for ordinary commands to one server. Each connection is a client of its own, so that
- * it is made with the credentials of its time: ioredis would reconnect with those of long ago.
+ * Sends ordinary commands to one server, over one `Connection` after the other. Each is a client of its
+ * own, so that it is made with the credentials of its time: ioredis would reconnect with those of long ago.
+ * The topology makes one for each node, and one for whoever follows keys of a Cluster.
  *
  * States:
- * - `idle`: there is no connection, and nobody needs one. The first command leads to `connecting`.
- * - `connecting`: a client connects and logs in. Leads to `ready`, or in `connectTimeout` to `waiting`.
- * - `ready`: commands are sent. A close, silence, or a primary that became a replica lead to `waiting`.
- * - `waiting`: it connects again after `retryDelay`, or when `wake` is called.
- * - `closed`: for good.
+ * - *idle* (at first, and after `release`): there is no connection, and nobody needs one. The first
+ *   command leads to *connecting*.
+ * - *connecting*: a client connects and logs in, and commands wait. Leads to *ready*, or within
+ *   `connectTimeout` to *waiting*.
+ * - *ready*: commands are sent. A close, silence, or a primary that became a replica lead to *waiting*.
+ * - *waiting*: it connects again after `retryDelay`, or when `wake` is called; commands wait.
+ * - *closed* (after `close`): for good.
  *
  * Guarantees: it never gives up; commands that are given while there is no connection wait for it, in
  * their order; what was under way on a connection that closed is done again on the next one, and what
@@ -53,18 +53,16 @@ class ConnectionLost extends Error {}
  */
 export class CommandClient {
   #state: 'idle' | 'connecting' | 'ready' | 'waiting' | 'closed' = 'idle';
-  #client: Redis | undefined;
-  /** The present connection's: what is under way on it ends with it. */
-  #life = new Lifetime();
-  #watchdog: Watchdog | undefined;
-  /** Ends `connecting`, or `waiting`. */
+  #connection: Connection | undefined;
+  /** Ends *waiting*. */
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #lastError: string | undefined;
-  #isRefused = false;
-  #refusedBy: unknown;
+  /** The error by which the server refused the newest login. */
+  #refusedBy: Error | undefined;
   /** Commands that wait for a change of state. */
-  #waiting: (() => void)[] = [];
+  #waiting = 0;
+  readonly #changed = new Signal();
 
   constructor(private readonly options: CommandClientOptions) {}
 
@@ -74,7 +72,7 @@ export class CommandClient {
 
   /** Whether there is a connection that works, as far as is known. */
   get connected(): boolean {
-    return this.#state === 'ready' && this.#client?.status === 'ready';
+    return this.#state === 'ready' && this.#connection?.isUsable === true;
   }
 
   /** Why the newest connection failed or was lost, while there is none. */
@@ -84,12 +82,12 @@ export class CommandClient {
 
   /** What the server answered to the newest login, while it refuses it; no command is answered then. */
   get refusal(): string | undefined {
-    return this.#isRefused ? this.#lastError : undefined;
+    return this.#refusedBy ? this.#lastError : undefined;
   }
 
   /** The address that it is connected to, as the system tells it. */
   get peer(): string | undefined {
-    return this.#client && peerOf(this.#client);
+    return this.#connection?.peer;
   }
 
   /**
@@ -104,7 +102,7 @@ export class CommandClient {
       } catch (error) {
         if (error instanceof ConnectionLost) continue;
         if (!this.options.onElsewhere || !mayFollow(error)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN));
+        await sleep(RETRY_DELAY_MS);
       }
     }
   }
@@ -139,7 +137,7 @@ export class CommandClient {
 
   /** Does without a connection until the next command, unless one is under way. */
   release(): void {
-    const isNeeded = this.#life.waiting + this.#waiting.length > 0;
+    const isNeeded = (this.#connection?.waiting ?? 0) + this.#waiting > 0;
     if (this.#state === 'closed' || isNeeded) return;
     this.#drop(new Error('it was released'));
     this.#enter('idle');
@@ -153,21 +151,21 @@ export class CommandClient {
   }
 
   async #send<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
-    const [client, life] = [this.#client!, this.#life];
+    const connection = this.#connection!;
     try {
-      return await life.guard(work(client));
+      return await connection.send(work);
     } catch (error) {
       // A primary that became a replica keeps its connections: a new one finds the new primary.
       const isReplica = isReadOnly(error);
       if (isReplica || replyCode(error) === 'MOVED') {
         const { onElsewhere } = this.options;
         onElsewhere?.();
-        if (onElsewhere || isReplica) this.#lose(client, error as Error);
+        if (onElsewhere || isReplica) connection.fail(error as Error);
       }
-      if (isReplyError(error) || client.status === 'ready') throw error;
+      if (isReplyError(error) || connection.isUsable) throw error;
       // ioredis rejects what is under way before it says that the connection closed.
-      this.#lose(client, new ConnectionLost('the connection closed'));
-      throw life.ended ?? error;
+      connection.fail(new ConnectionLost('the connection closed'));
+      throw connection.ended ?? error;
     }
   }
 
@@ -182,80 +180,51 @@ export class CommandClient {
   }
 
   /** Resolves when it enters a state. */
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  async #change(): Promise<void> {
+    this.#waiting++;
+    await this.#changed.next();
+    this.#waiting--;
   }
 
   #enter(state: 'idle' | 'ready' | 'waiting' | 'closed'): void {
     this.#state = state;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resume of waiting) resume();
+    this.#changed.fire();
   }
 
   #connect(): void {
     clearTimeout(this.#timer);
     this.#state = 'connecting';
+    const { open, connectTimeout } = this.options;
     let client: Redis;
     try {
-      client = this.options.open();
+      client = open();
     } catch (error) {
-      this.#note(reasonOf(error), false);
+      this.#note(reasonOf(error), undefined);
       // Not at once: whoever makes it connect waits for what becomes of it.
       this.#timer = setTimeout(() => this.#wait(), 0);
       return;
     }
-    this.#client = client;
-    let error: Error | undefined;
-    client.on('error', (reason: Error) => (error = reason));
-    client.on('ready', () => {
-      // A database that does not exist, say: ioredis goes on without it.
-      if (isReplyError(error)) this.#lose(client, error);
-      else this.#arrive(client);
-    });
-    client.on('end', () => {
-      this.options.onElsewhere?.();
-      const lost = new ConnectionLost(
-        error ? reasonOf(error) : 'the connection closed',
-        { cause: error },
-      );
-      this.#lose(client, lost);
-    });
-    client.connect().catch(() => undefined);
-    // ioredis times the TCP connection only, not the handshake that follows.
-    const { connectTimeout } = this.options;
-    this.#timer = setTimeout(
-      () =>
-        this.#lose(
-          client,
-          new Error(`not connected within ${connectTimeout} ms`),
-        ),
+    this.#connection = new Connection(client, {
       connectTimeout,
-    ).unref();
+      onReady: () => this.#arrive(),
+      onLost: (why) => this.#lose(why),
+    });
   }
 
-  #arrive(client: Redis): void {
-    if (client !== this.#client) return;
-    clearTimeout(this.#timer);
+  #arrive(): void {
     this.#failures = 0;
     this.#refusedBy = undefined;
     this.#lastError = undefined;
-    this.#isRefused = false;
-    this.#watchdog = new Watchdog({
-      ping: () => client.ping(),
-      onSilence: (error) => this.#lose(client, error),
-    });
     this.#enter('ready');
   }
 
-  #lose(client: Redis, why: Error): void {
-    if (client !== this.#client) return;
+  #lose(why: Error): void {
+    if (why instanceof ConnectionLost) this.options.onElsewhere?.();
     const wasReady = this.#state === 'ready';
-    this.#drop(why);
+    this.#connection = undefined;
     const { cause = why } = why;
     const isRefused = !wasReady && isReplyError(cause);
-    this.#refusedBy = isRefused ? cause : undefined;
-    this.#note(reasonOf(why), isRefused);
+    this.#note(reasonOf(why), isRefused ? (cause as Error) : undefined);
     this.#wait();
   }
 
@@ -269,22 +238,18 @@ export class CommandClient {
     this.#enter('waiting');
   }
 
-  #note(reason: string, isRefused: boolean): void {
+  #note(reason: string, refusedBy: Error | undefined): void {
     if (reason !== this.#lastError)
       this.options.log.debug(`Command connection: ${reason}`);
     this.#lastError = reason;
-    this.#isRefused = isRefused;
+    this.#refusedBy = refusedBy;
   }
 
   #drop(why: Error): void {
     clearTimeout(this.#timer);
-    this.#watchdog?.stop();
-    const client = this.#client;
-    this.#client = undefined;
-    if (client) disconnect(client);
-    const life = this.#life;
-    this.#life = new Lifetime();
-    life.end(why);
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.end(why);
   }
 }
 
@@ -299,20 +264,3 @@ const mayFollow = (error: unknown): boolean => {
 
 const closedError = (): RedisExpiryError =>
   new RedisExpiryError('CLOSED', 'The connection was closed.');
-
-/** The address that a client is connected to, as the system tells it; undefined while it is not. */
-export function peerOf(client: Redis): string | undefined {
-  if (client.status !== 'ready') return undefined;
-  const { remoteAddress, remotePort } = client.stream as Partial<Socket>;
-  return `${remoteAddress?.replace(/^::ffff:/, '')}:${remotePort}`;
-}
-
-/** Closes a client for good, also where the peer no longer answers; its errors go unheard from now on. */
-export function disconnect(client: Redis): void {
-  // It has ended: ioredis would wait two seconds for a socket that is closed already.
-  if (client.status === 'end') return;
-  client.removeAllListeners();
-  client.on('error', () => undefined);
-  client.disconnect();
-  client.stream?.destroy();
-}

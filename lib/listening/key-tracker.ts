@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { disconnect } from '../connection/command-client.js';
+import { disconnect } from '../connection/connection.js';
 import { Watchdog } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 

@@ -1,6 +1,6 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
-import { disconnect } from '../connection/command-client.js';
+import { disconnect } from '../connection/connection.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { within } from '../util/within.js';
 import { hostAndPort } from './cluster-view.js';

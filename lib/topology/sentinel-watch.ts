@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { disconnect } from '../connection/command-client.js';
+import { disconnect } from '../connection/connection.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { sleep } from '../util/sleep.js';
