@@ -1,8 +1,8 @@
 import type { Log } from '../util/log.js';
 import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
-import { Fifo } from '../util/fifo.js';
 import { within } from '../util/within.js';
+import { type Lane, Lanes, type Turn } from './lanes.js';
 import { type LongRunningHandler, LongRuns, type Run } from './long-runs.js';
 import { runHandler } from './run-handler.js';
 
@@ -46,35 +46,25 @@ interface Job {
   readonly delivery: Delivery | undefined;
 }
 
-/** A handler's own queue, so that a slow handler holds up no other. */
-interface Lane {
-  readonly handler: ExpiryHandler;
-  readonly queue: Fifo<Job>;
-  running: number;
-  waitingForTurn: boolean;
-  removed: boolean;
-}
-
-type Turn = [lane: Lane, job: Job];
-
 /**
- * Runs handlers for expiries: queues them, and at each one's turn asks whether the key was written
- * again; if so the event is superseded, else the handler runs.
+ * Runs handlers for expiries: it queues them, and at each one's turn asks whether the key was written
+ * again; if so the event is superseded, else the handler runs. Broadcast and the consumers of groups
+ * offer their events to the one dispatcher of an engine.
  *
- * States: open (takes and runs) → draining (`drain`: takes nothing more, runs what waits) → closed.
+ * States:
+ * - *open* (at first): takes events and runs them.
+ * - *draining* (after `drain`): takes nothing more, and runs what waits.
+ * - *closed* (when all has ended, or `drain` has waited long enough): what still waits is dropped.
  *
  * Guarantees: an `offer` is O(1), never throws and never runs user code; at most `concurrency`
  * handlers run at once, and of one handler at most its own limit; handlers take turns; every offer
  * ends in exactly one of the counters handled, failed, superseded and dropped.
  *
- * Left to others: what reaches the queue (keyspace/), and what a missing key means.
+ * Left to others: what is offered, and what a missing key means.
  */
 export class Dispatcher {
-  readonly #lanes = new Map<ExpiryHandler, Lane>();
-  /** Lanes that have work and room for it, in the order of their turns. */
-  readonly #turns = new Fifo<Lane>();
+  readonly #lanes = new Lanes<Job>();
   #state: 'open' | 'draining' | 'closed' = 'open';
-  #queued = 0;
   #running = 0;
   #pumpScheduled = false;
   #overflowing = false;
@@ -97,16 +87,13 @@ export class Dispatcher {
 
   /** Events that wait for their turn. */
   get queued(): number {
-    return this.#queued;
+    return this.#lanes.queued;
   }
 
   /** How many more could be run at once. What waits for a handler at its own limit keeps others from nothing. */
   get free(): number {
-    let stuck = 0;
-    for (const { queue, running, handler } of this.#lanes.values())
-      if (running >= handler.concurrency) stuck += queue.size;
-    const { concurrency } = this.options;
-    return Math.max(0, concurrency - this.#running - (this.#queued - stuck));
+    const waiting = this.queued - this.#lanes.stuck;
+    return Math.max(0, this.options.concurrency - this.#running - waiting);
   }
 
   /** Events that are being checked or handled. */
@@ -117,26 +104,19 @@ export class Dispatcher {
   /** Queues an expiry for a handler. When the queue is full, the event is dropped, counted and logged. */
   offer(handler: ExpiryHandler, expiry: Expiry, delivery?: Delivery): void {
     this.counters.received++;
-    if (this.#state !== 'open' || this.#queued >= this.options.queueLimit) {
+    if (this.#state !== 'open' || this.queued >= this.options.queueLimit) {
       this.counters.dropped++;
       if (this.#state === 'open') this.#reportOverflow();
       delivery?.ended('dropped');
       return;
     }
-    const lane = this.#laneOf(handler);
-    lane.queue.push({ expiry, delivery });
-    this.#queued++;
-    this.#awaitTurn(lane);
+    this.#lanes.add(handler, { expiry, delivery });
     this.#schedulePump();
   }
 
   /** Forgets a handler. What still waits for it is dropped; what it is running ends by itself. */
   remove(handler: ExpiryHandler): void {
-    const lane = this.#lanes.get(handler);
-    if (!lane) return;
-    this.#lanes.delete(handler);
-    lane.removed = true;
-    this.#dropWaiting(lane);
+    this.#drop(this.#lanes.remove(handler));
     this.#noticeIdle();
   }
 
@@ -147,46 +127,24 @@ export class Dispatcher {
   async drain(timeout: number): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'draining';
-    if (this.#queued + this.#running > 0)
+    if (!this.#isIdle)
       await within(
         timeout,
         new Promise<void>((resolve) => (this.#whenIdle = resolve)),
       );
     this.#state = 'closed';
     this.#longRuns.close();
-    if (this.#queued + this.#running > 0) {
+    if (!this.#isIdle) {
       this.log.warn(
         `Shutdown did not wait longer than ${timeout} ms: ${this.#running} event(s) were in flight, ` +
-          `${this.#queued} waiting event(s) were dropped`,
+          `${this.queued} waiting event(s) were dropped`,
       );
-      for (const lane of this.#lanes.values()) this.#dropWaiting(lane);
+      this.#drop(this.#lanes.clear());
     }
   }
 
-  #laneOf(handler: ExpiryHandler): Lane {
-    let lane = this.#lanes.get(handler);
-    if (!lane) {
-      lane = {
-        handler,
-        queue: new Fifo(),
-        running: 0,
-        waitingForTurn: false,
-        removed: false,
-      };
-      this.#lanes.set(handler, lane);
-    }
-    return lane;
-  }
-
-  #awaitTurn(lane: Lane): void {
-    if (
-      !lane.waitingForTurn &&
-      lane.queue.size > 0 &&
-      lane.running < lane.handler.concurrency
-    ) {
-      lane.waitingForTurn = true;
-      this.#turns.push(lane);
-    }
+  get #isIdle(): boolean {
+    return this.queued + this.#running === 0;
   }
 
   #reportOverflow(): void {
@@ -210,28 +168,22 @@ export class Dispatcher {
 
   #pump(): void {
     if (this.#state === 'closed') return;
-    const batch: Turn[] = [];
+    const batch: Turn<Job>[] = [];
     while (this.#running < this.options.concurrency) {
-      const lane = this.#turns.shift();
-      if (!lane) break;
-      lane.waitingForTurn = false;
-      const job = lane.queue.shift();
-      if (!job) continue;
-      batch.push([lane, job]);
-      lane.running++;
+      const turn = this.#lanes.next();
+      if (!turn) break;
+      batch.push(turn);
       this.#running++;
-      this.#queued--;
-      this.#awaitTurn(lane);
     }
-    if (this.#overflowing && this.#queued < this.options.queueLimit / 2) {
+    if (this.#overflowing && this.queued < this.options.queueLimit / 2) {
       this.#overflowing = false;
       this.log.warn('The queue has room again: no expiry is dropped any more');
     }
     for (const part of this.#byPlace(batch)) void this.#runBatch(part);
   }
 
-  #byPlace(batch: readonly Turn[]): Iterable<Turn[]> {
-    const parts = new Map<string | Turn, Turn[]>();
+  #byPlace(batch: readonly Turn<Job>[]): Iterable<Turn<Job>[]> {
+    const parts = new Map<string | Turn<Job>, Turn<Job>[]>();
     for (const turn of batch) {
       const { expiry, delivery } = turn[1];
       const place = delivery?.isAlone
@@ -244,7 +196,7 @@ export class Dispatcher {
     return parts.values();
   }
 
-  async #runBatch(batch: readonly Turn[]): Promise<void> {
+  async #runBatch(batch: readonly Turn<Job>[]): Promise<void> {
     let alive: ReadonlySet<number>;
     let refused: ReadonlySet<Delivery>;
     try {
@@ -254,58 +206,53 @@ export class Dispatcher {
       ]);
     } catch {
       // Closed while it asked: whether these keys live will never be known.
-      for (const [lane, job] of batch) this.#settle(lane, job, 'dropped');
+      for (const [lane, job] of batch) this.#end(lane, job, 'dropped');
       return;
     }
     batch.forEach(([lane, job], i) => {
       const isRefused = job.delivery && refused.has(job.delivery);
-      if (lane.removed || this.#state === 'closed' || isRefused)
-        this.#settle(lane, job, 'dropped');
-      else if (alive.has(i)) this.#settle(lane, job, 'superseded');
+      if (lane.isRemoved || this.#state === 'closed' || isRefused)
+        this.#end(lane, job, 'dropped');
+      else if (alive.has(i)) this.#end(lane, job, 'superseded');
       else this.#run(lane, job);
     });
   }
 
-  #run(lane: Lane, job: Job): void {
+  #run(lane: Lane<Job>, job: Job): void {
     let run: Run | undefined;
     let ended = false;
     runHandler(lane.handler, job.expiry, this.log, (error) => {
       ended = true;
       if (run) this.#longRuns.end(run);
-      if (error === undefined) this.#settle(lane, job, 'handled');
-      else this.#settle(lane, job, 'failed', error.thrown);
+      if (error === undefined) this.#end(lane, job, 'handled');
+      else this.#end(lane, job, 'failed', error.thrown);
     });
     // What ended at once need not be watched.
     if (!ended) run = this.#longRuns.begin(lane.handler, job.expiry);
   }
 
-  #settle(lane: Lane, job: Job, outcome: Outcome, error?: unknown): void {
+  #end(lane: Lane<Job>, job: Job, outcome: Outcome, error?: unknown): void {
     this.counters[outcome]++;
-    lane.running--;
     this.#running--;
-    this.#awaitTurn(lane);
+    this.#lanes.end(lane);
     job.delivery?.ended(outcome, error);
-    if (this.#queued > 0) this.#schedulePump();
+    if (this.queued > 0) this.#schedulePump();
     this.#noticeIdle();
   }
 
   #noticeIdle(): void {
-    if (this.#queued + this.#running === 0) this.#whenIdle?.();
+    if (this.#isIdle) this.#whenIdle?.();
   }
 
-  /** Gives up what waits in a lane. */
-  #dropWaiting(lane: Lane): void {
-    for (let job = lane.queue.shift(); job; job = lane.queue.shift()) {
-      this.#queued--;
-      this.counters.dropped++;
-      job.delivery?.ended('dropped');
-    }
+  #drop(jobs: readonly Job[]): void {
+    this.counters.dropped += jobs.length;
+    for (const { delivery } of jobs) delivery?.ended('dropped');
   }
 }
 
 /** Asks each gate once for all that are to pass it. */
 async function refusedOf(
-  batch: readonly Turn[],
+  batch: readonly Turn<Job>[],
 ): Promise<ReadonlySet<Delivery>> {
   const byGate = new Map<RunGate, Delivery[]>();
   for (const [, { delivery }] of batch) {
