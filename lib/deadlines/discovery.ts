@@ -7,16 +7,22 @@ import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Log } from '../util/log.js';
 import type { DeadlineIndex } from './deadline-index.js';
 import { TtlBatcher } from './ttl-batcher.js';
+import { RenewalChoice } from './renewal-choice.js';
 import { planScan } from './scan-plan.js';
 import { scanDeadlines } from './scan.js';
 import type { TtlReader } from './ttl-reader.js';
 
-/** The option `punctual`, complete. */
+/** The option `punctual`, complete, and what a group adds to it. */
 export interface PunctualOptions {
   /** Ms between two reconciling scans. */
   readonly scanInterval: number;
   /** Keys that a page of a scan looks at. */
   readonly scanCount: number;
+  /**
+   * Set where renewals are left out if that is worth it (`renewals: 'auto'`): the database whose keys
+   * with a deadline are counted by each scan.
+   */
+  readonly countedDatabase?: number;
 }
 
 /** What is subscribed to now. */
@@ -50,6 +56,7 @@ const MOVED_RESCAN_DELAY_MS = 5_000;
 export class DeadlineDiscovery {
   /** The newest scan that was completed. */
   lastScan: ScanReport | undefined;
+  readonly #renewals = new RenewalChoice();
   readonly #enrolment: TtlBatcher;
   /** The patterns whose subscription the node acknowledged. */
   #served: ReadonlySet<string> = new Set();
@@ -89,6 +96,11 @@ export class DeadlineDiscovery {
       onOverflow: () => this.#scanAnewSoon(),
       onError: (error) => this.report(error),
     });
+  }
+
+  /** Whether it is worth it to hear of each key that is given a new deadline. */
+  get wantsRenewals(): boolean {
+    return this.#renewals.areWanted;
   }
 
   /** Begins to learn; if it does already, scans for patterns that are new. `served`: the patterns that are listened for. */
@@ -257,7 +269,9 @@ export class DeadlineDiscovery {
     try {
       const report = await scanDeadlines(scan, plan, share, abort);
       if (!report) return;
-      this.lastScan = report;
+      const ofAll = missing.length === this.patterns.wanted().length;
+      this.lastScan = ofAll ? await this.#counted(report) : report;
+      this.#renewals.take(this.lastScan);
     } catch (error) {
       for (const pattern of missing) this.#scanned.delete(pattern);
       if (abort.aborted || !isDenied(error)) throw error;
@@ -267,6 +281,14 @@ export class DeadlineDiscovery {
     }
     for (const pattern of missing) this.#known.add(pattern);
     this.#changed.fire();
+  }
+
+  /** With how many keys the database has that have a deadline, where that is to be known. */
+  async #counted(report: ScanReport): Promise<ScanReport> {
+    const { countedDatabase } = this.options;
+    if (countedDatabase === undefined) return report;
+    const volatile = await this.reader.countVolatile(countedDatabase);
+    return volatile === undefined ? report : { ...report, volatile };
   }
 
   /** The patterns that are listened for and to be scanned. */

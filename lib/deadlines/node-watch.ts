@@ -114,6 +114,10 @@ export class NodeWatch implements DeadlineKeeper {
     };
   }
 
+  get wantsRenewals(): boolean {
+    return this.#discovery.wantsRenewals;
+  }
+
   /** Whether the node's keys are looked at. */
   get isWatching(): boolean {
     return this.#isWatching;

@@ -177,6 +177,20 @@ export class TtlReader {
     return { ...page, entries };
   }
 
+  /** How many keys of a database have a deadline; undefined where the server does not tell. */
+  async countVolatile(database: number): Promise<number | undefined> {
+    try {
+      const info = await this.commands.runNow((redis) =>
+        redis.info('keyspace'),
+      );
+      const line = new RegExp(`^db${database}:.*expires=(\\d+)`, 'm');
+      return Number(line.exec(info)?.[1] ?? 0);
+    } catch (error) {
+      if (isDenied(error) || replyCode(error) === 'ERR') return undefined;
+      throw error;
+    }
+  }
+
   /** Sets the clock. */
   readTime(): Promise<void> {
     return readTime(this.commands, this.clock);

@@ -207,7 +207,7 @@ export class RedisExpiryEngine {
   #membership(name: string): Membership {
     const present = this.#memberships.get(name);
     if (present) return present;
-    const { target, punctual } = this.options;
+    const { target, punctual, renewals } = this.options;
     if (!punctual) {
       throw new RedisExpiryError(
         'GROUP_REFUSED',
@@ -216,7 +216,14 @@ export class RedisExpiryEngine {
     }
     const group = new ConsumerGroup(
       name,
-      { ...this.options, ...this.#listenerOptions, punctual },
+      {
+        ...this.options,
+        ...this.#listenerOptions,
+        punctual: {
+          ...punctual,
+          ...(renewals === 'auto' && { countedDatabase: target.database }),
+        },
+      },
       {
         topology: this.#topology,
         dispatcher: this.#dispatcher,

@@ -63,6 +63,19 @@ export interface RedisExpiryModuleOptions {
    * - `maxCount`: letters of one group, from 1 on. @default 100_000
    */
   deadLetters?: { maxAge?: number; maxCount?: number };
+  /**
+   * Group only: whether the group hears of each key that is given a new deadline, as a heartbeat by
+   * `SET key value EX 30` gives one. That costs Redis and the instance that leads for every heartbeat.
+   *
+   * - `'auto'` does without where the group's own keys dominate: where a scan finds at least 1,000 of
+   *   them, and they are two thirds or more of the keys of the database that have a time to live; until
+   *   a scan finds them to be less than half. A TTL that some client shortens is then learnt at the next
+   *   scan (`punctual.scanInterval`): such a key may expire late by that much, and is not lost.
+   *   `status().groups[].nodes[].renewals` tells which it is.
+   * - `'heard'` always hears them: a TTL that is shortened is learnt at once.
+   * @default 'auto'
+   */
+  renewals?: 'auto' | 'heard';
   /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
   shutdownTimeout?: number;
   /** Name of the connections (`CLIENT LIST`) and of the log lines: visible ASCII without spaces. @default 'redis-expiry' */

@@ -28,6 +28,7 @@ export interface ResolvedOptions {
   readonly retry: RetryPolicy;
   readonly leaseDuration: number;
   readonly deadLetters: LetterLimits;
+  readonly renewals: 'auto' | 'heard';
   readonly concurrency: number;
   readonly queueLimit: number;
   readonly shutdownTimeout: number;
@@ -45,6 +46,7 @@ const OPTIONS = [
   'retry',
   'leaseDuration',
   'deadLetters',
+  'renewals',
   'shutdownTimeout',
   'name',
 ];
@@ -60,7 +62,7 @@ export function resolveOptions(
 ): ResolvedOptions {
   checkNames(given, OPTIONS, 'options');
   const { namespace = 'rx', notifications = 'ensure' } = given;
-  const { name = 'redis-expiry' } = given;
+  const { name = 'redis-expiry', renewals = 'auto' } = given;
   if (typeof namespace !== 'string' || namespace === '')
     throw invalidOption('namespace', namespace, 'a text that is not empty');
   if (!['ensure', 'verify', 'off'].includes(notifications)) {
@@ -70,6 +72,8 @@ export function resolveOptions(
       "'ensure', 'verify' or 'off'",
     );
   }
+  if (!['auto', 'heard'].includes(renewals))
+    throw invalidOption('renewals', renewals, "'auto' or 'heard'");
   if (typeof name !== 'string' || !/^[\x21-\x7e]+$/.test(name))
     throw invalidOption('name', name, 'visible ASCII without spaces');
   const group = resolveGroup(given.group);
@@ -90,6 +94,7 @@ export function resolveOptions(
     retry: resolveRetry(given.retry),
     leaseDuration: ms('leaseDuration', given.leaseDuration, 30_000, 100),
     deadLetters: resolveDeadLetters(given.deadLetters),
+    renewals,
     concurrency: count('concurrency', given.concurrency, 100),
     queueLimit: count('queueLimit', given.queueLimit, 500_000),
     shutdownTimeout: ms('shutdownTimeout', given.shutdownTimeout, 10_000, 0),

@@ -98,6 +98,10 @@ export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
     return lastScan ? { lastScan } : {};
   }
 
+  get wantsRenewals(): boolean {
+    return this.#learner.wantsRenewals;
+  }
+
   /** Whether its keys can be looked at. */
   get watched(): boolean {
     return this.#begun && this.#isListening;

@@ -12,6 +12,11 @@ export interface ScanReport {
   readonly at: Date;
   /** Keys that match and have a deadline. */
   readonly keys: number;
+  /**
+   * All keys of the database that have a deadline, whether they match or not. Counted for a group
+   * with `renewals: 'auto'`, by the scans of all of its patterns, where the server tells (`INFO`).
+   */
+  readonly volatile?: number;
   /** How long it took, in ms. */
   readonly duration: number;
 }
@@ -66,6 +71,11 @@ export interface DeadlineKeeper {
   changed(redisKey: Buffer): void;
   /** The node announced the expiry of a key that matches some pattern. Returns what is known of it. */
   expired(redisKey: Buffer): ExpiryAnswer;
+  /**
+   * Whether it is to hear of each key that is given a new deadline (`expire` events); it is if this
+   * is left out. The listener asks at each of its looks.
+   */
+  readonly wantsRenewals?: boolean;
   /** What there is to tell in `status()`. */
   readonly status: DeadlineStatus;
   /** Resolves when the deadlines are known of all keys that existed when their pattern was first listened for. */

@@ -99,7 +99,7 @@ export class KeyspaceListener {
         !this.#servesAll(listener.status)
       )
         await listener.changed();
-      await listener.deadlines?.ready();
+      await listener.ready();
     }
     this.#assertOpen();
   }

@@ -181,6 +181,19 @@ export class ListenerSession {
     return this.#life.guard(answer);
   }
 
+  /** As `guard`, for the work that has the session listen; ends the session where that takes longer. */
+  async within(limitMs: number, work: Promise<void>): Promise<void> {
+    const timer = setTimeout(
+      () => this.close(`not listening within ${limitMs} ms`),
+      limitMs,
+    );
+    try {
+      await this.guard(work);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Ends the session. */
   close(reason = 'closed'): void {
     this.#over(reason);

@@ -9,12 +9,8 @@ import { GapLog } from './gap.js';
 import { ListenerSession } from './listener-session.js';
 import { ListeningState } from './listening-state.js';
 import { MessageRouter } from './message-router.js';
-import {
-  FamilyLostError,
-  NodeSetup,
-  type SetupResult,
-  type SetupScope,
-} from './node-setup.js';
+import { FamilyLostError, type SetupScope } from './hearing-setup.js';
+import { NodeSetup, type SetupResult } from './node-setup.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
 import { ReplacedError, SilencedError } from './server-identity.js';
 import { SessionChannels } from './session-channels.js';
@@ -72,7 +68,14 @@ export class NodeListener {
       node.address,
       log,
     );
-    this.#setup = new NodeSetup(node, registry, keeper, options, log);
+    this.#setup = new NodeSetup(
+      node,
+      registry,
+      keeper,
+      options,
+      deadlines,
+      log,
+    );
     this.#state = new ListeningState(
       node.address,
       options.doesWithoutHearing === true,
@@ -145,6 +148,13 @@ export class NodeListener {
     }
   }
 
+  /** Resolves when the deadlines of the node's keys are known, and what follows from them for listening was done. */
+  async ready(): Promise<void> {
+    await this.deadlines?.ready();
+    const channels = this.#channels;
+    if (channels && this.#setup.isOutdated(channels)) await this.refresh();
+  }
+
   /** Stops listening and closes the connection. */
   close(): void {
     this.#state.close();
@@ -160,7 +170,10 @@ export class NodeListener {
       let end: string;
       let proof: number | undefined;
       try {
-        await this.#within(session, this.#establish(channels));
+        await session.within(
+          this.options.connectTimeout,
+          this.#establish(channels),
+        );
         failures = 0;
         const looking = setInterval(
           () => this.#look(channels),
@@ -208,7 +221,8 @@ export class NodeListener {
 
   #look(channels: SessionChannels): void {
     const state = this.#state.is;
-    if (++this.#looks % LOOKS_PER_CHECK !== 0 && state === 'listening') return;
+    const isWell = state === 'listening' && !this.#setup.isOutdated(channels);
+    if (++this.#looks % LOOKS_PER_CHECK !== 0 && isWell) return;
     void this.#takeUp(channels, state === 'deaf' ? 'everything' : 'changes');
   }
 
@@ -278,18 +292,5 @@ export class NodeListener {
     if (proof !== undefined) this.#gaps.begin(proof, reason);
     this.#state.lost(reason);
     this.onLost();
-  }
-
-  async #within(session: ListenerSession, work: Promise<void>): Promise<void> {
-    const { connectTimeout } = this.options;
-    const timer = setTimeout(
-      () => session.close(`not listening within ${connectTimeout} ms`),
-      connectTimeout,
-    );
-    try {
-      await session.guard(work);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 }

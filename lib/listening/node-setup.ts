@@ -1,16 +1,12 @@
 import { missingCommand } from '../connection/server-error.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import type { Log } from '../util/log.js';
-import { type ChannelFamily, FAMILIES, LETTER_OF } from './channels.js';
+import { LETTER_OF } from './channels.js';
+import type { DeadlineKeeper } from './deadline-keeper.js';
 import type { FlagKeeper } from './flag-keeper.js';
-import {
-  HIDDEN,
-  HIDDEN_UNSHOWN,
-  type NeededFlags,
-  type NotificationFlags,
-} from './notification-flags.js';
+import { HearingSetup, type SetupScope } from './hearing-setup.js';
+import type { NeededFlags, NotificationFlags } from './notification-flags.js';
 import type { Learning, ListenerOptions, SetupReport } from './node-status.js';
-import { SelfTest, type SelfTestResult } from './self-test.js';
 import {
   ReplacedError,
   ServerIdentity,
@@ -31,18 +27,6 @@ export interface SetupResult extends Served {
 }
 
 /**
- * How much of what was found before is looked at anew.
- *
- * - `everything`: nothing is taken for known; the family of channels is chosen anew, and that expiries
- *   are heard is proved anew. Only for a session on which nothing is taken for heard.
- * - `changes`: the session is heard, and keeps its family.
- */
-export type SetupScope = 'everything' | 'changes';
-
-/** The session's family of channels is off and the other one is on: it takes another session to listen on that. */
-export class FamilyLostError extends Error {}
-
-/**
  * Brings one node's session to what is wanted, in an order that loses nothing: subscribe, wait for
  * the acknowledgement, complete the flags, prove by a self-test that expiries are heard. `NodeListener`
  * applies it when a session begins, when subscriptions change, and every few seconds.
@@ -50,24 +34,25 @@ export class FamilyLostError extends Error {}
  * It may be applied again at any time, and costs one command where nothing changed.
  */
 export class NodeSetup {
-  readonly #selfTest: SelfTest;
+  readonly #hearing: HearingSetup;
   readonly #identity: ServerIdentity;
   readonly #advice: SetupAdvice;
-  #tested: SelfTestResult | undefined;
   #role: SetupReport['role'] = 'unknown';
   #lastGood: number | undefined;
   /** What was needed and on at the last look. */
   #had: NeededFlags | undefined;
+  #learning: Learning | undefined;
 
   constructor(
     private readonly node: RedisNode,
     private readonly registry: SubscriptionRegistry,
     private readonly keeper: FlagKeeper,
     private readonly options: ListenerOptions,
+    private readonly deadlines: DeadlineKeeper | undefined,
     log: Log,
   ) {
     this.#identity = new ServerIdentity(node, log);
-    this.#selfTest = new SelfTest(options.database, options.ownPrefix);
+    this.#hearing = new HearingSetup(node, registry, keeper, options);
     this.#advice = new SetupAdvice(
       node.address,
       keeper,
@@ -82,33 +67,27 @@ export class NodeSetup {
     scope: SetupScope,
   ): Promise<SetupResult> {
     const lookedAt = Date.now();
-    if (scope === 'everything') this.#tested = undefined;
     await this.#checkServer(channels);
-    const found = await this.keeper.read();
-    // Where nothing else tells, only a test shows whether expiries are still heard.
-    if (!found) this.#tested = undefined;
-    let flags = found && this.#withHidden(found);
-    if (scope === 'everything') await channels.choose(this.#toTry(flags));
-    else await channels.refresh();
-    // What was on at the last look, and is not any more.
-    const before = !flags || !this.#had || flags.missing(this.#had) === '';
-    flags = flags && (await this.#complete(channels, flags));
-    if (flags) await this.#followFlags(channels, flags, scope);
-    if (this.options.notifications !== 'off')
-      await this.#prove(channels, flags);
-
+    const found = await this.#hearing.read(scope);
+    const renewals = this.#wantsRenewals;
+    const flags = await this.#hearing.apply(channels, found, scope, renewals);
     const { served } = channels;
     const [missing] = [...served.refused.values()].flatMap(
       (refusal) => missingCommand(refusal) ?? [],
     );
     const learning = await this.#learn(channels, flags, missing);
-    const needed = this.#needed(channels);
-    const report = this.#reportOn(flags, needed, learning);
+    this.#learning = learning;
+    if (channels.leavesOutRenewals && learning !== 'new')
+      await channels.hearRenewals();
+    const needed = this.#hearing.needed(channels);
+    const report = this.#reportOn(channels, flags, learning);
     const announced = missing === undefined && isAnnounced(report, flags);
-    const missedSince = before ? undefined : this.#lastGood;
+    // What was on at the last look, and was not any more at this one.
+    const isLost = found && this.#had && found.missing(this.#had) !== '';
+    const missedSince = isLost ? this.#lastGood : undefined;
     if (announced) this.#lastGood = lookedAt;
     this.#had = announced ? onNow(flags, needed) : undefined;
-    const { reason } = this.#tested ?? {};
+    const { reason } = this.#hearing.tested ?? {};
     this.#advice.tell({ report, announced, needed, missing, reason });
     return {
       ...served,
@@ -121,6 +100,16 @@ export class NodeSetup {
     };
   }
 
+  /** Whether a session should hear of renewals and does not, or the other way round. */
+  isOutdated(channels: SessionChannels): boolean {
+    return channels.renewals !== this.#wantsRenewals;
+  }
+
+  /** Where nothing but renewals tells of new keys, they are listened for. */
+  get #wantsRenewals(): boolean {
+    return this.deadlines?.wantsRenewals !== false || this.#learning !== 'new';
+  }
+
   /** Epoch ms of the newest look at which all was well, if there was one. */
   get lastGood(): number | undefined {
     return this.#lastGood;
@@ -128,95 +117,23 @@ export class NodeSetup {
 
   /**
    * Rejects unless the server that the session listens to is the one that commands go to, a primary,
-   * and announces expiries at this moment, as far as it tells.
+   * and announces expiries at this moment on the channels that are listened on, as far as it tells.
    */
-  async assertAnnouncing({ session }: SessionChannels): Promise<void> {
+  async assertAnnouncing({ session, family }: SessionChannels): Promise<void> {
     const { role } = await this.#identity.readOf(session.runId);
     if (role === 'replica' && this.#role === 'primary')
       throw new ReplacedError(`${this.node.address} became a replica`);
     const flags = await this.keeper.read();
-    if (flags && !flags.announcesExpiry)
-      throw new SilencedError(`${this.node.address} announces nothing`);
-  }
-
-  /** The flags that are needed, that of the session's family included. */
-  #needed({ family }: SessionChannels): NeededFlags {
-    const needed = this.registry.neededFlags();
-    if (!family) return needed;
-    const letters = new Set([LETTER_OF[family], ...needed.letters]);
-    return { ...needed, letters };
-  }
-
-  /**
-   * The families to try, the best first: those that are on, then those that may be switched on. None
-   * where it is not known what is on.
-   */
-  #toTry(flags: NotificationFlags | undefined): ChannelFamily[] {
-    if (!flags) return [];
-    const on = familiesOn(flags);
-    if (this.options.notifications !== 'ensure') return on;
-    return [...on, ...FAMILIES.filter((family) => !on.includes(family))];
-  }
-
-  /** Listens on what the flags turned out to be: a family may be off, and not to be switched on. */
-  async #followFlags(
-    channels: SessionChannels,
-    flags: NotificationFlags,
-    scope: SetupScope,
-  ): Promise<void> {
-    const { family } = channels;
-    const on = familiesOn(flags);
-    if (family && on.includes(family)) return;
-    if (scope === 'everything' || !family) await channels.choose(on);
-    else if (on.length > 0)
-      throw new FamilyLostError(
-        `${this.node.address} does not announce anything on ${family} channels any more`,
+    const isHeard = !family || flags?.has(LETTER_OF[family]);
+    if (flags && !(flags.announcesExpiry && isHeard))
+      throw new SilencedError(
+        `${this.node.address} does not announce expiries on ${family ?? 'any'} channels`,
       );
-  }
-
-  /** With what the newest self-test heard, and the server does not print. */
-  #withHidden(flags: NotificationFlags): NotificationFlags {
-    return flags.hides ? flags.plus(this.#tested?.hiddenClasses ?? '') : flags;
-  }
-
-  /** Completes the flags; what the server does not print must not be dropped by writing. */
-  async #complete(
-    channels: SessionChannels,
-    flags: NotificationFlags,
-  ): Promise<NotificationFlags> {
-    const needed = this.#needed(channels);
-    if (this.options.notifications !== 'ensure') return flags;
-    if (this.keeper.lacking(flags, needed) === '') return flags;
-    let known = flags;
-    let unsure = '';
-    if (flags.hides) {
-      this.#tested = undefined;
-      const { outcome, hiddenClasses } = await this.#test(channels);
-      // What is hidden cannot be known: nothing is written that could drop it.
-      if (outcome !== 'passed' && flags.announcesExpiry) return flags;
-      known = flags.plus(hiddenClasses);
-      // With neither family on, nothing can be heard: rather some more than one less.
-      unsure = flags.announcesExpiry ? HIDDEN_UNSHOWN : HIDDEN;
-    }
-    const completed = await this.keeper.complete(known, needed, unsure);
-    if (completed !== known) this.#tested = undefined;
-    return completed;
-  }
-
-  /** Runs the self-test if it is due; where the flags do not tell which family is on, it does. */
-  async #prove(
-    channels: SessionChannels,
-    flags: NotificationFlags | undefined,
-  ): Promise<void> {
-    const { heardOn } = await this.#test(channels);
-    if (flags) return;
-    if (channels.family) await channels.refresh();
-    else await channels.choose(FAMILIES.filter((each) => heardOn.has(each)));
   }
 
   /** By what new keys are learnt of: where the server announces none, it is asked to track them. */
   async #learn(
-    { session }: SessionChannels,
+    channels: SessionChannels,
     flags: NotificationFlags | undefined,
     missing: string | undefined,
   ): Promise<Learning | undefined> {
@@ -224,23 +141,26 @@ export class NodeSetup {
     if (!this.registry.wantsHints || notifications === 'off') return undefined;
     // A server that cannot announce anything tracks nothing either.
     if (missing) return 'scan';
-    const { events } = this.#tested ?? {};
-    const announced =
-      flags?.has('n') || events?.has('new')
-        ? 'new'
-        : flags?.has('g') || events?.has('expire')
-          ? 'expire'
-          : undefined;
-    const tracked = await session.track(
+    const announced = this.#announces('n', 'new', flags)
+      ? 'new'
+      : this.#announces('g', 'expire', flags)
+        ? 'expire'
+        : undefined;
+    const tracked = await channels.session.track(
       announced ? [] : this.registry.keyPrefixes(),
       () => this.node.openListener(),
     );
     return announced ?? (tracked ? 'tracking' : 'scan');
   }
 
-  /** What the newest self-test showed; runs one if there is none. */
-  async #test(channels: SessionChannels): Promise<SelfTestResult> {
-    return (this.#tested ??= await this.#selfTest.run(channels, this.node));
+  /** Whether the server announces an event, by the letter of its class or by what the self-test heard. */
+  #announces(
+    letter: string,
+    event: string,
+    flags: NotificationFlags | undefined,
+  ): boolean {
+    const heard = this.#hearing.tested?.events.has(event);
+    return flags?.has(letter) === true || heard === true;
   }
 
   /** A primary that became a replica, or another server in its place, is listened to anew. */
@@ -254,24 +174,29 @@ export class NodeSetup {
   }
 
   #reportOn(
+    channels: SessionChannels,
     flags: NotificationFlags | undefined,
-    needed: NeededFlags,
     learning: Learning | undefined,
   ): SetupReport {
+    const { tested } = this.#hearing;
+    const isOff = this.options.notifications === 'off';
+    const isKnown = flags !== undefined || tested?.outcome === 'passed';
+    const isHeard =
+      !channels.leavesOutRenewals && this.#announces('g', 'expire', flags);
     return {
       ...(learning && { learning }),
       role: this.#role,
-      selfTest:
-        this.options.notifications === 'off'
-          ? 'off'
-          : (this.#tested?.outcome ?? 'unavailable'),
-      ...(flags && { flags: flags.text, missingFlags: flags.missing(needed) }),
+      selfTest: isOff ? 'off' : (tested?.outcome ?? 'unavailable'),
+      channels: channels.family ?? 'undecided',
+      ...(this.registry.wantsHints &&
+        isKnown && { renewals: isHeard ? 'heard' : 'not heard' }),
+      ...(flags && {
+        flags: flags.text,
+        missingFlags: flags.missing(this.#hearing.needed(channels)),
+      }),
     };
   }
 }
-
-const familiesOn = (flags: NotificationFlags): ChannelFamily[] =>
-  FAMILIES.filter((family) => flags.has(LETTER_OF[family]));
 
 /** What is needed and on. What the server does not know is missing for ever, and hides no loss of the rest. */
 function onNow(

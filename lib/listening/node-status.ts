@@ -1,3 +1,4 @@
+import type { ChannelFamily } from './channels.js';
 import type { NotificationsMode } from './flag-keeper.js';
 import type { ListeningGap } from './gap.js';
 import type { DeadlineStatus } from './deadline-keeper.js';
@@ -22,6 +23,17 @@ export interface SetupReport {
   readonly selfTest: SelfTestResult['outcome'] | 'off';
   /** By what new keys are learnt of; unset with `punctual: false`. */
   readonly learning?: Learning;
+  /**
+   * The family of channels on which expiries are heard: keyspace channels, which the server filters by
+   * pattern, or keyevent channels. `undecided` where nothing tells which are on: on whichever they come.
+   */
+  readonly channels: ChannelFamily | 'undecided';
+  /**
+   * Whether the module hears of each key that is given a new deadline, as by a heartbeat. If not, a TTL
+   * that some client shortens is learnt at the next scan. Unset with `punctual: false`, and where it is
+   * not known.
+   */
+  readonly renewals?: 'heard' | 'not heard';
 }
 
 /**

@@ -51,18 +51,22 @@ export class SelfTest {
    * which it listens. Rejects when a connection is lost.
    */
   async run(
-    { session, router, channels, families }: SessionChannels,
+    listened: SessionChannels,
     node: RedisNode,
   ): Promise<SelfTestResult> {
-    if (!this.#chooseKey(node, families))
+    const { session, router } = listened;
+    if (!this.#chooseKey(node, listened.families))
       return unavailable('it serves no keys');
     const own = [...this.#channels.keys()];
-    const refused = await session.sync([...channels, ...own]);
+    const refused = await session.sync([...listened.channels, ...own]);
     try {
       if (own.every((channel) => refused.has(channel)))
         return unavailable([...refused.values()][0]);
       await router.whileTesting(
-        (subscribed, message) => this.#hear(subscribed, message),
+        (subscribed, message) => {
+          const family = this.#hear(subscribed, message);
+          if (family) listened.heardTest(family);
+        },
         async () => {
           await this.#expireKey(node.commands);
           // Redis announced it before it answered; what it announced to us comes before this answer.
@@ -74,17 +78,20 @@ export class SelfTest {
       if (!isReplyError(error)) throw error;
       return unavailable(reasonOf(error));
     } finally {
-      await session.sync(channels);
+      await session.sync(listened.channels);
     }
   }
 
-  #hear(subscribed: string, message: Buffer): void {
+  /** Returns the family on which the message tells of the test key, if it does. */
+  #hear(subscribed: string, message: Buffer): ChannelFamily | undefined {
     const family = this.#channels.get(subscribed);
-    if (!family) return;
+    if (!family) return undefined;
     const text = message.toString();
-    if (family === 'keyspace') this.#heard.push({ family, event: text });
-    else if (text === this.#key)
-      this.#heard.push({ family, event: eventOf(subscribed) });
+    const isOfKeyspace = family === 'keyspace';
+    if (!isOfKeyspace && text !== this.#key) return undefined;
+    const event = isOfKeyspace ? text : eventOf(subscribed);
+    this.#heard.push({ family, event });
+    return family;
   }
 
   /** A key that lives on this very node: in a Cluster some keys do not, and on some nodes none. */

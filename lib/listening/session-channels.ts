@@ -12,15 +12,23 @@ export interface Served {
 }
 
 /**
- * Keeps one session subscribed to what the registry wants, on one family of channels. `NodeSetup`
- * tells it which families come into question; it dies with the session.
+ * Keeps one session subscribed to what the registry wants, on one family of channels. `HearingSetup`
+ * tells it which family; it dies with the session.
  *
  * States:
- * - *undecided* (at first): it is subscribed to both families, and the router hears what is on.
- * - *decided* (by `choose`, or because the router heard a keyspace channel): it is subscribed to one
- *   family. That stays so for as long as the session is heard.
+ * - *undecided* (at first): it is subscribed to both families, and the router hears what is on. Leaves
+ *   by `choose`, or because the router heard a keyspace channel.
+ * - *decided*: it is subscribed to one family, on which events count.
+ * - *moving* (after `prepare`): it is subscribed to a second family beside it. Once the self-test hears
+ *   that one, events count on it. Leaves by `leaveOther`, to the family on which events count then.
  */
 export class SessionChannels {
+  /** Whether events of keys that are given a new deadline are wanted, where the family leaves the choice. */
+  renewals = true;
+  /** The other family was tried because the ACL refuses something on this one. */
+  hasTriedOther = false;
+  /** The family to move to. */
+  #next: ChannelFamily | undefined;
   /** What the server refused at the newest try, by channel. */
   #refusals: ReadonlyMap<string, string> = new Map();
 
@@ -30,26 +38,32 @@ export class SessionChannels {
     private readonly registry: SubscriptionRegistry,
   ) {}
 
-  /** The family that it listens on; undefined while that is undecided. */
+  /** The family on which events count; undefined while that is undecided. */
   get family(): ChannelFamily | undefined {
     return this.router.family;
   }
 
   /** The families that it is subscribed to. */
   get families(): readonly ChannelFamily[] {
-    return this.family ? [this.family] : FAMILIES;
+    if (!this.family) return FAMILIES;
+    return [...new Set([this.family, this.#next ?? this.family])];
   }
 
   /** The channels to be subscribed to. */
   get channels(): string[] {
-    return [...this.registry.channels(this.families).keys()];
+    return [...this.#wanted(this.families).keys()];
+  }
+
+  /** Whether it is subscribed to no channel that tells of keys that are given a new deadline. */
+  get leavesOutRenewals(): boolean {
+    return this.family === 'keyevent' && !this.renewals;
   }
 
   /** What is listened for now, and what the server refuses. */
   get served(): Served {
     const served = new Set<string>();
     const refused = new Map<string, string>();
-    for (const [channel, texts] of this.registry.channels(this.families))
+    for (const [channel, texts] of this.#wanted(this.families))
       for (const text of texts) {
         const refusal = this.#refusals.get(channel);
         if (this.session.acknowledged.has(channel)) served.add(text);
@@ -75,14 +89,50 @@ export class SessionChannels {
   async choose(families: readonly ChannelFamily[]): Promise<void> {
     for (const family of families) {
       await this.#listenOn(family);
-      if (![...this.served.refused.values()].some(isForbidden)) return;
+      if (this.#isFit) return;
     }
     if (families.length !== 1) await this.#listenOn(families[0]);
+  }
+
+  /** Begins to move: subscribes to another family as well. Returns whether the server granted all of it. */
+  async prepare(family: ChannelFamily): Promise<boolean> {
+    this.#next = family;
+    await this.refresh();
+    const { acknowledged } = this.session;
+    return [...this.#wanted([family]).keys()].every((c) => acknowledged.has(c));
+  }
+
+  /** The self-test's key was announced on this family. Must be called in the callback of that message. */
+  heardTest(family: ChannelFamily): void {
+    if (family === this.#next) this.router.listenOn(family);
+  }
+
+  /** Hears of renewals from now on, where they were left out. */
+  async hearRenewals(): Promise<void> {
+    this.renewals = true;
+    await this.refresh();
+  }
+
+  /** Ends a move: leaves the family on which events do not count. */
+  async leaveOther(): Promise<void> {
+    this.#next = undefined;
+    await this.refresh();
   }
 
   async #listenOn(family: ChannelFamily | undefined): Promise<void> {
     this.router.listenOn(family);
     await this.refresh();
+  }
+
+  /** Without renewals, what happens to keys must be heard by the channels of all other events. */
+  get #isFit(): boolean {
+    const { refused } = this.served;
+    const refusals = this.leavesOutRenewals ? this.#refusals : refused;
+    return ![...refusals.values()].some(isForbidden);
+  }
+
+  #wanted(families: readonly ChannelFamily[]): Map<string, string[]> {
+    return this.registry.channels(families, this);
   }
 }
 

@@ -63,6 +63,9 @@ export interface RegistryOptions {
   readonly wantedFlags: string;
 }
 
+/** The event of a key that is given a new deadline: of each heartbeat. */
+const RENEWAL = 'expire';
+
 /**
  * The subscriptions that are wanted, the same for every node. Listeners make it so, and ask it what a
  * message means. One pattern is one subscription at Redis, however many handlers it has.
@@ -71,8 +74,9 @@ export interface RegistryOptions {
  */
 export class SubscriptionRegistry {
   readonly expiredChannel: string;
-  /** The keyevent channels of the events that are listened for. */
+  /** The keyevent channels of the events that are listened for, and those without that of renewals. */
   readonly #keyeventChannels: readonly string[];
+  readonly #withoutRenewals: readonly string[];
   readonly #hints: ReadonlySet<string>;
   readonly #expiries = new Map<string, ExpiryPattern>();
   readonly #messages = new Map<string, Set<MessageSink>>();
@@ -88,6 +92,9 @@ export class SubscriptionRegistry {
     this.#hints = new Set(options.hints);
     const events = ['expired', ...options.hints];
     this.#keyeventChannels = events.map((e) => keyeventChannel(database, e));
+    this.#withoutRenewals = this.#keyeventChannels.filter(
+      (_, i) => events[i] !== RENEWAL,
+    );
     for (const [i, channel] of this.#keyeventChannels.entries())
       this.#mean(channel, { event: events[i]! });
     this.#prefix = Buffer.from(keyPrefix);
@@ -183,9 +190,13 @@ export class SubscriptionRegistry {
 
   /**
    * Every channel to subscribe to where these families are listened on, with the texts under which
-   * users know it: none for one that only helps.
+   * users know it: none for one that only helps. Without `renewals`, the keyevent channel is left out
+   * that tells of each key which is given a new deadline; a keyspace channel cannot leave that out.
    */
-  channels(families: readonly ChannelFamily[]): Map<string, string[]> {
+  channels(
+    families: readonly ChannelFamily[],
+    { renewals }: { readonly renewals: boolean } = { renewals: true },
+  ): Map<string, string[]> {
     const wanted = new Map<string, string[]>();
     const want = (channel: string, text?: string): void => {
       const texts = wanted.get(channel) ?? [];
@@ -193,8 +204,9 @@ export class SubscriptionRegistry {
       if (text !== undefined && !texts.includes(text)) texts.push(text);
     };
     const byEvent = families.includes('keyevent');
+    const keyevent = renewals ? this.#keyeventChannels : this.#withoutRenewals;
     if (this.#expiries.size > 0 && byEvent)
-      for (const channel of this.#keyeventChannels) want(channel);
+      for (const channel of keyevent) want(channel);
     for (const [pattern, { channel }] of this.#expiries) {
       if (families.includes('keyspace')) want(channel, pattern);
       if (byEvent) want(this.expiredChannel, pattern);

@@ -14,11 +14,11 @@ afterAll(() => library.remove());
 const ROUNDS = 5;
 /** All that a group may ever have, by its last part. */
 const OWN = ['events', 'index', 'instances', 'handlers', 'lease', 'retry'];
-const own = [...OWN, 'away', 'listened', 'request', 'runs', 'watched'].map(
+const own = [...OWN, 'listened', 'runs', 'settled', 'swept', 'watched'].map(
   (part) => `rx:{presence}:${part}`,
 );
 /** What is left of it when there is nothing to do. */
-const idle = own.filter((key) => !/:(away|index|retry|runs)$/.test(key));
+const idle = own.filter((key) => !/:(index|retry|runs)$/.test(key));
 
 /** The processes that the group counts among its consumers. */
 async function consumers(redis: Redis): Promise<string[]> {

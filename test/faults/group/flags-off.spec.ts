@@ -8,38 +8,48 @@ import { useServer } from '../../support/servers.js';
 
 const server = useServer({ args: ['--enable-debug-command', 'yes'] });
 
-it('takes nothing for deleted that expired while the flags were off, and mends them when it sees that', async () => {
-  const { redis } = server;
-  const events = collect<KeyExpiredEvent>();
-  const { subscriber } = await groupApp(server, [handler('k*', events.add)]);
-  const keys = names('k', 50);
-  const [seconds] = await redis.time();
-  const deadline = (Number(seconds) + 3) * 1_000;
-  const pipeline = redis.pipeline();
-  for (const key of keys) pipeline.set(key, '', 'PXAT', deadline);
-  await pipeline.exec();
-  await eventually(async () =>
-    expect(await redis.zcard('rx:{presence}:index')).toBe(50),
-  );
+it.each([
+  ['the flags were off', ''],
+  ['the channels that it listens on were off', 'Exgn'],
+])(
+  'takes nothing for deleted that expired while %s, and mends them when it sees that',
+  async (_, flags) => {
+    const { redis } = server;
+    const events = collect<KeyExpiredEvent>();
+    const { subscriber } = await groupApp(server, [handler('k*', events.add)]);
+    const keys = names('k', 50);
+    const [seconds] = await redis.time();
+    const deadline = (Number(seconds) + 3) * 1_000;
+    const pipeline = redis.pipeline();
+    for (const key of keys) pipeline.set(key, '', 'PXAT', deadline);
+    await pipeline.exec();
+    await eventually(async () =>
+      expect(await redis.zcard('rx:{presence}:index')).toBe(50),
+    );
 
-  await eventually(() => expect(Date.now()).toBeGreaterThan(deadline - 300));
-  // In one go, so that nobody mends the flags or looks in between: the server sleeps until the keys
-  // have run out, and removes them unheard.
-  const unheard = redis
-    .pipeline()
-    .config('SET', 'notify-keyspace-events', '')
-    .call('DEBUG', 'SLEEP', '0.5');
-  for (const key of keys) unheard.exists(key);
-  const replies = await unheard.exec();
-  expect(replies!.slice(2).every(([, exists]) => exists === 0)).toBe(true);
+    await eventually(() => expect(Date.now()).toBeGreaterThan(deadline - 300));
+    // In one go, so that nobody mends the flags or looks in between: the server sleeps until the keys
+    // have run out, and removes them unheard.
+    const unheard = redis
+      .pipeline()
+      .config('SET', 'notify-keyspace-events', flags)
+      .call('DEBUG', 'SLEEP', '0.5');
+    for (const key of keys) unheard.exists(key);
+    const replies = await unheard.exec();
+    expect(replies!.slice(2).every(([, exists]) => exists === 0)).toBe(true);
 
-  // Long before the flags are looked at anyway, every 15 s.
-  const recovered = await events.next(50, 8_000);
-  await groupIsDone(server);
+    // Long before the flags are looked at anyway, every 15 s.
+    const recovered = await events.next(50, 8_000);
+    await groupIsDone(server);
 
-  expect(recovered.map(({ key }) => key).toSorted()).toEqual(keys.toSorted());
-  expect(events.all.every(({ source }) => source === 'recovery')).toBe(true);
-  expect(events.all).toHaveLength(50);
-  const [node] = subscriber.status().groups[0]!.nodes;
-  expect(node).toMatchObject({ state: 'listening', missingFlags: '', gaps: 1 });
-});
+    expect(recovered.map(({ key }) => key).toSorted()).toEqual(keys.toSorted());
+    expect(events.all.every(({ source }) => source === 'recovery')).toBe(true);
+    expect(events.all).toHaveLength(50);
+    const [node] = subscriber.status().groups[0]!.nodes;
+    expect(node).toMatchObject({
+      state: 'listening',
+      missingFlags: '',
+      gaps: 1,
+    });
+  },
+);

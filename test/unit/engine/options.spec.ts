@@ -22,6 +22,7 @@ describe('resolveOptions', () => {
         retry: { attempts: 5 },
         leaseDuration: 30_000,
         deadLetters: { maxAge: 2_592_000_000, maxCount: 100_000 },
+        renewals: 'auto',
         target: {
           isCluster: false,
           database: 0,
@@ -46,6 +47,7 @@ describe('resolveOptions', () => {
       group: 'mailers',
       leaseDuration: 100,
       deadLetters: { maxAge: 1, maxCount: 1 },
+      renewals: 'heard',
     };
 
     expect(
@@ -121,6 +123,9 @@ describe('resolveOptions', () => {
     ['group', 5, '5', 'a name without spaces and braces'],
     ['group', false, 'false', 'a name without spaces and braces'],
     ['group', null, 'null', 'a name without spaces and braces'],
+    ['renewals', 'never', '"never"', "'auto' or 'heard'"],
+    ['renewals', false, 'false', "'auto' or 'heard'"],
+    ['renewals', null, 'null', "'auto' or 'heard'"],
     ['retry', 3, '3', 'an object'],
     ['retry', null, 'null', 'an object'],
     ['retry', [], 'an array of 0', 'an object'],

@@ -72,6 +72,24 @@ describe('SubscriptionRegistry.channels', () => {
     expect(channels('keyspace', 'keyevent')).toEqual({});
   });
 
+  it('leaves renewals out where they are not wanted, which only keyevent channels can', () => {
+    registry = new SubscriptionRegistry({
+      ...{ database: 3, keyPrefix: '', namespace: 'rx' },
+      ...{ hints: ['new', 'expire', 'del'], wantedFlags: '' },
+    });
+    registry.add(expiries('a'));
+    const events = (renewals: boolean) =>
+      [...registry.channels(['keyevent'], { renewals }).keys()].map(
+        (channel) => channel.split('__:')[1],
+      );
+
+    expect(events(true)).toEqual(['expired', 'new', 'expire', 'del']);
+    expect(events(false)).toEqual(['expired', 'new', 'del']);
+    expect([
+      ...registry.channels(['keyspace'], { renewals: false }).keys(),
+    ]).toEqual(['__keyspace@3__:a']);
+  });
+
   it('takes the keyPrefix literally', () => {
     registry = make('a*b[c]:');
     registry.add(expiries('d:*'));
