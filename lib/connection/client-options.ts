@@ -5,8 +5,9 @@ import type { RedisOptions } from 'ioredis';
  * named here are the user's, as they are when the connection is made.
  *
  * Every connection of the module waits on purpose: for expiries, for events of a group, or for a
- * server that is away. So options that limit how long a command may take apply to none: what hangs
- * is found by a PING every two seconds (`Watchdog`), and whoever asks has a deadline of his own.
+ * server that is away. So options that limit how long a command may take apply to none. A connection
+ * that hangs is found by a PING every two seconds (`Watchdog`), and a caller who cannot wait sets a
+ * deadline of its own.
  *
  * | ioredis option (5 and 6)                          | here      | why                                              |
  * | ------------------------------------------------- | --------- | ------------------------------------------------ |
@@ -23,7 +24,7 @@ import type { RedisOptions } from 'ioredis';
  * | reconnectOnError, autoResendUnfulfilledCommands   | off       | each connection is a client of its own           |
  * | autoResubscribe                                   | off       | a refused one would be an unhandled rejection, and says nothing of success |
  * | commandTimeout, socketTimeout, blockingTimeout, blockingTimeoutGrace | off | connections wait on purpose   |
- * | maxRetriesPerRequest                              | off       | nothing is given up while Redis is away          |
+ * | maxRetriesPerRequest                              | off       | no command is given up while Redis is away       |
  * | enableOfflineQueue, offlineQueue, commandQueue    | on        | ioredis queues what is sent in the handshake     |
  * | enableAutoPipelining, autoPipeliningIgnoredCommands | off     | commands are batched by the module               |
  * | connectionName                                    | `name`    | the option of the module                         |

@@ -22,9 +22,8 @@ export interface CommandClientOptions {
   readonly connectTimeout: number;
   readonly retryDelay: (attempt: number) => number;
   /**
-   * For a client that goes where some keys of a Cluster live, wherever `open` finds that to be: is
-   * told that they seem to live elsewhere, or cannot be reached. What the server refused for that
-   * reason is done again.
+   * The keys seem to live elsewhere, or cannot be reached. For a client that goes where some keys of a
+   * Cluster live, which `open` finds out: commands that a server refused for that reason are sent again.
    */
   readonly onElsewhere?: () => void;
   readonly log: Log;
@@ -75,24 +74,24 @@ export class CommandClient {
     return this.#state === 'ready' && this.#connection?.isUsable === true;
   }
 
-  /** Why the newest connection failed or was lost, while there is none. */
+  /** Why there is no connection; undefined while there is one, and before the first try has failed. */
   get lastError(): string | undefined {
     return this.#lastError;
   }
 
-  /** What the server answered to the newest login, while it refuses it; no command is answered then. */
+  /** The error by which the server refused the newest login; undefined where it did not. No command is answered meanwhile. */
   get refusal(): string | undefined {
     return this.#refusedBy ? this.#lastError : undefined;
   }
 
-  /** The address that it is connected to, as the system tells it. */
+  /** The address that it is connected to, as the system tells it; undefined without a connection. */
   get peer(): string | undefined {
     return this.#connection?.peer;
   }
 
   /**
-   * Runs commands, as soon as there is a connection. Rejects with their error, or with `CLOSED`; also
-   * where the server has not the commands that it takes to connect.
+   * Runs commands, as soon as there is a connection. Rejects with their error, with `CLOSED`, or with
+   * the server's error where it lacks a command that is needed to connect.
    */
   async run<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     for (;;) {
@@ -108,9 +107,9 @@ export class CommandClient {
   }
 
   /**
-   * Runs commands that must be done now or never: rejects while there is no connection, and when it
-   * is lost before they are answered, in which case they are not sent again. If nobody needed a
-   * connection before, it waits for one try to connect.
+   * Runs commands that must be done now or never. Rejects while there is no connection, and when the
+   * connection is lost before they are answered; they are not sent again. If nobody needed a
+   * connection before, one try to connect is waited for.
    */
   async runNow<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     if (this.#state === 'idle') {
@@ -122,12 +121,12 @@ export class CommandClient {
     return this.#send(work);
   }
 
-  /** Tries to connect now, where it waits before its next try: someone just reached the server. */
+  /** Connects now instead of after its delay, because somebody just reached the server. */
   wake(): void {
     if (this.#state === 'waiting') this.#connect();
   }
 
-  /** Connects anew, and at once: `open` leads elsewhere now. Commands under way reject. */
+  /** Replaces the connection at once, because `open` leads elsewhere now. Commands under way reject. */
   reopen(why: string): void {
     if (this.#state === 'closed' || this.#state === 'idle') return;
     this.options.log.debug(`Command connection is replaced: ${why}`);
@@ -135,7 +134,7 @@ export class CommandClient {
     this.#connect();
   }
 
-  /** Does without a connection until the next command, unless one is under way. */
+  /** Closes the connection until the next command, unless some command is under way or waits. */
   release(): void {
     const isNeeded = (this.#connection?.waiting ?? 0) + this.#waiting > 0;
     if (this.#state === 'closed' || isNeeded) return;
@@ -200,7 +199,7 @@ export class CommandClient {
       client = open();
     } catch (error) {
       this.#note(reasonOf(error), undefined);
-      // Not at once: whoever makes it connect waits for what becomes of it.
+      // Not at once: the caller has yet to begin to wait for what becomes of it.
       this.#timer = setTimeout(() => this.#wait(), 0);
       return;
     }

@@ -1,4 +1,4 @@
 import type { CommandClient } from './command-client.js';
 
-/** What whoever sends commands has of a connection: it does not open, replace or close it. */
+/** A `CommandClient` for those who only send commands: they do not open, replace or close the connection. */
 export type Commands = Pick<CommandClient, 'run' | 'runNow' | 'connected'>;

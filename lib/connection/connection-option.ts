@@ -21,7 +21,7 @@ const ACCEPTED =
   'a URL (redis://, rediss://, unix://), a socket path, ioredis options, ' +
   '{ nodes, options } for a Cluster, or an ioredis Redis or Cluster';
 
-/** Where Redis is, read once from the `connection` option. */
+/** Where Redis is, read once from the `connection` option. The topology makes every connection by it. */
 export interface ConnectionTarget {
   /**
    * A client that holds what the user's client or options say at this moment, and is never connected
@@ -32,11 +32,11 @@ export interface ConnectionTarget {
   readonly isCluster: boolean;
   readonly keyPrefix: string;
   readonly database: number;
-  /** The user wants start-up not to wait for Redis. */
+  /** Whether the user wants start-up not to wait for Redis. */
   readonly lazyConnect: boolean;
   /** Milliseconds within which Redis must be reached at start. */
   readonly connectTimeout: number;
-  /** Milliseconds to wait before the given attempt (from 1 on) to connect again. Never gives up. */
+  /** Milliseconds to wait before the given attempt (from 1 on) to connect again. There is always a next attempt. */
   readonly retryDelay: (attempt: number) => number;
 }
 
@@ -72,12 +72,12 @@ export function readConnectionOption(
   };
 }
 
-/** Whether it is a Cluster client, of any installed copy of ioredis. */
+/** Whether a client is one for a Cluster, of any installed copy of ioredis. */
 export function isCluster(client: Redis | Cluster): client is Cluster {
   return client.isCluster;
 }
 
-/** Returns what reads the option anew: a text stays as it is, objects may change, and their properties may be getters. */
+/** Returns a function that reads the option anew. A text stays as it is, but objects may change, and their properties may be getters. */
 function toTemplate(connection: unknown): () => Redis | Cluster {
   if (typeof connection === 'string') {
     if (!/^(rediss?|unix):\/\/|^\//.test(connection))
@@ -109,7 +109,7 @@ function toRedis(options: RedisOptions): Redis {
   return new Redis({ ...options, lazyConnect: true });
 }
 
-/** By shape, as `instanceof` fails across two installed copies of ioredis. */
+/** Whether a value is an ioredis client. It is told by its shape, because `instanceof` fails across two installed copies of ioredis. */
 function isClient(value: object): value is Redis | Cluster {
   const client = value as Partial<Redis>;
   return (
@@ -134,7 +134,7 @@ function checkUrl(url: string): string {
   return url;
 }
 
-/** ioredis takes what a URL's query says for texts: a number or a boolean has to be handed over as such. */
+/** Takes numbers and booleans out of a URL's query as options, because ioredis would take them for texts. */
 function splitQuery(text: string): { url: string; options: RedisOptions } {
   const mark = text.indexOf('?');
   if (mark < 0) return { url: text, options: {} };
@@ -168,7 +168,7 @@ function isUserLazy(connection: ConnectionOption | undefined): boolean {
   if ('nodes' in connection && !isClient(connection))
     return connection.options?.lazyConnect === true;
   if (!isClient(connection)) return connection.lazyConnect === true;
-  // Once it was connected, it is as good as one that was not lazy.
+  // A client that was connected before is as good as one that was not lazy.
   const { lazyConnect } = connection.options as RedisOptions;
   return lazyConnect === true && connection.status === 'wait';
 }
@@ -176,7 +176,7 @@ function isUserLazy(connection: ConnectionOption | undefined): boolean {
 const positive = (value: unknown): number | undefined =>
   typeof value === 'number' && value > 0 ? value : undefined;
 
-/** What the user's own strategy says, a minute at most; undefined where it has nothing to say, or fails. */
+/** The delay that the user's own strategy returns, a minute at most; undefined where it returns none, or throws. */
 function userDelay(
   strategy: ((attempt: number) => unknown) | null | undefined,
   attempt: number,

@@ -8,12 +8,13 @@ import {
 
 type Word = string | number | Buffer;
 
-/** Clients whose ACL user may run scripts by their text only. */
+/** Clients whose ACL user may not use EVALSHA, and so runs scripts by their text. */
 const byTextOnly = new WeakSet<Redis>();
 
 /**
- * A Lua script. Redis is sent its digest, and its text only where it does not know it: to read the
- * text again, and to compute its digest, would cost it more than many a script does.
+ * A Lua script; each file of `scripts/` makes one. Redis is sent the script's digest, and the text only
+ * where the server does not have it: reading the text and computing its digest would cost the server more
+ * than many a script does.
  */
 export class Script {
   readonly #digest: string;
@@ -22,7 +23,7 @@ export class Script {
     this.#digest = createHash('sha1').update(text).digest('hex');
   }
 
-  /** Resolves with the reply; its strings are texts. Rejects as the server does. */
+  /** Runs the script. Resolves with the reply, whose strings are texts; rejects with the server's error. */
   run(
     redis: Redis,
     keys: readonly Word[],
@@ -31,7 +32,7 @@ export class Script {
     return this.#send(redis, 'call', [keys.length, ...keys, ...args]);
   }
 
-  /** The same; the reply's strings are Buffers. */
+  /** Runs the script. Resolves with the reply, whose strings are Buffers; rejects with the server's error. */
   runBuffers(
     redis: Redis,
     keys: readonly Word[],

@@ -1,24 +1,33 @@
 import { isReplyError } from './server-error.js';
 
 export interface WatchdogOptions {
-  /** Asks for an answer over the connection that is watched. */
+  /** Sends a PING over the connection that is watched. */
   readonly ping: () => Promise<unknown>;
-  /** Called once, when an answer stayed away; the watchdog has stopped by then. */
+  /** No answer came. Called once; the watchdog has stopped by then. */
   readonly onSilence: (error: Error) => void;
-  /** Ms between two pings. */
+  /** Ms between an answer and the next PING. @default 2_000 */
   readonly interval?: number;
-  /** Ms within which the answer must come. */
+  /** Ms within which the answer must come. @default 4_000 */
   readonly timeout?: number;
 }
 
-/** Time for what lies in the socket's buffer to be read, when the process itself was held up. */
-const GRACE = 1_000;
+/** Ms in which an answer that lies in the socket's buffer can be read, after the process itself was held up. */
+const GRACE_MS = 1_000;
 
 /**
- * Finds a connection that fell silent without closing: pings it, and reports when no answer comes.
+ * Finds a connection that fell silent without closing: it pings, and reports when no answer comes. Each
+ * connection for commands or for listening has one.
  *
- * A process that was blocked for longer than the timeout finds its timers due before it has read
- * the answer that came meanwhile; so silence counts only if it lasts through one more second.
+ * States:
+ * - *resting* (at first, and after each answer): the next PING is sent after `interval`.
+ * - *expecting* (after a PING): an answer, an error of the server included, leads to *resting*. Without one
+ *   within `timeout`, leads to *doubting*.
+ * - *doubting*: a process that was blocked for longer than the timeout finds its timers due before it has
+ *   read the answer that came meanwhile. So silence counts only if it lasts through one more second; where
+ *   anything else was heard, it expects the answer for another `timeout`.
+ * - *stopped* (after `stop`, or once silence was reported): nothing is sent or reported any more.
+ *
+ * Guarantees: one timer.
  */
 export class Watchdog {
   /** When the newest answered ping was sent: until then the connection certainly worked. */
@@ -40,7 +49,7 @@ export class Watchdog {
     this.#timer = setTimeout(() => this.#ping(), ms).unref();
   }
 
-  /** Something else came over the connection: it is not silent, though the answer may have to wait its turn. */
+  /** Something else came over the connection, so it is not silent, though the answer may have to wait its turn. */
   heard(): void {
     this.#heard = true;
   }
@@ -74,7 +83,7 @@ export class Watchdog {
         this.options.onSilence(
           new Error(`no answer to PING within ${timeout} ms`),
         );
-      }, GRACE).unref();
+      }, GRACE_MS).unref();
     }, timeout).unref();
   }
 }

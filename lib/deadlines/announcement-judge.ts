@@ -72,7 +72,8 @@ export class AnnouncementJudge implements DeadlineJudge {
   announced(redisKey: Buffer): ExpiryAnswer {
     const { clock } = this.watch;
     const at = this.index.take(redisKey) ?? this.#takeGone(redisKey);
-    if (this.#duplicates?.repeats(redisKey, at !== undefined)) return 'repeat';
+    if (this.#duplicates?.repeats(redisKey, { isKnown: at !== undefined }))
+      return 'repeat';
     const now = clock.now();
     if (at === undefined) return undefined;
     // Due later than now: another client shortened it, or Redis's clock was set. When it ran out is not known.

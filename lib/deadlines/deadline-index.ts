@@ -7,9 +7,9 @@ export interface DeadlineEntry {
 /** What looking at a key showed. */
 export interface Verdict {
   readonly key: Buffer;
-  /** The `at` with which it was peeked; undefined if it was not in the index. */
+  /** The `at` with which the key was peeked; undefined if it was not in the index. */
   readonly seen: number | undefined;
-  /** It lives: look again then. Undefined: it is gone, has no deadline any more, or nobody asks for it. */
+  /** When to look again at a key that lives. Undefined where it is gone, has no deadline any more, or nobody asks for it. */
   readonly at: number | undefined;
   /** It expired: whoever owns the entry has an event to hand on. For an index that is shared. */
   readonly fire?: {
@@ -22,18 +22,18 @@ export interface Verdict {
  * Knows when to look at which key.
  *
  * Guarantees: a key has one entry at most; `enrol` only ever brings a look forward; `settle` acts
- * on an entry only if its `at` is still the one that was seen, so that whoever it answers `true`
- * owns that look, and a key that was enrolled anew meanwhile keeps its new entry.
+ * on an entry only if its `at` is still the one that was seen. So a caller that is answered `true` owns that
+ * look, and a key that was enrolled anew meanwhile keeps its new entry.
  */
 export interface DeadlineIndex {
-  /** Adds keys, and brings forward the look at those that it knows with a later one. */
+  /** Adds keys; of a key that it knows, the sooner look counts. */
   enrol(entries: readonly DeadlineEntry[]): Promise<void>;
-  /** The entries whose deadline is before `now`, the oldest first, `limit` at most, and when the next one is due that is not before `now`. */
+  /** Resolves with the entries whose deadline is before `now`, the oldest first, `limit` at most, and when the next one after them is due. */
   peek(
     now: number,
     limit: number,
   ): Promise<{ due: DeadlineEntry[]; next: number | undefined }>;
-  /** Applies verdicts; for each, whether the index still held what was seen. */
+  /** Applies verdicts. Resolves with whether, for each, the index still held what was seen. */
   settle(verdicts: readonly Verdict[]): Promise<boolean[]>;
   /** How many keys it knows. */
   size(): Promise<number>;

@@ -25,9 +25,9 @@ export interface PunctualOptions {
   readonly countedDatabase?: number;
 }
 
-/** What is subscribed to now. */
+/** What is subscribed to now; the registry of subscriptions tells it. */
 export interface Patterns {
-  /** The patterns. One that is subscribed to again, after nobody was, is another object. */
+  /** The patterns that somebody is subscribed to. One that is subscribed to again, after nobody was, is another object. */
   wanted(): readonly WantedPattern[];
   /** Whether some pattern matches the key. */
   matches(redisKey: Buffer): boolean;
@@ -42,27 +42,32 @@ const RETRY_DELAY_MS = 1_000;
 const MOVED_RESCAN_DELAY_MS = 5_000;
 
 /**
- * Learns the deadlines of one node's keys: those that exist, by scans, and those that come, by what
- * Redis announces.
+ * Learns the deadlines of one node's keys: of keys that exist, by scans, and of keys that are created or
+ * given a deadline, by what Redis announces. Each `NodeWatch` has one.
  *
- * States: paused (at first) ⇄ running → closed. Paused, it reads nothing: a read is a touch, and one
- * that nobody hears destroys the evidence. Every return begins with a scan.
+ * States:
+ * - *paused* (at first, and after `pause`): nothing is read, because a read is a touch, and an expiry that it
+ *   causes unheard leaves no evidence.
+ * - *running* (after `resume`): it begins with a scan of every pattern that is served, eagerly, because keys
+ *   wait for it. Then a `TtlBatcher` reads the keys that Redis announces, a pattern that is new is scanned as
+ *   soon as it is served, and everything is scanned again at every `scanInterval`, at leisure. A scan that
+ *   failed, or that must make up for keys that were left out, follows within seconds.
+ * - *closed* (after `close`): nothing begins again, and `ready` resolves.
  *
- * Guarantees: a key that exists with a deadline throughout one scan is enrolled when it ends, and
- * scans come at every interval; what cannot be looked at in time is left to a scan soon. A pattern is
+ * Guarantees: a key that exists with a deadline throughout one scan is enrolled when the scan ends. A pattern is
  * scanned after the node acknowledged its subscription, so no key is created unseen in between; and
- * one that nobody subscribed to for a while is new when it comes back, and is scanned again.
+ * a pattern that nobody was subscribed to for a while is new when it comes back, and is scanned again.
  */
 export class DeadlineDiscovery {
-  /** The newest scan that was completed. */
+  /** What the newest scan found that was completed. */
   lastScan: ScanReport | undefined;
   readonly #renewals = new RenewalChoice();
   readonly #enrolment: TtlBatcher;
   /** The patterns whose subscription the node acknowledged. */
   #served: ReadonlySet<string> = new Set();
-  /** Those of which no scan is due: it was made since listening began and within the interval, or is under way. */
+  /** The patterns that need no scan: one was made since listening began and within the interval, or is under way. */
   #scanned = new WeakSet<WantedPattern>();
-  /** Those of which a scan has ended at some time, or could not be made for want of permission. */
+  /** The patterns of which a scan has ended at some time, or could not be made for want of permission. */
   readonly #known = new WeakSet<WantedPattern>();
   readonly #changed = new Signal();
   #abort: AbortController | undefined;
@@ -71,12 +76,12 @@ export class DeadlineDiscovery {
   /** Of the scan that the timer begins. */
   #nextShare = CALM_SHARE;
   #nextScanAt = 0;
-  /** A scan that makes up for an overflow is on its way. */
+  /** Whether the timer waits for a scan that makes up for keys that were left out. */
   #soon = false;
-  /** A scan is wanted once the one that is under way has ended. */
+  /** Whether keys came from another node, so that one more scan follows the one that is under way. */
   #again = false;
   #warned = false;
-  /** Patterns of which it is said that they match keys that the ACL forbids. */
+  /** The patterns of which a warning said that they match keys that the ACL forbids. */
   readonly #forbidden = new WeakSet<WantedPattern>();
   #closed = false;
 
@@ -103,7 +108,11 @@ export class DeadlineDiscovery {
     return this.#renewals.areWanted;
   }
 
-  /** Begins to learn; if it does already, scans for patterns that are new. `served`: the patterns that are listened for. */
+  /**
+   * Begins to learn, or scans for the patterns that are new if it does already.
+   *
+   * @param served the patterns, as users wrote them, that the node is listened to for
+   */
   resume(served: ReadonlySet<string>): void {
     if (this.#closed) return;
     this.#served = served;
@@ -134,7 +143,7 @@ export class DeadlineDiscovery {
     this.#changed.fire();
   }
 
-  /** It serves keys that it did not: a scan has to find them. */
+  /** The node serves keys that it did not, which a scan has to find. */
   rescan(): void {
     this.#again = true;
     if (this.#abort && !this.#scanning) this.#scanAnewSoon();
@@ -165,7 +174,7 @@ export class DeadlineDiscovery {
     return this.patterns.wanted().every((each) => this.#known.has(each));
   }
 
-  /** Says once for each pattern that it matches keys that the ACL forbids. */
+  /** Warns once for each pattern that it matches keys that the ACL forbids. */
   #warnOfForbidden(redisKey: Buffer): void {
     const pattern = this.patterns
       .wanted()
@@ -179,7 +188,7 @@ export class DeadlineDiscovery {
     );
   }
 
-  /** Logs why looking at keys failed; what an operator has to mend, once and as a warning. */
+  /** Logs why looking at keys failed. What an operator has to mend is a warning, once. */
   report(error: unknown): void {
     if (!isDenied(error) || this.#warned) {
       this.log.debug(`Looking at deadlines failed: ${reasonOf(error)}`);
@@ -192,7 +201,7 @@ export class DeadlineDiscovery {
     );
   }
 
-  /** Scans what was not scanned since it resumed, and then, at every interval, everything. */
+  /** Scans the patterns that need it, and sets the timer for the next scan of all. */
   async #scan(share: number, abort: AbortSignal): Promise<void> {
     if (this.#scanning) return;
     this.#scanning = true;
@@ -223,7 +232,7 @@ export class DeadlineDiscovery {
       this.#soon = true;
       return;
     }
-    // What was scanned in between for a new pattern does not put the next full scan off.
+    // A scan for a new pattern does not put the next full scan off.
     if (this.#soon) return;
     this.#scanIn(this.#nextScanAt - performance.now(), CALM_SHARE);
   }
@@ -243,7 +252,7 @@ export class DeadlineDiscovery {
     void this.#scan(this.#nextShare, this.#abort.signal);
   }
 
-  /** Keys were left out: a scan has to find them, but not before the rush is over. */
+  /** Keys were left out, and a scan has to find them, but not before the rush is over. */
   #scanAnewSoon(): void {
     // A rush that goes on does not put it off.
     if (this.#soon) return;
@@ -275,7 +284,7 @@ export class DeadlineDiscovery {
     } catch (error) {
       for (const pattern of missing) this.#scanned.delete(pattern);
       if (abort.aborted || !isDenied(error)) throw error;
-      // An operator has to mend that: it is left to the next full scan.
+      // An operator has to mend that, so it is tried again by the next full scan.
       this.report(error);
       for (const pattern of missing) this.#scanned.add(pattern);
     }
@@ -291,7 +300,7 @@ export class DeadlineDiscovery {
     return volatile === undefined ? report : { ...report, volatile };
   }
 
-  /** The patterns that are listened for and to be scanned. */
+  /** The patterns that the node is listened to for and that need a scan. */
   #missing(): WantedPattern[] {
     return this.patterns
       .wanted()

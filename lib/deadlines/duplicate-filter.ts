@@ -1,6 +1,6 @@
 import { RecentKeys } from '../util/recent-keys.js';
 
-/** Ms in which a server may repeat what the one before it told. A scan of a million keys takes about five seconds. */
+/** Ms in which a server may repeat the announcements of the one before it. A scan of a million keys takes about five seconds. */
 const REPEATING_MS = 10_000;
 
 /**
@@ -20,10 +20,10 @@ const REPEATING_MS = 10_000;
  *   forgotten, and is a repeat if it is announced again.
  */
 export class DuplicateFilter {
-  /** When each key was told, in ms. */
-  readonly #told: RecentKeys<number>;
+  /** When the expiry of each key was announced last, in ms. */
+  readonly #announced: RecentKeys<number>;
   #lostAt: number | undefined;
-  /** What was told from then on until the server was replaced may be repeated. */
+  /** Announcements from then on until the server was replaced may be repeated. */
   #from = Infinity;
   #replacedAt = -Infinity;
 
@@ -35,41 +35,41 @@ export class DuplicateFilter {
     private readonly noticedAfterMs: number,
     private readonly now = (): number => performance.now(),
   ) {
-    this.#told = new RecentKeys(noticedAfterMs, now);
+    this.#announced = new RecentKeys(noticedAfterMs, now);
   }
 
   /** Listening was lost, or failed once more. */
   lost(): void {
     if (this.#lostAt !== undefined) return;
     this.#lostAt = this.now();
-    // What was told shortly before stays: nothing is told, and so nothing ages, until it is replaced.
-    this.#told.age();
+    // What was announced shortly before stays, because nothing is announced, and so nothing ages, until it is replaced.
+    this.#announced.age();
   }
 
-  /** What is told from here on, another server tells. */
+  /** Another server announces from here on. */
   replaced(): void {
     const now = this.now();
     this.#from = (this.#lostAt ?? now) - this.noticedAfterMs;
     this.#replacedAt = now;
     // Nothing is forgotten as long as it may be repeated.
-    this.#told.hold(REPEATING_MS);
+    this.#announced.hold(REPEATING_MS);
   }
 
   listening(): void {
     this.#lostAt = undefined;
   }
 
-  /** The key was created: its next expiry is none that was told. */
+  /** The key was created, so its next expiry is a new one. */
   forget(key: Buffer): void {
-    this.#told.delete(key);
+    this.#announced.delete(key);
   }
 
-  /** An expiry was heard: whether it is a repeat. `isKnown`: the key was known to live. */
-  repeats(key: Buffer, isKnown: boolean): boolean {
+  /** An expiry was announced. Returns whether it is a repeat; `isKnown` says that the key was known to live. */
+  repeats(key: Buffer, { isKnown }: { readonly isKnown: boolean }): boolean {
     const now = this.now();
     const repeating = now < this.#replacedAt + REPEATING_MS;
-    const at = this.#told.get(key) ?? -Infinity;
-    this.#told.set(key, now);
+    const at = this.#announced.get(key) ?? -Infinity;
+    this.#announced.set(key, now);
     return repeating && !isKnown && this.#from <= at && at < this.#replacedAt;
   }
 }

@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
 
-/** By how much two clocks drift apart at most, in ms per ms: NTP slews a clock by 500 ppm. */
-const DRIFT = 1 / 2_000;
-/** The same of a clock that was found to go otherwise: chrony slews one by 100,000 ppm at most. */
-const SLEWED_DRIFT = 1 / 10;
-/** For how long such a clock is doubted. */
+/** How fast two clocks drift apart at most, in ms per ms: NTP slews a clock by 500 ppm. */
+const DRIFT_RATE = 1 / 2_000;
+/** The same for a clock that contradicted earlier readings: chrony slews one by 100,000 ppm at most. */
+const SLEWED_DRIFT_RATE = 1 / 10;
+/** For how many ms such a clock is doubted. */
 const DOUBT_MS = 60_000;
 
 /**
@@ -17,9 +17,9 @@ const DOUBT_MS = 60_000;
  */
 export class RedisClock {
   /**
-   * Called after a reading that contradicts the ones before: by so many ms Redis's clock is ahead of
-   * what it was taken for, or behind it if that is negative. Whoever waits for a time of Redis's has to
-   * look anew how long that is. For the clock's owner to set.
+   * Called after a reading that contradicts the ones before, with the ms by which Redis's clock is ahead
+   * of what it was taken for, or behind it if that is negative. A sleep until a time of Redis's has to be
+   * measured anew. The clock's owner sets it.
    */
   onStep: (ms: number) => void = () => undefined;
   #low = -Infinity;
@@ -86,7 +86,7 @@ export class RedisClock {
   /** By how much the clocks may have drifted apart since the newest reading. */
   #drifted(now: number): number {
     if (!this.known) return 0;
-    const drift = now < this.#doubtedUntil ? SLEWED_DRIFT : DRIFT;
+    const drift = now < this.#doubtedUntil ? SLEWED_DRIFT_RATE : DRIFT_RATE;
     return (now - this.#readAt) * drift;
   }
 }

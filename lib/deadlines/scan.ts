@@ -11,9 +11,9 @@ const BATCH_SIZE = 500;
 export interface ScanOptions {
   readonly index: Pick<DeadlineIndex, 'enrol'>;
   readonly reader: Pick<TtlReader, 'scan' | 'read'>;
-  /** Keys that one page looks at. */
+  /** How many keys one page looks at. */
   readonly count: number;
-  /** Whether the key is one to enrol: the module's own are not. */
+  /** Whether a key is to be enrolled; the module's own are not. */
   readonly wanted: (key: Buffer) => boolean;
   /** Keys were enrolled; the soonest of their deadlines. */
   readonly onEnrolled: (soonest: number) => void;
@@ -36,7 +36,7 @@ export async function scanDeadlines(
   const at = new Date();
   const started = performance.now();
   let keys = 0;
-  /** Ms of rest that are due: what is done meanwhile counts, and what was slept too long. */
+  /** Ms of rest that are due. Time for other work counts as rest, and so does what was slept too long. */
   let debt = 0;
   const pages = pagesOf(options, plan);
   for (;;) {
@@ -60,7 +60,7 @@ export async function scanDeadlines(
   return { at, keys, duration: Math.round(performance.now() - started) };
 }
 
-/** What each round trip of a plan finds: keys that have a deadline. */
+/** The pages of a plan: what each round trip finds of keys that have a deadline. */
 async function* pagesOf(
   { reader, count, wanted }: ScanOptions,
   { literals, pass }: ScanPlan,

@@ -19,34 +19,34 @@ export interface Ttls {
   readonly ttls: readonly number[];
 }
 
-/** How the reader of one node's keys works where keys may live on other nodes. */
+/** How the reader of one node's keys tells times where another node keeps the index. */
 export interface ClusterReading {
-  /** The clock by which times are told, where that is not the node's own. */
+  /** The clock by which times are told; the node's own, unless it is given. */
   readonly reference?: RedisClock;
 }
 
 /** One page of a scan. */
 export interface ScanPage {
-  /** Where to go on; `'0'` at the end. */
+  /** The cursor of the next page; `'0'` at the end. */
   readonly cursor: string;
-  /** Keys that match and have a deadline. */
+  /** The keys of the page that match and have a deadline. */
   readonly entries: DeadlineEntry[];
-  /** Keys that may match and may have a deadline: they were not looked at. */
+  /** Keys that may match and may have a deadline, but were not looked at. */
   readonly candidates: readonly Buffer[];
 }
 
-/** Ms for which plain commands are used where scripts are refused. */
-const PLAIN_MS = 10_000;
+/** Ms for which plain commands are used after the server refused a script. */
+const PLAIN_COMMANDS_MS = 10_000;
 
 /**
- * Reads the times to live of one server's keys, and sets the clock by every answer. Reading is also
- * touching: a key whose deadline has passed expires at once. One script a batch, or pipelines of
- * plain commands where scripts are forbidden. Rejects as the connection does.
+ * Reads the times to live of one server's keys, and sets the clock by every answer. A read is also a
+ * touch: a key whose deadline has passed expires by it at once. It sends one script for each batch, or
+ * pipelines of plain commands where scripts are forbidden. Its methods reject as the connection does.
  */
 export class TtlReader {
-  /** Is told of each key that `read` may not look at. Must be quick, and must not throw. */
+  /** Called for each key that the ACL does not let `read` look at. It must be quick, and must not throw. */
   onForbidden: ((key: Buffer) => void) | undefined;
-  /** Until then scripts are not tried, as the server refused one. */
+  /** Until when scripts are not tried because the server refused one, by `performance.now()`. */
   #plainUntil = -Infinity;
 
   constructor(
@@ -210,7 +210,8 @@ export class TtlReader {
     } catch (error) {
       if (!isDenied(error) && replyCode(error) !== 'ERR') throw error;
       // The ACL may grant it later, and another server may have what this one does not.
-      if (isDenied(error)) this.#plainUntil = performance.now() + PLAIN_MS;
+      if (isDenied(error))
+        this.#plainUntil = performance.now() + PLAIN_COMMANDS_MS;
       return plain();
     }
   }

@@ -6,38 +6,38 @@ import { type Lane, Lanes, type Turn } from './lanes.js';
 import { type LongRunningHandler, LongRuns, type Run } from './long-runs.js';
 import { runHandler } from './run-handler.js';
 
-/** Tells which of some keys exist at this moment. Rejects only once it was closed. */
+/** Tells which keys exist at this moment. `KeyCheck` of the topology does. */
 export interface AliveCheck {
-  /** The indexes of the keys that exist. */
+  /** Resolves with the indexes of the keys that exist. Rejects only once it was closed. */
   alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>>;
-  /** Where a key lives: keys of one place are answered for together, and hold up none of another. */
+  /** Names the place where a key lives. Keys of one place are asked for together, and hold up none of another. */
   placeOf(key: Buffer): string;
 }
 
 export interface DispatcherOptions {
-  /** Handlers running at once. */
+  /** The most handlers that run at once. */
   readonly concurrency: number;
-  /** Events waiting at once; one more is dropped. */
+  /** The most events that wait at once; one more is dropped. */
   readonly queueLimit: number;
 }
 
 /** How an event ended for one handler. */
 export type Outcome = 'handled' | 'failed' | 'superseded' | 'dropped';
-/** Is told once how an event ended, with the error if it failed. */
+/** Called once, when an event has ended for a handler; with the error if it failed. */
 export type OnEnd = (outcome: Outcome, error?: unknown) => void;
 
-/** What whoever offers an event wants to know of it, and to say. */
+/** What the consumer of a group hands along with an event. */
 export interface Delivery {
-  /** Is asked before the handler runs. */
+  /** Has the last word before the handler runs. */
   readonly gate: RunGate;
-  /** It may kill the process, and is to begin with no other in one step. */
+  /** The event has killed a process before, for all that is known, so it is checked and begun apart from others. */
   readonly isAlone?: boolean;
   readonly ended: OnEnd;
 }
 
-/** Has a say in which handlers run, at the moment at which they are about to. */
+/** Decides which handlers run, at the moment at which they are about to. */
 export interface RunGate {
-  /** Resolves with those that must not run. Rejects only once it was closed. */
+  /** Resolves with the deliveries whose handlers must not run. Rejects only once it was closed. */
   admit(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>>;
 }
 
@@ -90,7 +90,7 @@ export class Dispatcher {
     return this.#lanes.queued;
   }
 
-  /** How many more could be run at once. What waits for a handler at its own limit keeps others from nothing. */
+  /** How many more events could be run at once. Those that wait for a handler at its own limit take no place. */
   get free(): number {
     const waiting = this.queued - this.#lanes.stuck;
     return Math.max(0, this.options.concurrency - this.#running - waiting);
@@ -114,15 +114,15 @@ export class Dispatcher {
     this.#schedulePump();
   }
 
-  /** Forgets a handler. What still waits for it is dropped; what it is running ends by itself. */
+  /** Forgets a handler. Events that wait for it are dropped; runs that have begun end by themselves. */
   remove(handler: ExpiryHandler): void {
     this.#drop(this.#lanes.remove(handler));
     this.#noticeIdle();
   }
 
   /**
-   * Takes nothing more and waits, `timeout` ms at most, for what is queued and running. Whatever
-   * has not started by then is dropped; handlers that still run are left to end by themselves.
+   * Takes nothing more and waits, `timeout` ms at most, for what is queued and running. Events whose
+   * handler has not begun by then are dropped; handlers that still run are left to end by themselves.
    */
   async drain(timeout: number): Promise<void> {
     if (this.#state !== 'open') return;
@@ -156,7 +156,7 @@ export class Dispatcher {
     );
   }
 
-  /** One turn of the event loop later, so that all that a read brought shares one look at Redis. */
+  /** Begins what may begin at the end of this turn of the event loop, so that all events that one read brought are checked together. */
   #schedulePump(): void {
     if (this.#pumpScheduled) return;
     this.#pumpScheduled = true;
@@ -205,7 +205,7 @@ export class Dispatcher {
         refusedOf(batch),
       ]);
     } catch {
-      // Closed while it asked: whether these keys live will never be known.
+      // The check was closed meanwhile, so whether these keys exist will never be known.
       for (const [lane, job] of batch) this.#end(lane, job, 'dropped');
       return;
     }
@@ -227,7 +227,7 @@ export class Dispatcher {
       if (error === undefined) this.#end(lane, job, 'handled');
       else this.#end(lane, job, 'failed', error.thrown);
     });
-    // What ended at once need not be watched.
+    // A run that ended at once need not be watched.
     if (!ended) run = this.#longRuns.begin(lane.handler, job.expiry);
   }
 

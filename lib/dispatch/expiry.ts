@@ -1,7 +1,7 @@
 import type { KeyExpiredEvent } from './key-expired-event.js';
 import type { RedisGlob } from './redis-glob.js';
 
-/** One key that expired, before it is matched to a handler. */
+/** One key that expired, as it was heard or read from a stream, before a handler is given a `KeyExpiredEvent` of it. */
 export interface Expiry {
   /** The key as Redis knows it, `keyPrefix` included. */
   readonly redisKey: Buffer;
@@ -9,10 +9,10 @@ export interface Expiry {
   readonly key: Buffer;
   readonly database: number;
   readonly source: KeyExpiredEvent['source'];
-  /** When its time to live ran out, and ms from then to the detection, where that is known. */
+  /** When the key's time to live ran out, and ms from then to the detection, where that is known. */
   readonly deadline?: Date;
   readonly lateness?: number;
-  /** Group only: the group, what names this expiry on every delivery, and which try this is. */
+  /** Group only: the group; the name of this expiry, the same on every delivery; and which try this is, from 1 on. */
   readonly group?: string;
   readonly id?: string;
   readonly attempt?: number;
@@ -20,7 +20,7 @@ export interface Expiry {
 
 /** When an event that failed is tried again. */
 export interface RetryPolicy {
-  /** Tries in all. */
+  /** How often it is tried in all. */
   readonly attempts: number;
   /** Ms to wait after the given try, the first being 1, failed. */
   readonly delay: (attempt: number) => number;
@@ -31,12 +31,12 @@ export interface ExpiryHandler {
   /** `Class.method`, for log lines. */
   readonly name: string;
   /**
-   * Where a handler of this name comes from: the Nest module, and the provider's token where that is not
-   * the class. Tells handlers of the same name apart, and is the same after a restart.
+   * Where the handler comes from: the Nest module, and the provider's token where that is not the class.
+   * It tells handlers of the same name apart, and is the same after a restart.
    */
   readonly scope?: string;
   readonly glob: RedisGlob;
-  /** Events it runs at once, at most. */
+  /** The most events that it runs at once. */
   readonly concurrency: number;
   readonly invoke: (event: KeyExpiredEvent) => unknown;
   /** Group only. */

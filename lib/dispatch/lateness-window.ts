@@ -1,28 +1,28 @@
-/** What `status()` tells of lateness, in ms. */
+/** How late events were, in ms, as `status()` tells it. */
 export interface LatenessStatus {
   /** Half of the events were this late at most. */
   readonly p50?: number;
   /** 99 of 100 events were this late at most. */
   readonly p99?: number;
   readonly max?: number;
-  /** Events that these figures are of. */
+  /** Of how many events these figures are. */
   readonly count: number;
 }
 
-/** Events that are remembered. */
-const SIZE = 10_000;
+/** How many events are remembered. */
+const MOST_EVENTS = 10_000;
 
-/** How late the newest events were, of those whose deadline was known. */
+/** Keeps how late the newest 10,000 events were, of those whose deadline was known. Broadcast and groups add to the engine's one. */
 export class LatenessWindow {
-  readonly #values = new Float64Array(SIZE);
+  readonly #values = new Float64Array(MOST_EVENTS);
   #added = 0;
 
   add(ms: number): void {
-    this.#values[this.#added++ % SIZE] = ms;
+    this.#values[this.#added++ % MOST_EVENTS] = ms;
   }
 
   get status(): LatenessStatus {
-    const count = Math.min(this.#added, SIZE);
+    const count = Math.min(this.#added, MOST_EVENTS);
     if (count === 0) return { count };
     const sorted = this.#values.slice(0, count).sort();
     const at = (share: number): number =>

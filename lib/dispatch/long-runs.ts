@@ -22,14 +22,15 @@ export interface Run {
   readonly begunAt: number;
 }
 
-/** Ms between two looks, at the least: what gets stuck together is told of together. */
+/** Ms between two looks at least, so that calls that get stuck together are reported together. */
 const LOOK_INTERVAL_MS = 10_000;
 
 /**
- * Watches for calls of handlers that do not end: each is told of once, when it has been running for
- * longer than `limitMs`. One line a look and handler, however many of its events are stuck.
+ * Watches for calls of handlers that do not end, for the `Dispatcher`: a warning names each once, when it has
+ * been running for longer than `limitMs`. There is one line for each look and handler, however many of its
+ * events are stuck.
  *
- * Guarantees: `begin` and `end` are O(1); one timer, while something is running that was not told of.
+ * Guarantees: `begin` and `end` are O(1); one timer, while something is running that was not reported.
  */
 export class LongRuns {
   /** In the order in which they began. */
@@ -53,7 +54,7 @@ export class LongRuns {
     if (!this.#fresh.delete(run)) this.#told.delete(run);
   }
 
-  /** What has been running for longer than the limit, by handler and pattern. */
+  /** The calls that have been running for longer than the limit, by handler and pattern. */
   get status(): LongRunningHandler[] {
     return this.#byHandler([...this.#told, ...this.#overdue()]);
   }

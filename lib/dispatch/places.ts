@@ -2,7 +2,7 @@ import { Fifo } from '../util/fifo.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Dispatcher } from './dispatcher.js';
 
-/** Ms after which it is looked for places that got free without a word: those of broadcast's handlers do. */
+/** Ms between two looks for places that got free unnoticed, as those of broadcast's handlers do. */
 const LOOK_INTERVAL_MS = 20;
 
 /** Places that were given to a reader of events. */

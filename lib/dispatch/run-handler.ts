@@ -4,9 +4,9 @@ import type { Log } from '../util/log.js';
 import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
 
 /**
- * Calls a handler and reports, once, how it ended: without an error, or with what it threw. A throw or a rejection is logged with
- * the handler's name, the pattern and the key, and goes no further. A handler that returns nothing
- * to wait for is done at once: a trivial one costs no promise.
+ * Calls a handler for the `Dispatcher`, and reports once how it ended: without an error, or with what it threw.
+ * A throw or a rejection is logged with the handler's name, the pattern and the key, and goes no further. A
+ * handler that returns nothing to wait for is done at once, so that a trivial one costs no promise.
  */
 export function runHandler(
   handler: ExpiryHandler,
@@ -29,7 +29,7 @@ export function runHandler(
     fail(error);
     return;
   }
-  // A thenable of the user's may throw, or settle twice: a promise settles once.
+  // A thenable of the user's may throw, or settle twice; a promise settles once.
   if (pending) Promise.resolve(pending).then(() => onEnd(), fail);
   else onEnd();
 }

@@ -26,8 +26,8 @@ export interface BroadcastParts {
 }
 
 /**
- * Runs handlers in this instance for whatever this instance hears: one listener, which starts with
- * the first subscription, or with the application.
+ * Runs handlers in this instance for every expiry that this instance hears. The engine has one. It has one
+ * listener, which starts with the first subscription, or with the application.
  *
  * Guarantees: a subscription that is refused, or for which Redis was not reached in time, is taken
  * back and touches no other. A listener that was started for it alone is closed, and the next
@@ -57,12 +57,12 @@ export class Broadcast implements Startable {
     return this.#listener.nodes;
   }
 
-  /** What keeps nodes from being listened to, in words. */
+  /** Why nodes are not listened to, in words. */
   get reasons(): string[] {
     return this.#listener.reasons;
   }
 
-  /** Whether it listens, or begins to. */
+  /** Whether it listens, or is about to. */
   get begun(): boolean {
     return this.#startup.begun;
   }
@@ -74,7 +74,7 @@ export class Broadcast implements Startable {
   }
 
   /**
-   * Runs the application's own handlers from now on, and listens though there be none. Resolves when
+   * Runs the application's own handlers from now on, and listens even if there are none. Resolves when
    * every node acknowledged; with `lazyConnect` at once. See `Startup.keep`.
    */
   keep(handlers: readonly ExpiryHandler[]): Promise<void> {
@@ -95,7 +95,7 @@ export class Broadcast implements Startable {
     );
   }
 
-  /** Hands every message of the channels to a function; what it throws or rejects with is logged. */
+  /** Hands every message of the channels to a function; its errors are logged. */
   listen(
     channelPattern: string,
     handler: (pattern: string, channel: string, message: string) => unknown,
@@ -181,7 +181,7 @@ export class Broadcast implements Startable {
     pattern: string,
     onEnd: () => void,
   ): Promise<ExpirySubscription> {
-    // Added before it starts: what is there by then is subscribed to at once.
+    // Added before the start, which subscribes at once to whatever is there.
     this.#registry.add(interest);
     try {
       await this.#startup.run();

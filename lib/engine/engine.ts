@@ -21,12 +21,18 @@ export type OwnHandler = ExpiryHandler & {
 };
 
 /**
- * The module without Nest: puts the parts together and gives them one life. What is broadcast has a
- * listener; each group has its own watcher and consumer; all share one dispatcher.
+ * The module without Nest: it puts the parts together and gives them one life. The Nest module makes one from
+ * its options, starts it with the handlers that it found, and closes it. Broadcast has a listener; each
+ * group has its own watch and consumer; all share one topology and one dispatcher.
  *
- * States: idle → `start` → running → `drain` → draining → `close` → closed. Starting, draining and
- * closing happen once, however often they are asked for. A start that fails ends closed. What
- * somebody subscribes to by hand, before or after the start, fails for its caller alone.
+ * States:
+ * - *idle* (at first): nothing is connected. A subscription by hand connects what it needs.
+ * - *running* (after `start`): the application's own handlers run. A start that fails ends *closed*.
+ * - *draining* (after `drain`): nothing is listened to or taken, and handlers in flight are waited for.
+ * - *closed* (after `close`): every connection is closed.
+ *
+ * Guarantees: it starts, drains and closes once, however often it is asked to. A subscription by hand,
+ * before or after the start, fails for its caller alone.
  */
 export class RedisExpiryEngine {
   readonly #counters = newCounters();
@@ -38,7 +44,7 @@ export class RedisExpiryEngine {
   readonly #memberships = new Map<string, Membership>();
   readonly #onDraining = new Set<() => void>();
   #started: Promise<void> | undefined;
-  /** The application's own handlers were all added. */
+  /** Whether the application's own handlers were all added. */
   #isComplete = false;
   #drained: Promise<void> | undefined;
   #closed = false;
@@ -81,7 +87,7 @@ export class RedisExpiryEngine {
     return this.#started;
   }
 
-  /** Resolves when all works and the first scan is done. Rejects as `start`, but waits as long as it takes. */
+  /** Resolves when everything works and the first scan is done. Rejects as `start` does, but waits as long as it takes. */
   async ready(): Promise<void> {
     await this.#started;
     const members = [...this.#memberships.values()];
@@ -129,14 +135,14 @@ export class RedisExpiryEngine {
     };
   }
 
-  /** Calls back once, when shutdown begins; at once if it has. Returns what takes that back. */
+  /** Calls back once, when shutdown begins, or at once if it has begun. Returns a function that takes the callback back. */
   onDraining(callback: () => void): () => void {
     if (this.#drained || this.#closed) callback();
     else this.#onDraining.add(callback);
     return () => this.#onDraining.delete(callback);
   }
 
-  /** Stops listening and taking, and waits `shutdownTimeout` ms at most for what is queued and running. Never rejects. */
+  /** Stops listening and taking events, and waits `shutdownTimeout` ms at most for what is queued and running. Never rejects. */
   drain(): Promise<void> {
     this.#drained ??= this.#drain();
     return this.#drained;
@@ -165,7 +171,7 @@ export class RedisExpiryEngine {
     );
     this.#isComplete = true;
     for (const { group } of this.#memberships.values()) group.complete();
-    // Without any handler too: whether Redis can be reached should show at start.
+    // Broadcast starts without any handler, too, so that the start shows whether Redis can be reached.
     if (broadcast.length > 0 || grouped.size === 0)
       starts.push(this.#broadcast.keep(broadcast));
     await Promise.all(starts);
@@ -191,7 +197,7 @@ export class RedisExpiryEngine {
     return named === false ? undefined : (named ?? this.options.group);
   }
 
-  /** Uses this instance's part in a group; one that is just being ended makes room for another first. */
+  /** Uses this instance's membership in a group. One that is being ended is waited for, and followed by another. */
   async #inGroup<T>(
     name: string,
     use: (member: Membership) => Promise<T>,

@@ -21,7 +21,7 @@ export interface ResolvedOptions {
   readonly target: ConnectionTarget;
   readonly namespace: string;
   readonly notifications: NotificationsMode;
-  /** Undefined: only what Redis announces by itself. */
+  /** Undefined where deadlines are not watched, and only Redis's own announcements count. */
   readonly punctual: PunctualOptions | undefined;
   /** The group of handlers that name none; undefined: broadcast. */
   readonly group: string | undefined;
@@ -54,7 +54,7 @@ const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
 const HANDLER_OPTIONS = ['group', 'concurrency', 'retry'];
-const LONGEST_TIMER = 2 ** 31 - 1;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
@@ -134,9 +134,9 @@ function resolveGroup(group: unknown): string | undefined {
 function resolveRetry(retry: RetryOptions = {}): RetryPolicy {
   checkNames(retry, RETRY_OPTIONS, 'retry');
   const { backoff } = retry;
-  const accepted = `milliseconds from 0 to ${LONGEST_TIMER}, or a function of the attempt that returns them`;
+  const accepted = `milliseconds from 0 to ${LONGEST_TIMER_MS}, or a function of the attempt that returns them`;
   const isDelay = (value: unknown): value is number =>
-    typeof value === 'number' && value >= 0 && value <= LONGEST_TIMER;
+    typeof value === 'number' && value >= 0 && value <= LONGEST_TIMER_MS;
   if (
     backoff !== undefined &&
     typeof backoff !== 'function' &&
@@ -237,11 +237,14 @@ function ms(
   least: number,
 ): number {
   if (value === undefined) return fallback;
-  if (typeof value !== 'number' || !(value >= least && value <= LONGEST_TIMER))
+  if (
+    typeof value !== 'number' ||
+    !(value >= least && value <= LONGEST_TIMER_MS)
+  )
     throw invalidOption(
       name,
       value,
-      `milliseconds from ${least} to ${LONGEST_TIMER}`,
+      `milliseconds from ${least} to ${LONGEST_TIMER_MS}`,
     );
   return value;
 }

@@ -1,8 +1,8 @@
 import type { RedisExpiryModuleOptions } from './module-options.js';
 
 /**
- * Whether two modules listen for the same keys in the same role, as far as their options tell: the
- * same connection, group and namespace. A handler that belonged to both would run twice for one
+ * Whether two modules listen for the same keys in the same role, as far as their options tell: whether they
+ * have the same connection, group and namespace. A handler that belonged to both would run twice for one
  * expiry. Functions in the options, such as a `retryStrategy`, do not count.
  */
 export function isSamePlace(
@@ -18,7 +18,7 @@ export function isSamePlace(
 
 function isSameConnection(one: unknown, other: unknown): boolean {
   if (one === other) return true;
-  // What a function or a client of the user's leads to cannot be compared.
+  // Where a function or a client of the user's leads cannot be compared.
   const comparable = [one, other].every(
     (connection) =>
       typeof connection !== 'function' &&

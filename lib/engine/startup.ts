@@ -12,31 +12,35 @@ export interface StartupOptions {
   readonly log: Log;
 }
 
-/** Something that needs Redis before it works. */
+/** Something that needs Redis before it works: broadcast, or the membership in a group. */
 export interface Startable {
   /** Why it does not work yet, in words. */
   readonly reasons: readonly string[];
-  /** Starts it. May be called again after it rejected, or after `undo`. */
+  /** Starts it. It may be called again after it rejected, or after `undo`. */
   start(): Promise<void>;
   /**
-   * Leaves nothing of a start that failed, or that nobody needs any more. From the moment of the call
-   * on another start may begin. Never rejects.
+   * Removes all traces of a start that failed, or that nobody needs any more. Another start may begin from
+   * the moment of the call on. Never rejects.
    */
   undo(): Promise<void>;
 }
 
-/** Ms before a start that failed is tried again, at the least. */
+/** Ms before a start that failed is tried again at least. */
 const RETRY_DELAY_MS = 1_000;
 
 /**
- * Starts something that must reach Redis before it works, for all who need it.
+ * Starts something that must reach Redis before it works, for all who need it. `Broadcast` and each
+ * `Membership` have one.
  *
- * States: idle → `run` → starting → started. A start that fails is undone and ends idle, so that the
- * next `run` begins anew. `keep` says that the application itself needs it: from then on nothing is
- * undone.
+ * States:
+ * - *idle* (at first): nobody needs it. Leaves by `run` or `keep`.
+ * - *starting*: one start is under way, and everybody who asks meanwhile shares it. Leaves into *started*, or
+ *   by a failure, which is undone, back into *idle*, so that the next `run` begins anew.
+ * - *started*: `run` resolves at once. Leaves by `release` into *idle*, unless `keep` was called: then the
+ *   application itself needs it, and nothing is undone any more.
+ * - *closed* (after `close`): nothing is tried or said any more.
  *
- * Guarantees: one start is under way at a time, and everybody who asks meanwhile shares it. It rejects
- * with what the work rejects with, or with `CONNECT_FAILED` after `connectTimeout`. With `lazyConnect`
+ * Guarantees: one start is under way at a time. It rejects with what the work rejects with, or with `CONNECT_FAILED` after `connectTimeout`. With `lazyConnect`
  * it waits for Redis as long as it takes, and says every `connectTimeout` why it still waits.
  */
 export class Startup {
@@ -55,14 +59,14 @@ export class Startup {
     return this.#attempt !== undefined;
   }
 
-  /** For one caller: resolves once it works. */
+  /** Starts it for one caller. Resolves once it works. */
   run(): Promise<void> {
     this.#attempt ??= this.#start();
     return this.#attempt;
   }
 
   /**
-   * For the application's own start: resolves once it works and `then` is done. With `lazyConnect` it
+   * Starts it for the application itself. Resolves once it works and `then` is done. With `lazyConnect` it
    * resolves at once, and both are tried in the background until they succeed: a failure is logged.
    */
   async keep(then: () => Promise<void>): Promise<void> {
@@ -75,14 +79,14 @@ export class Startup {
     else await work();
   }
 
-  /** Nobody who called `run` needs it any more: undoes the start, unless the application itself needs it. */
+  /** Nobody who called `run` needs it any more, so the start is undone, unless the application itself needs it. */
   async release(): Promise<void> {
     if (this.#kept || this.#closing.signal.aborted) return;
     this.#attempt = undefined;
     await this.subject.undo();
   }
 
-  /** Tries nothing more and says nothing more. Whoever owns the subject closes it. */
+  /** Tries nothing more and logs nothing more. The owner of the subject closes that. */
   close(): void {
     this.#closing.abort();
     this.#endWarning?.();

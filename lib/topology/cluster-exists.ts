@@ -7,11 +7,14 @@ export interface ClusterExistsOptions {
   readonly nodeOf: (key: Buffer) => RedisNode | undefined;
   /** As of `Topology`. */
   readonly redirect: (answer: Error) => Redirection | undefined;
-  /** A key may not be asked for: it counts as one that does not exist. */
+  /** The ACL forbids to ask for a key, which counts as one that does not exist. */
   readonly onDenied: (error: unknown) => void;
 }
 
-/** Asks for each key where it lives, or is on its way to. Resolves with the indexes of those that exist; rejects where one cannot be asked for now. */
+/**
+ * Asks for each key at the node where it lives, or is on its way to. Resolves with the indexes of those that
+ * exist; rejects where one cannot be asked for now.
+ */
 export async function existInCluster(
   keys: readonly Buffer[],
   options: ClusterExistsOptions,

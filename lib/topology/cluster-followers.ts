@@ -22,7 +22,10 @@ export interface ClusterFollowersOptions {
   readonly log: Log;
 }
 
-/** Connections for commands that go where their keys live, and move with them. */
+/**
+ * Connections for commands that go where their keys live, and move with them. `ClusterTopology` opens one for
+ * whoever keeps keys of its own in the Cluster, as a group does, and tells it of each change.
+ */
 export class ClusterFollowers {
   readonly #followers = new Set<Follower>();
 
@@ -50,7 +53,7 @@ export class ClusterFollowers {
     return follower.client;
   }
 
-  /** Sends them to where their keys live now. */
+  /** Leads each connection to where its keys live now. */
   follow(owners: readonly (string | undefined)[]): void {
     for (const follower of this.#followers) {
       const { client, at, slot } = follower;

@@ -22,7 +22,7 @@ const DOUBT_MS = 15_000;
 /** Ms within which a node must answer. */
 const ANSWER_TIMEOUT_MS = 1_000;
 
-/** Somebody to ask. */
+/** A node that can be asked who is who. */
 export interface Witness {
   readonly address: string;
   readonly commands: CommandClient;
@@ -32,23 +32,28 @@ export interface ScoutOptions {
   readonly target: ConnectionTarget;
   readonly seeds: ClusterSeeds;
   readonly natMap: NatMap | undefined;
-  /** Nodes that are known. */
+  /** The nodes that are known now. */
   readonly witnesses: () => readonly Witness[];
-  /** For a node that was found by the start-up nodes. */
-  readonly connect: (address: string) => CommandClient;
-  /** What a node told, and when it was asked, in epoch ms. */
+  /** A node answered with this view; it was asked at `askedAt`, in epoch ms. */
   readonly onView: (view: ClusterView, askedAt: number) => void;
-  /** Neither a node that is known nor a start-up node told anything. */
+  /** Neither a node that is known nor a start-up node answered. */
   readonly onSilence: () => void;
   readonly log: Log;
 }
 
 /**
- * Asks who is who in a Cluster, again and again: one of the nodes that are known, each in its turn;
- * while none of them answers, whoever the start-up nodes lead to.
+ * Asks who is who in a Cluster, again and again. `ClusterTopology` runs it, and follows what it finds.
+ *
+ * States:
+ * - *calm* (at first): one node is asked a second, each in its turn, and the next one at once where it
+ *   does not answer.
+ * - *doubt* (for 15 s after `doubt`): the same, ten times a second.
+ * - *searching* (while no node that is known answers): the start-up nodes are asked for nodes, and those are
+ *   asked, with the user's retry delay between two tries. Leaves when one answers.
+ * - *closed* (after `close`): a question that is under way is the last.
  */
 export class ClusterScout {
-  /** Why nobody told at the newest look. */
+  /** Why nobody answered at the newest look. */
   lastError: string | undefined;
   readonly #closing = new AbortController();
   /** A rest that a doubt cuts short. */
@@ -68,7 +73,7 @@ export class ClusterScout {
         await this.#rest();
         continue;
       }
-      // What start-up nodes name may be out of reach, too.
+      // The nodes that start-up nodes name may be out of reach, too.
       const found = await seeds.find();
       if (!found) this.options.onSilence();
       // While no node is known, this is all that keeps the process alive.
@@ -80,7 +85,7 @@ export class ClusterScout {
     }
   }
 
-  /** Something speaks for a change: it asks often, for a while. */
+  /** Something speaks for a change, so nodes are asked more often for a while. */
   doubt(): void {
     this.#doubtUntil = performance.now() + DOUBT_MS;
     this.#calm.end();
@@ -95,28 +100,28 @@ export class ClusterScout {
     return this.#closing.signal.aborted;
   }
 
-  /** Asks one after the other until one tells. Whether one did. */
+  /** Asks one node after the other until one answers. Resolves with whether one did. */
   async #look(): Promise<boolean> {
-    const { witnesses, seeds, connect } = this.options;
+    const { witnesses, seeds, log } = this.options;
     const known = witnesses();
     const first = known.length > 0 ? ++this.#turn % known.length : 0;
     for (const { address, commands } of [
       ...known.slice(first),
       ...known.slice(0, first),
     ])
-      if (await this.#hear(address, commands)) return true;
+      if (await this.#ask(address, commands)) return true;
     for (const address of seeds.addresses) {
       if (known.some((witness) => witness.address === address)) continue;
-      const commands = connect(address);
-      const told = await this.#hear(address, commands);
+      const commands = seeds.connect(address, log);
+      const told = await this.#ask(address, commands);
       commands.close();
       if (told) return true;
     }
     return false;
   }
 
-  /** Whether it told. */
-  async #hear(address: string, commands: CommandClient): Promise<boolean> {
+  /** Asks one node. Resolves with whether it answered. */
+  async #ask(address: string, commands: CommandClient): Promise<boolean> {
     const askedAt = Date.now();
     let view: ClusterView | undefined;
     try {
@@ -131,7 +136,9 @@ export class ClusterScout {
       await within(ANSWER_TIMEOUT_MS, told);
     } catch (error) {
       this.lastError = `${address}: ${reasonOf(error)}`;
-      this.options.log.debug(`${address} does not tell: ${reasonOf(error)}`);
+      this.options.log.debug(
+        `${address} does not tell who the primaries are: ${reasonOf(error)}`,
+      );
     }
     if (this.#isClosed) return true;
     if (!view || view.primaries.size === 0) return false;
@@ -139,7 +146,7 @@ export class ClusterScout {
     return true;
   }
 
-  /** However often it is raised, a doubt does not make it ask without rest. */
+  /** Rests until the next question. A doubt cuts the rest short, but never below 100 ms, however often it is raised. */
   async #rest(): Promise<void> {
     const { signal } = this.#closing;
     await sleep(DOUBT_INTERVAL_MS, { ref: false, signal });

@@ -1,13 +1,16 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import { ownClientOptions } from '../connection/client-options.js';
+import { CommandClient } from '../connection/command-client.js';
 import { disconnect } from '../connection/connection.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import type { Log } from '../util/log.js';
 import { within } from '../util/within.js';
 import { hostAndPort } from './cluster-view.js';
 
 /**
  * Finds nodes of a Cluster the way the user's client does, by its start-up nodes (SRV records, DNS
- * and NAT included), and makes clients for any of its nodes with the user's options.
+ * and NAT included), and makes clients for any of its nodes with the user's options. The
+ * `ClusterScout` has it search while no node that is known answers.
  */
 export class ClusterSeeds {
   /** Addresses of the nodes that were found. */
@@ -27,7 +30,7 @@ export class ClusterSeeds {
     private readonly name: string,
   ) {}
 
-  /** Whether nodes were found. */
+  /** Searches once. Resolves with whether nodes were found; never rejects. */
   async find(): Promise<boolean> {
     const template = this.target.template() as Cluster;
     const redisOptions = { ...template.options.redisOptions };
@@ -55,7 +58,7 @@ export class ClusterSeeds {
     cluster.on('+node', (node: Redis) => (first ??= node));
     cluster.on('error', (error: Error & { lastNodeError?: Error }) => {
       const { message } = error.lastNodeError ?? error;
-      // Why it is closed is told to nobody.
+      // ioredis tells nobody why it closed the connection.
       if (message === CLOSED) this.#explain(first);
       else this.lastError = message;
     });
@@ -77,7 +80,10 @@ export class ClusterSeeds {
     }
   }
 
-  /** Makes a client for a node, found or heard of, by what the user's options say now. It is not connected yet, and connects once. */
+  /**
+   * Makes a client for a node, whether it was found here or another node named it, by what the user's
+   * options say now. It is not connected yet, and connects once.
+   */
   open(address: string): Redis {
     const [any] = this.#templates.values();
     const template = this.#templates.get(address) ?? any;
@@ -87,6 +93,13 @@ export class ClusterSeeds {
       ...ownClientOptions(this.name),
       ...hostAndPort(address),
     });
+  }
+
+  /** A connection for commands to one node, which the caller closes. */
+  connect(address: string, log: Log): CommandClient {
+    const { connectTimeout, retryDelay } = this.target;
+    const open = (): Redis => this.open(address);
+    return new CommandClient({ open, connectTimeout, retryDelay, log });
   }
 
   /** What the user's options for nodes say by now that they did not say when the nodes were found: a new password, say. */
@@ -107,7 +120,7 @@ export class ClusterSeeds {
     this.#endProbe();
   }
 
-  /** Connects to a node once more, to hear what it says. */
+  /** Connects to a start-up node once more, to hear why it refuses. */
   #explain(node: Redis | undefined): void {
     if (!node || this.#probe) return;
     const probe = node.duplicate(ownClientOptions(this.name));
@@ -118,7 +131,7 @@ export class ClusterSeeds {
         ? message
         : `${address}: ${message}`;
     });
-    // It may be let in, and then told nothing.
+    // The connection may be let in, and never refused.
     void within(this.target.connectTimeout, probe.connect())
       .catch(() => undefined)
       .then(() => {

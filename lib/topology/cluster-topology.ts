@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Cluster, NatMap } from 'ioredis';
-import { CommandClient } from '../connection/command-client.js';
+import type { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { isHopeless, redirectOf } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
@@ -22,22 +22,29 @@ import type { RedisNode } from './redis-node.js';
 import { Signal } from '../util/signal.js';
 import type { Moves, Redirection, Topology } from './topology.js';
 
-/** Ms for which a primary that left is still listened to: keys that it kept expire there. */
-const GRACE = 60_000;
+/** Ms for which a primary that left the Cluster is still listened to, because keys that it kept expire there. */
+const GRACE_MS = 60_000;
 /** Ms after which a primary without slots is believed to be one. */
-const SETTLING = 500;
-/** Ms after which nodes are believed that tell of an older state than before. */
-const INSISTING = 5_000;
-/** Names that are tried until one lives on a node. */
-const TRIES = 200_000;
+const SETTLING_MS = 500;
+/** Ms after which nodes are believed that go on telling of an older state than before. */
+const INSISTING_MS = 5_000;
+/** How many names are tried until one lives on a given node. */
+const MOST_TRIES = 200_000;
 
 /**
- * Every primary of a Cluster: each announces the expiries of its own slots and no others.
+ * Every primary of a Cluster: each announces the expiries of its own slots and no others. The engine makes
+ * one for a connection option that names a Cluster.
  *
- * States: new → `start` → following → `close`.
+ * States:
+ * - *new* (at first): no node is known.
+ * - *following* (after `start`): a `ClusterScout` asks the nodes who is who, and each answer makes the
+ *   nodes, the replicas and the slots' owners what it says. What changed is told to `onChange`.
+ * - *closed* (after `close`): nobody is asked, and every connection but the listeners' is closed.
  *
- * Guarantees: a change that the Cluster knows of is seen within about a second, and sooner in doubt;
- * a primary that left is kept for a while, unless it is a replica now or cannot be reached.
+ * Guarantees: a change that the Cluster knows of is seen within about a second, and within 100 ms in
+ * doubt. A primary that left is kept for a minute, unless it is a replica now or cannot be reached. A
+ * primary without slots is taken for a node only once it has been one for half a second, because a
+ * node that lags may still call a demoted server a primary.
  */
 export class ClusterTopology implements Topology {
   readonly keys: KeyCheck;
@@ -45,15 +52,15 @@ export class ClusterTopology implements Topology {
   readonly #scout: ClusterScout;
   readonly #followers: ClusterFollowers;
   readonly #nodes = new Map<string, RedisNode>();
-  /** Nodes that left, and when. */
+  /** Nodes that left the Cluster, and when, by `performance.now()`. */
   readonly #left = new Map<string, number>();
-  /** Primaries without slots that are not nodes yet, and when they were first seen. */
+  /** Primaries without slots that are not nodes yet, and when they were first seen, by `performance.now()`. */
   readonly #newcomers = new Map<string, number>();
   #replicas = new Map<string, RedisNode>();
   readonly #callbacks = new Set<(moves: Moves) => void>();
   readonly #found = new Signal();
   #view = NO_VIEW;
-  /** Since when no node told but what was overtaken. */
+  /** Since when every answer has been older than one before it, by `performance.now()`. */
   #outdatedSince: number | undefined;
   /** When the view was asked for, in epoch ms. */
   #viewedAt: number | undefined;
@@ -62,7 +69,7 @@ export class ClusterTopology implements Topology {
   #closed = false;
 
   constructor(
-    private readonly target: ConnectionTarget,
+    target: ConnectionTarget,
     name: string,
     private readonly log: Log,
   ) {
@@ -73,8 +80,7 @@ export class ClusterTopology implements Topology {
       seeds: this.#seeds,
       natMap: this.#natMap,
       witnesses: () => this.nodes,
-      connect: (address) => this.#connect(address),
-      onView: (view, askedAt) => this.#take(view, askedAt),
+      onView: (view, askedAt) => this.#apply(view, askedAt),
       onSilence: () => this.#found.fire(),
       log,
     });
@@ -157,7 +163,8 @@ export class ClusterTopology implements Topology {
       commands.close();
   }
 
-  #take(view: ClusterView, askedAt: number): void {
+  /** Makes the nodes what a view of the Cluster says. */
+  #apply(view: ClusterView, askedAt: number): void {
     if (isOutdated(view, this.#view) && !this.#insists()) return;
     this.#outdatedSince = undefined;
     const altered = view.owners.some(
@@ -165,8 +172,8 @@ export class ClusterTopology implements Topology {
     );
     const moves = movesBetween(this.#view, view);
     this.#view = view;
-    const changed = this.#takePrimaries(view);
-    const prepared = this.#takeReplicas(view.replicas);
+    const changed = this.#applyPrimaries(view);
+    const prepared = this.#applyReplicas(view.replicas);
     this.#viewedAt = askedAt;
     this.#followers.follow(view.owners);
     this.#found.fire();
@@ -174,7 +181,8 @@ export class ClusterTopology implements Topology {
       for (const callback of this.#callbacks) callback(moves);
   }
 
-  #takePrimaries({
+  /** Returns whether some node came or left. */
+  #applyPrimaries({
     primaries,
     replicas,
     failed,
@@ -197,10 +205,10 @@ export class ClusterTopology implements Topology {
       if (primaries.has(address)) continue;
       const since = this.#left.get(address) ?? now;
       this.#left.set(address, since);
-      // What hung and was replaced may awake: it knows nothing of what happened meanwhile.
+      // A server that hung and was replaced may awake: it knows nothing of what happened meanwhile.
       const replaced = replicas.has(address) || failed.has(address);
       const useful = !replaced && commands.connected;
-      if (useful && now - since < GRACE) continue;
+      if (useful && now - since < GRACE_MS) continue;
       commands.close();
       this.#nodes.delete(address);
       this.#left.delete(address);
@@ -209,27 +217,27 @@ export class ClusterTopology implements Topology {
     return changed;
   }
 
-  /** Every node that answers tells what was overtaken, for long: the Cluster was made anew. */
+  /** Whether every answer has been outdated for so long that the Cluster must have been made anew. */
   #insists(): boolean {
     const now = performance.now();
     this.#outdatedSince ??= now;
-    if (now - this.#outdatedSince < INSISTING) return false;
+    if (now - this.#outdatedSince < INSISTING_MS) return false;
     this.log.warn(
-      'The Cluster tells of an older state than before: believed, as it goes on',
+      'The Cluster tells of an older state than before, and goes on doing so: it seems to have been made anew, and is followed as it says',
     );
     return true;
   }
 
-  /** A primary without slots may be one that was just demoted, as a node tells it that does not know yet. */
+  /** Whether a primary without slots has been one for long enough: it may have been demoted a moment ago, which the node that was asked does not know yet. */
   #isSettled(address: string): boolean {
     const now = performance.now();
     const since = this.#newcomers.get(address) ?? now;
     this.#newcomers.set(address, since);
-    return now - since >= SETTLING;
+    return now - since >= SETTLING_MS;
   }
 
-  /** Whether there are new ones. */
-  #takeReplicas(addresses: ReadonlySet<string>): boolean {
+  /** Returns whether some replica is new. */
+  #applyReplicas(addresses: ReadonlySet<string>): boolean {
     const before = this.#replicas;
     this.#replicas = new Map(
       [...addresses].map((a) => [a, before.get(a) ?? this.#toNode(a)]),
@@ -242,7 +250,7 @@ export class ClusterTopology implements Topology {
   #toNode(address: string): RedisNode {
     return {
       address,
-      commands: this.#connect(address),
+      commands: this.#seeds.connect(address, this.log),
       noticedAfter: 0,
       openListener: () => this.#seeds.open(address),
       keyWith: (prefix) => this.#keyOn(address, prefix),
@@ -253,19 +261,9 @@ export class ClusterTopology implements Topology {
     const { owners } = this.#view;
     if (!owners.includes(address)) return undefined;
     const name = `${prefix}${randomUUID()}:`;
-    for (let i = 0; i < TRIES; i++)
+    for (let i = 0; i < MOST_TRIES; i++)
       if (owners[slotOf(name + i)] === address) return name + i;
     return undefined;
-  }
-
-  #connect(address: string): CommandClient {
-    const { connectTimeout, retryDelay } = this.target;
-    return new CommandClient({
-      open: () => this.#seeds.open(address),
-      connectTimeout,
-      retryDelay,
-      log: this.log,
-    });
   }
 
   async #alive(
@@ -279,7 +277,7 @@ export class ClusterTopology implements Topology {
         onDenied,
       });
     } catch (error) {
-      // A node that left closed its connection: others know of its keys now.
+      // The connection was closed because its node left: another node serves its keys now.
       const left = error instanceof RedisExpiryError && !this.#closed;
       throw left ? new Error('the node left', { cause: error }) : error;
     }

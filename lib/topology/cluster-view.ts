@@ -1,16 +1,16 @@
 import type { NatMap } from 'ioredis';
 import { SLOTS } from './hash-slot.js';
 
-/** Who is who in a Cluster, as one of its nodes told. Addresses are `host:port`, as this process reaches them. */
+/** Who is who in a Cluster, as one of its nodes sees it. Addresses are `host:port`, as this process reaches them. */
 export interface ClusterView {
   /** The primary that serves each slot; undefined where none does. */
   readonly owners: readonly (string | undefined)[];
-  /** Primaries that are well, those without slots included: keys may be on their way to them. */
+  /** Primaries that the node believes to be well. Those without slots are among them, because keys may be on their way to them. */
   readonly primaries: ReadonlySet<string>;
   readonly replicas: ReadonlySet<string>;
-  /** Nodes that the others cannot reach. */
+  /** Nodes that the other nodes cannot reach. */
   readonly failed: ReadonlySet<string>;
-  /** How new what is told of each primary's slots is: its configuration epoch, where it is known. */
+  /** The configuration epoch of each primary, where it is known: of two claims to a slot the one with the higher epoch is newer. */
   readonly epochs: ReadonlyMap<string, number>;
 }
 
@@ -97,7 +97,7 @@ function memberOf(line: string): Member | undefined {
   };
 }
 
-/** Whether a node told of slots what was overtaken by what another one told before. */
+/** Whether a view says of some slot what a view before had already overtaken, by the configuration epochs. */
 export function isOutdated(view: ClusterView, known: ClusterView): boolean {
   return view.owners.some((owner, slot) => {
     const before = known.owners[slot];

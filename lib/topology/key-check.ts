@@ -4,13 +4,13 @@ import type { AliveCheck } from '../dispatch/dispatcher.js';
 import { sleep } from '../util/sleep.js';
 import type { Log } from '../util/log.js';
 
-/** Ms before a question is asked again that a server could not answer. */
+/** Ms before keys are asked for again that a server could not answer for. */
 const RETRY_DELAY_MS = 100;
 
 /**
  * Asks Redis whether keys exist, until it answers: an event is not handed over while that is
- * unknown. Only those keys are taken for gone, which is logged, that the server does not let the module
- * ask for.
+ * unknown. A key that the ACL does not let the module ask for counts as gone, and a warning says so once.
+ * The `Dispatcher` asks it before it runs handlers.
  */
 export class KeyCheck implements AliveCheck {
   #warned = false;

@@ -11,8 +11,8 @@ import {
 interface Known {
   readonly address: string;
   readonly watch: SentinelWatch;
-  /** It is one of those in the user's options, which are asked for ever. */
-  readonly configured: boolean;
+  /** Whether it is one of those in the user's options, which are asked until the end. */
+  readonly isConfigured: boolean;
   /** Its identifier, once it is known. */
   id: string | undefined;
   /** The primary that it named last. */
@@ -25,11 +25,12 @@ interface Known {
 
 /**
  * Asks every Sentinel who the primary is, again and again: those in the user's options, and those
- * that they name. Connections alone do not tell: after a failover by command the old primary goes on
- * as one for many seconds, and whoever is connected to it hears and changes what nobody else sees.
+ * that they name. `StandaloneTopology` runs it. Connections alone do not tell: after a failover by command
+ * the old primary goes on as one for many seconds, and a client that is connected to it hears and changes
+ * what nobody else sees.
  *
- * Sentinels learn of a failover one after the other, and whoever connects meanwhile may be sent to
- * the old primary by one that lags: so each of them is waited for, and each change counts.
+ * Sentinels learn of a failover one after the other, and one that lags may send a client that connects
+ * meanwhile to the old primary. So every Sentinel is asked, and each change that one of them reports counts.
  */
 export class SentinelScout {
   readonly #known = new Map<string, Known>();
@@ -37,9 +38,11 @@ export class SentinelScout {
   #newest: string | undefined;
   #closed = false;
 
-  /** `onSwitch`: some Sentinel names another primary than before, by `host:port` as this process reaches it. */
+  /**
+   * @param options the user's, read anew for each connection, because passwords change
+   * @param onSwitch a Sentinel names another primary than before, by `host:port` as this process reaches it
+   */
   constructor(
-    /** As they are when it is asked for them: passwords change. */
     private readonly options: () => RedisOptions,
     private readonly onSwitch: (address: string) => void,
     private readonly log: Log,
@@ -59,7 +62,7 @@ export class SentinelScout {
     if (this.#known.size > 0 || this.#closed) return;
     for (const { host = '127.0.0.1', port = 26_379 } of this.options()
       .sentinels ?? [])
-      this.#follow(`${host}:${port}`, true);
+      this.#follow(`${host}:${port}`);
   }
 
   close(): void {
@@ -67,10 +70,11 @@ export class SentinelScout {
     for (const { watch } of this.#known.values()) watch.close();
   }
 
-  #follow(address: string, configured: boolean, id?: string): void {
+  /** @param id of a Sentinel that another one named; undefined for one of the user's options */
+  #follow(address: string, id?: string): void {
     if (this.#known.has(address)) return;
     const known: Known = {
-      ...{ address, configured, id, primary: undefined },
+      ...{ address, isConfigured: id === undefined, id, primary: undefined },
       ...{ answers: false, peers: new Set<string>() },
       watch: new SentinelWatch(
         `Sentinel ${address}`,
@@ -109,34 +113,30 @@ export class SentinelScout {
   ): void {
     known.id = id ?? known.id;
     known.peers = new Set(peers.map((peer) => peer.id));
-    // Known by two addresses: as it was named, and as another Sentinel names it.
+    // One Sentinel may be known by two addresses: as the user named it, and as another Sentinel names it.
     for (const other of this.#known.values())
       if (
         known.id !== undefined &&
         other.id === known.id &&
         other !== known &&
-        !other.configured
+        !other.isConfigured
       )
         this.#forget(other);
     const ids = new Set([...this.#known.values()].map((each) => each.id));
     const { natMap } = this.options();
     for (const { host, port, id: peer } of peers)
       if (!ids.has(peer))
-        this.#follow(
-          mapped(`${host}:${port}`, natMap ?? undefined),
-          false,
-          peer,
-        );
+        this.#follow(mapped(`${host}:${port}`, natMap ?? undefined), peer);
   }
 
-  /** One that was named by others is asked for as long as one of them names it. */
+  /** A Sentinel does not answer. One that others named is asked on for as long as one of them names it. */
   #failed(known: Known): void {
     known.answers = false;
     known.peers = new Set();
     const isNamed = [...this.#known.values()].some(
       ({ peers }) => known.id !== undefined && peers.has(known.id),
     );
-    if (!known.configured && !isNamed) this.#forget(known);
+    if (!known.isConfigured && !isNamed) this.#forget(known);
   }
 
   #forget({ address, watch }: Known): void {

@@ -7,11 +7,11 @@ import { within } from '../util/within.js';
 
 /** Ms between two questions to one Sentinel. */
 const INTERVAL_MS = 250;
-/** Questions between two in which it is asked for the other Sentinels, too. */
+/** One question in so many asks for the other Sentinels, too. */
 const INTERVALS_PER_PEERS = 40;
 /** Ms within which a Sentinel must answer. */
 export const SENTINEL_TIMEOUT_MS = 1_000;
-/** Ms before a Sentinel that did not is asked again. */
+/** Ms before a Sentinel that did not answer is asked again. */
 const RETRY_DELAY_MS = 1_000;
 
 /** Another Sentinel, as one names it. */
@@ -22,22 +22,22 @@ export interface SentinelPeer {
   readonly id: string;
 }
 
-/** Is told what one Sentinel says. */
+/** Hears what one Sentinel answers; `SentinelScout` has one for each. */
 export interface SentinelObserver {
-  /** It names this primary, by `host:port`; each time that it is asked. */
+  /** The Sentinel names this primary, by `host:port`. Called for each answer. */
   named(address: string): void;
-  /** Who it is, and which other Sentinels it knows. */
+  /** The Sentinel tells its own identifier, and which other Sentinels it knows. */
   knows(id: string | undefined, peers: readonly SentinelPeer[]): void;
-  /** It does not answer, or cannot be reached. */
+  /** The Sentinel does not answer, or cannot be reached. */
   failed(): void;
 }
 
-/** Asks one Sentinel, again and again, until it is closed. */
+/** Asks one Sentinel who the primary is, four times a second, until it is closed; by a new connection after each failure. */
 export class SentinelWatch {
   readonly #closing = new AbortController();
 
   constructor(
-    /** In logs. */
+    /** Names the Sentinel in logs. */
     private readonly title: string,
     /** Makes a client that is not connected yet. */
     private readonly open: () => Redis,

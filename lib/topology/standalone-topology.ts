@@ -15,7 +15,7 @@ import type { RedisNode } from './redis-node.js';
 import { SentinelScout } from './sentinel-scout.js';
 import type { Moves, Topology } from './topology.js';
 
-/** Ms after a failover at which connections are looked at once more. */
+/** Ms after a failover until connections are looked at once more. */
 const SECOND_LOOK_DELAY_MS = 1_000;
 /** Ms within which the name of a primary must be resolved. */
 const LOOKUP_TIMEOUT_MS = 1_000;
@@ -23,8 +23,10 @@ const LOOKUP_TIMEOUT_MS = 1_000;
 const SENTINELS_DELAY_MS = 3_000;
 
 /**
- * One server, named by its address or found by Sentinels. They name the primary at every connection;
- * when they name another one, every connection is made anew.
+ * One server, named by its address or found by Sentinels. The engine makes one for every connection option
+ * that does not name a Cluster. Sentinels name the primary at every connection; when they name another
+ * one, each connection that leads elsewhere is made anew, and once more a second later, because a
+ * Sentinel that lags may have sent it back to the old primary.
  */
 export class StandaloneTopology implements Topology {
   readonly nodes: readonly RedisNode[];
@@ -91,7 +93,7 @@ export class StandaloneTopology implements Topology {
   }
 
   doubt(): void {
-    // There is only this one; who the primary is, Sentinels are asked anyhow.
+    // There is only one node; Sentinels are asked who the primary is anyhow.
   }
 
   openCommands(): CommandClient {
@@ -138,7 +140,7 @@ export class StandaloneTopology implements Topology {
     return client;
   }
 
-  /** Another primary was named: sees to it that all connections lead there. */
+  /** Another primary was named: all connections are to lead there. */
   async #moveTo(address: string): Promise<void> {
     this.#primary = address;
     const peers = await peersAt(address);
@@ -151,7 +153,7 @@ export class StandaloneTopology implements Topology {
     this.#secondLook.within(SECOND_LOOK_DELAY_MS);
   }
 
-  /** Whatever is connected to another server than the primary is connected to the wrong one; what waits need not wait. */
+  /** Replaces each connection that leads to another server than the primary; one that waits for its next try need not wait. */
   #reconnect(): void {
     const primary = this.#peers;
     for (const client of this.#clients)
@@ -184,8 +186,8 @@ async function peersAt(address: string): Promise<ReadonlySet<string>> {
 }
 
 /**
- * One command while all are gone, which is the common case; else one more for each, as the server
- * refuses the whole for one key that its ACL forbids.
+ * Resolves with the indexes of the keys that exist. One command tells that all are gone, which is the common
+ * case; else one more is sent for each key, as the server refuses the whole for one key that its ACL forbids.
  */
 async function aliveKeys(
   commands: CommandClient,

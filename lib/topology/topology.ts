@@ -2,21 +2,21 @@ import type { CommandClient } from '../connection/command-client.js';
 import type { AliveCheck } from '../dispatch/dispatcher.js';
 import type { RedisNode } from './redis-node.js';
 
-/** Whose slots became whose, by address: to → from. */
+/** Which nodes, by address, took slots over from which others: to → from. */
 export type Moves = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Where to ask for a key that is not where it was asked for. */
 export interface Redirection {
   readonly node: RedisNode;
-  /** It is on its way there: each command needs an `ASKING` before it. */
+  /** The key is on its way there: each command needs an `ASKING` before it. */
   readonly asking: boolean;
 }
 
-/** Which servers announce expiries, now and as that changes. */
+/** Which servers announce expiries, now and as that changes. The engine has one, and all that listen or send commands share it. */
 export interface Topology {
   /** The nodes as they are known now. */
   readonly nodes: readonly RedisNode[];
-  /** Servers that may become nodes. */
+  /** Servers that may become nodes, because they are replicas of one. */
   readonly replicas: readonly RedisNode[];
   /** Asks whether keys exist, wherever they live. */
   readonly keys: AliveCheck;
@@ -33,9 +33,9 @@ export interface Topology {
   start(): Promise<void>;
   /** Calls back whenever the nodes or what they serve changed, until the function that it returns is called. */
   onChange(callback: (moves: Moves) => void): () => void;
-  /** Something speaks for a change: looks soon. */
+  /** Something speaks for a change, so the nodes are asked soon. */
   doubt(): void;
-  /** Makes a connection for commands on one key, or keys that live beside it, wherever they live now; whoever asked closes it. */
+  /** Makes a connection for commands on one key, or keys that live beside it, wherever they live now. The caller closes it. */
   openCommands(key: string): CommandClient;
   /** Closes every connection that is not a listener's. */
   close(): void;

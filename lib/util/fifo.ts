@@ -3,6 +3,7 @@ export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
 
+  /** How many items wait. */
   get size(): number {
     return this.#items.length - this.#head;
   }

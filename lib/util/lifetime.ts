@@ -1,6 +1,6 @@
 /**
- * The time for which something lasts that ends once: a connection, for example. It settles whatever
- * waits for an answer that cannot come any more.
+ * The time for which something lasts that ends once: a connection, or a leader's term. At its end it rejects
+ * whatever waits for an answer that cannot come any more.
  *
  * `Promise.race` against a promise that resolves at the end would do the same, but each race leaves
  * a reaction behind in that promise until it settles: memory that grows with every answer, for as

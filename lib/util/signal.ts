@@ -1,4 +1,4 @@
-/** Wakes whoever waits for the next change. */
+/** Wakes all who wait for the next change of something. What they wait for they look up themselves, in a loop. */
 export class Signal {
   #waiting: (() => void)[] = [];
 
@@ -7,6 +7,7 @@ export class Signal {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
+  /** Resolves what `next` has returned so far. */
   fire(): void {
     const waiting = this.#waiting;
     this.#waiting = [];

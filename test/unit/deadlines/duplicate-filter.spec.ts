@@ -16,7 +16,7 @@ describe('DuplicateFilter', () => {
   });
 
   const repeats = (key = 'k', { isKnown = false } = {}): boolean =>
-    told.repeats(Buffer.from(key), isKnown);
+    told.repeats(Buffer.from(key), { isKnown });
 
   /** Takes as many ms as it takes to connect. */
   function reconnect({ replaced = true, ms = 20 } = {}): void {

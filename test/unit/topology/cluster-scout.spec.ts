@@ -43,7 +43,6 @@ async function scene() {
     seeds: new ClusterSeeds(target, 'test'),
     natMap: undefined,
     witnesses: () => [{ address: server.address, commands }],
-    connect: () => commands,
     onView: () => told++,
     onSilence: () => undefined,
     log: noLog,
