@@ -1,10 +1,10 @@
-import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { ScanReport } from '../listening/deadline-keeper.js';
 import { isDenied } from '../connection/server-error.js';
 import type { WantedPattern } from '../listening/subscription-registry.js';
 import { Signal } from '../util/signal.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Log } from '../util/log.js';
+import { AccessWarnings } from './access-warnings.js';
 import type { DeadlineIndex } from './deadline-index.js';
 import { TtlBatcher } from './ttl-batcher.js';
 import { RenewalChoice } from './renewal-choice.js';
@@ -69,6 +69,7 @@ export class DeadlineDiscovery {
   #scanned = new WeakSet<WantedPattern>();
   /** The patterns of which a scan has ended at some time, or could not be made for want of permission. */
   readonly #known = new WeakSet<WantedPattern>();
+  readonly #warnings: AccessWarnings;
   readonly #changed = new Signal();
   #abort: AbortController | undefined;
   #scanning = false;
@@ -80,9 +81,6 @@ export class DeadlineDiscovery {
   #soon = false;
   /** Whether keys came from another node, so that one more scan follows the one that is under way. */
   #again = false;
-  #warned = false;
-  /** The patterns of which a warning said that they match keys that the ACL forbids. */
-  readonly #forbidden = new WeakSet<WantedPattern>();
   #closed = false;
 
   constructor(
@@ -91,9 +89,10 @@ export class DeadlineDiscovery {
     private readonly patterns: Patterns,
     private readonly options: PunctualOptions,
     private readonly onEnrolled: (soonest: number) => void,
-    private readonly log: Log,
+    log: Log,
   ) {
-    reader.onForbidden = (key) => this.#warnOfForbidden(key);
+    this.#warnings = new AccessWarnings(patterns, log);
+    reader.onForbidden = (key) => this.#warnings.forbidden(key);
     this.#enrolment = new TtlBatcher({
       index,
       reader,
@@ -174,31 +173,9 @@ export class DeadlineDiscovery {
     return this.patterns.wanted().every((each) => this.#known.has(each));
   }
 
-  /** Warns once for each pattern that it matches keys that the ACL forbids. */
-  #warnOfForbidden(redisKey: Buffer): void {
-    const pattern = this.patterns
-      .wanted()
-      .find(({ redisGlob }) => redisGlob.test(redisKey));
-    if (!pattern || this.#forbidden.has(pattern)) return;
-    this.#forbidden.add(pattern);
-    this.log.warn(
-      `The pattern ${JSON.stringify(pattern.text)} matches keys that the ACL forbids, as ${JSON.stringify(redisKey.toString())}: ` +
-        'their deadlines are not known, so their expiries come late or not at all. Grant the user ' +
-        `%R~${pattern.redisGlob.pattern} (before Redis 7: ~${pattern.redisGlob.pattern}), or use a pattern for what it may read`,
-    );
-  }
-
   /** Logs why looking at keys failed. What an operator has to mend is a warning, once. */
   report(error: unknown): void {
-    if (!isDenied(error) || this.#warned) {
-      this.log.debug(`Looking at deadlines failed: ${reasonOf(error)}`);
-      return;
-    }
-    this.#warned = true;
-    this.log.warn(
-      `Redis does not let the module learn deadlines (${reasonOf(error)}): expiries are announced as late ` +
-        'as Redis finds them. Grant PEXPIRETIME (or PTTL) and SCAN on the keys, or say punctual: false',
-    );
+    this.#warnings.failed(error);
   }
 
   /** Scans the patterns that need it, and sets the timer for the next scan of all. */
