@@ -12,7 +12,11 @@ const FOREVER = Number.MAX_SAFE_INTEGER;
 
 /**
  * The times, by Redis's clock, in which nobody listened for a group: a key that is gone and whose
- * deadline fell into one of them expired unheard, for all that can be known.
+ * deadline fell into one of them expired unheard, for all that can be known. `GroupNode` keeps it.
+ *
+ * `ListeningGaps` tells of the same losses, and they cannot be one: that one is about one listener of one
+ * process, by this process's clock, for people. This one begins at the low watermark that another
+ * process may have left, and forgets a gap as soon as all that fell due in it is recovered.
  */
 export class GapBook {
   #open: number | undefined;

@@ -1,4 +1,5 @@
 import type { Log } from '../util/log.js';
+import type { DeadlineKeeper } from './deadline-keeper.js';
 
 /** A time in which a node's expiries may not have been heard. */
 export interface ListeningGap {
@@ -11,8 +12,37 @@ export interface ListeningGap {
   readonly reason: string;
 }
 
-/** Keeps one node's gaps: opened at the last proof of listening, closed when listening again. */
-export class GapLog {
+/** What is known of a node that comes late, and of the nodes whose slots it took over. */
+export interface Newcomer {
+  /** As of `RedisNode`. */
+  readonly since: number | undefined;
+  /** Since when each predecessor is not listened to, in epoch ms; undefined for one that was. */
+  readonly predecessors: readonly (number | undefined)[];
+}
+
+/**
+ * Epoch ms from which on nobody listened to a node that was found while others were listened to: since it may
+ * have served keys, or since one of its predecessors was lost, whose keys it serves now. Undefined for a node
+ * that was there from the start.
+ */
+export function unheardSince({
+  since,
+  predecessors,
+}: Newcomer): number | undefined {
+  if (since === undefined) return undefined;
+  return Math.min(since, ...predecessors.map((lost) => lost ?? Infinity));
+}
+
+/**
+ * Since when nobody listens to one node: the one place that knows it, for people and for whoever keeps the
+ * node's deadlines. Its `NodeListener` tells it of each loss, and it opens a gap, which `status()` and the log
+ * show by this process's clock.
+ *
+ * A group has a second book of gaps, `GapBook`, and they cannot be one. This one is about one listener of
+ * one process; that one outlives listeners and leaders, is kept by Redis's clock, with which deadlines are
+ * compared, and forgets a gap as soon as all that fell due in it is recovered.
+ */
+export class ListeningGaps {
   /** The newest gap, open or closed. */
   last: ListeningGap | undefined;
   /** Gaps so far. */
@@ -20,11 +50,27 @@ export class GapLog {
 
   constructor(
     private readonly node: string,
+    private readonly deadlines: Pick<DeadlineKeeper, 'lost'> | undefined,
     private readonly log: Log,
   ) {}
 
   get open(): boolean {
     return this.last !== undefined && this.last.to === undefined;
+  }
+
+  /** Epoch ms since when nobody listens; undefined while somebody does. */
+  get lostSince(): number | undefined {
+    return this.open ? this.last?.from.getTime() : undefined;
+  }
+
+  /**
+   * Listening is lost. Opens a gap, unless one is open already, and tells who keeps the deadlines.
+   *
+   * @param from epoch ms at which it was certainly listened to; undefined if it never was
+   */
+  lost(from: number | undefined, reason: string): void {
+    this.deadlines?.lost(from === undefined ? 0 : Date.now() - from);
+    if (from !== undefined) this.begin(from, reason);
   }
 
   /** Opens a gap, unless one is open already. */

@@ -7,6 +7,7 @@ import type { Log } from '../util/log.js';
 import { NodeListener } from './node-listener.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
 import type { DeadlineKeeper } from './deadline-keeper.js';
+import { unheardSince } from './gap.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { ReplicaPreparation } from './replica-preparation.js';
 import { Signal } from '../util/signal.js';
@@ -168,12 +169,11 @@ export class KeyspaceListener {
     for (const [address, node] of nodes) {
       if (this.#listeners.has(address)) continue;
       const { registry, options, log } = this;
-      // What its predecessor's keys announced is not heard since that one was lost.
-      const from = [...(moves?.get(address) ?? [])].flatMap(
-        (other) => before.get(other)?.lostSince ?? [],
+      const predecessors = [...(moves?.get(address) ?? [])].map(
+        (other) => before.get(other)?.lostSince,
       );
-      // One that was there before this began to listen was not missed by it.
-      const since = moves && node.since && Math.min(node.since, ...from);
+      // A node that was there before this began to listen was not missed by it.
+      const since = moves && unheardSince({ since: node.since, predecessors });
       const listener = new NodeListener(
         node,
         registry,

@@ -5,7 +5,7 @@ import { Mutex } from '../util/mutex.js';
 import { Pause } from '../util/pause.js';
 import type { DeadlineKeeper } from './deadline-keeper.js';
 import { FlagKeeper } from './flag-keeper.js';
-import { GapLog } from './gap.js';
+import { ListeningGaps } from './gap.js';
 import { ListenerSession } from './listener-session.js';
 import { ListeningState } from './listening-state.js';
 import { MessageRouter } from './message-router.js';
@@ -33,7 +33,7 @@ const LOOKS_PER_CHECK = 3;
  * up (NodeSetup), one connection's life (ListenerSession), what is told of the node (ListeningState).
  */
 export class NodeListener {
-  readonly #gaps: GapLog;
+  readonly #gaps: ListeningGaps;
   readonly #setup: NodeSetup;
   readonly #state: ListeningState;
   /** Of the present session. */
@@ -59,7 +59,7 @@ export class NodeListener {
     /** Listening was lost: somebody may know of another server. */
     private readonly onLost: () => void = () => undefined,
   ) {
-    this.#gaps = new GapLog(node.address, log);
+    this.#gaps = new ListeningGaps(node.address, deadlines, log);
     if (since !== undefined)
       this.#gaps.begin(since, 'it was not known to be a primary');
     const keeper = new FlagKeeper(
@@ -93,7 +93,7 @@ export class NodeListener {
 
   /** Epoch ms since when it is not listened to; undefined while it is. */
   get lostSince(): number | undefined {
-    return this.#gaps.open ? this.#gaps.last?.from.getTime() : undefined;
+    return this.#gaps.lostSince;
   }
 
   /** Tries to connect now, where it waits before its next try: something changed. */
@@ -256,21 +256,20 @@ export class NodeListener {
   #conclude(result: SetupResult, since: number): void {
     if (!result.announced) {
       const from = Math.min(since, this.#setup.lastGood ?? since);
-      this.#gaps.begin(from, 'the server does not announce expiries');
-      const ago = Date.now() - from;
+      const reason = 'the server does not announce expiries';
       // What a replica tells of its keys is not what is true of them.
-      if (result.report.role === 'replica') this.deadlines?.lost(ago);
-      else this.deadlines?.silent(ago, this.#state.lookedAfter);
+      if (result.report.role === 'replica') this.#gaps.lost(from, reason);
+      else {
+        this.#gaps.begin(from, reason);
+        this.deadlines?.silent(Date.now() - from, this.#state.lookedAfter);
+      }
       this.#state.enter('deaf');
       return;
     }
-    if (result.missedSince !== undefined) {
-      this.#gaps.begin(result.missedSince, 'notification flags were missing');
-      this.deadlines?.lost(Date.now() - result.missedSince);
-    }
+    if (result.missedSince !== undefined)
+      this.#gaps.lost(result.missedSince, 'notification flags were missing');
     if (this.#state.noteRevoked()) {
-      this.#gaps.begin(since, 'the ACL refuses what it granted before');
-      this.deadlines?.lost(Date.now() - since);
+      this.#gaps.lost(since, 'the ACL refuses what it granted before');
       this.#state.enter('refused');
       return;
     }
@@ -287,9 +286,8 @@ export class NodeListener {
       : proven;
     this.#doubtful = false;
     const proof = proven && good! - this.node.noticedAfter;
-    this.deadlines?.lost(proof === undefined ? 0 : Date.now() - proof);
+    this.#gaps.lost(proof, reason);
     this.#channels = undefined;
-    if (proof !== undefined) this.#gaps.begin(proof, reason);
     this.#state.lost(reason);
     this.onLost();
   }
