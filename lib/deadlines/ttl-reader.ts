@@ -19,9 +19,9 @@ export interface Ttls {
   readonly ttls: readonly number[];
 }
 
-/** How the reader of one node's keys works where keys may live on other nodes. */
+/** How the reader of one node's keys tells times where another node keeps the index. */
 export interface ClusterReading {
-  /** The clock by which times are told, where that is not the node's own. */
+  /** The clock by which times are told; the node's own, unless it is given. */
   readonly reference?: RedisClock;
 }
 
