@@ -81,7 +81,9 @@ describe('a group on a Cluster', () => {
     const redis = await cluster.connect();
     const before = await instance(() => undefined);
     const all = names('k', 200);
-    await Promise.all(all.map((key) => redis.set(key, '1', 'PX', 1_500)));
+    // Longer than it takes one instance to end and another to start.
+    const deadline = Date.now() + paced(2_500);
+    await Promise.all(all.map((key) => redis.set(key, '1', 'PXAT', deadline)));
     const indexed = () => redis.zcard('rx:{presence}:index');
     await eventually(async () => expect(await indexed()).toBe(200));
     await before.app.close();
