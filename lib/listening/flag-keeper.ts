@@ -18,6 +18,9 @@ export type NotificationsMode = 'ensure' | 'verify' | 'off';
 
 const PARAMETER = 'notify-keyspace-events';
 
+/** Writes of a letter without effect, after which it is not asked for any more. */
+const MOST_WITHOUT_EFFECT = 3;
+
 /**
  * Reads and completes one server's `notify-keyspace-events`.
  *
@@ -28,6 +31,8 @@ const PARAMETER = 'notify-keyspace-events';
 export class FlagKeeper {
   /** Letters that the server turned out not to know. */
   readonly #unknown = new Set<string>();
+  /** How often each letter that is only wanted was written, and was not on afterwards. */
+  readonly #withoutEffect = new Map<string, number>();
   /** The ACL forbade the newest write. */
   #forbidden = false;
   /** What it printed after the newest write, and letters of that write that it keeps to itself. */
@@ -145,11 +150,20 @@ export class FlagKeeper {
       this.#written = { printed, hidden: hidden.join('') };
       return value.plus(printed);
     }
-    // Some proxies say yes and do nothing: what is only wanted is not asked for again.
     for (const letter of needed ? this.#wanted(needed) : '')
-      if (letters.includes(letter) && !now.has(letter))
-        this.#unknown.add(letter);
+      if (letters.includes(letter)) this.#noteEffect(letter, now.has(letter));
     return now;
+  }
+
+  /**
+   * Some proxies say yes and do nothing: what is only wanted is not asked of them for ever. But another
+   * client that read the flags before this write and wrote after it undid it, without knowing: two
+   * instances do that to each other after a restart of the server. That happens once, not every time.
+   */
+  #noteEffect(letter: string, isOn: boolean): void {
+    const times = isOn ? 0 : (this.#withoutEffect.get(letter) ?? 0) + 1;
+    this.#withoutEffect.set(letter, times);
+    if (times >= MOST_WITHOUT_EFFECT) this.#unknown.add(letter);
   }
 
   /** A server that cannot announce keys that are created can still announce their deadlines. */

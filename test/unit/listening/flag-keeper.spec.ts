@@ -40,6 +40,29 @@ onEveryServer('FlagKeeper.complete', (server) => {
     expect(await server.commandCalls()).not.toHaveProperty('config|set');
   });
 
+  it('asks again for a letter that another client, which had read the flags before, took away', async () => {
+    await server.setFlags('');
+    let races = 2;
+    const kept = keeperOf({
+      run: async (work) => {
+        const before = await server.flags();
+        const reply = await work(server.redis);
+        if ((await server.flags()) !== before && races-- > 0)
+          await server.setFlags('Kx');
+        return reply;
+      },
+    } as CommandClient);
+
+    // Each look may lose against the other client; the one after that does not.
+    for (let look = 0; look < 3; look++)
+      await kept.complete((await kept.read())!, needed('Kx', 'g'), '');
+
+    expect(kept.unknownOf('g')).toBe('');
+    expect(Array.from(await server.flags()).toSorted()).toEqual(
+      Array.from('Kgx').toSorted(),
+    );
+  });
+
   it('writes once what A hides, and not again', async () => {
     await server.setFlags('AK');
     const kept = keeper();
