@@ -138,6 +138,8 @@ export class Soak {
       },
       { timeout, interval: 500 },
     );
+    // What ended last is told by its process, which Redis may have overtaken.
+    await this.#measures();
   }
 
   async close(): Promise<void> {
