@@ -41,7 +41,9 @@ describe('a group whose connections break', () => {
         await group.keys.delete(doomed.splice(-20).map(([key]) => key));
         await delay(97);
       }
-      await group.settles();
+      // A key that a scan read just before it was settled is noted once more; while its gap is still open
+      // it is recovered then, by the same id.
+      await group.settles({ rolledBack: true });
 
       const { handled, redelivered } = group.history.counts;
       console.log(

@@ -31,7 +31,7 @@ export interface CheckOptions {
   readonly lateness?: number;
   /** Whether every run counts, or only those that got to their end, for what is not missing. */
   readonly must?: 'begin' | 'end';
-  /** The group's own keys were rolled back: what was handled and not replicated may be handled as new, by the same id. */
+  /** The group's own keys were rolled back, or gaps follow each other: what was handled may be handled as new, by the same id. */
   readonly rolledBack?: boolean;
 }
 
