@@ -202,6 +202,9 @@ export class NodeListener {
       (keys) => router.takeChanged(keys),
     );
     this.#mutex = new Mutex();
+    // The first look of a session checks the flags: another instance that completed them at the same
+    // moment, as after a restart, may have undone what this one wrote.
+    this.#looks = LOOKS_PER_CHECK - 1;
     this.#channels = new SessionChannels(session, router, this.registry);
     return this.#channels;
   }
