@@ -53,6 +53,8 @@ export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
   #begun = false;
   #auditDue = false;
   #clockTimer: NodeJS.Timeout | undefined;
+  /** Until it is tried again to begin. */
+  #beginTimer: NodeJS.Timeout | undefined;
   /** The node's own clock, in a Cluster; else the index's. */
   readonly #clock: RedisClock;
   /** By how many ms deadlines come sooner, by the index's clock, than they were learnt to. */
@@ -261,6 +263,8 @@ export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
     this.#begun = false;
     clearInterval(this.#clockTimer);
     this.#clockTimer = undefined;
+    // The next begin must not find another one waiting beside it.
+    clearTimeout(this.#beginTimer);
     this.#learner.pause();
     this.#suspects.pause();
     this.#gone.pause();
@@ -308,7 +312,7 @@ export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
       log.debug(`Resuming the watch failed: ${reasonOf(error)}`);
       // The connection for commands is gone: tried again as long as the listener is there.
       if (this.#state === state)
-        setTimeout(() => {
+        this.#beginTimer = setTimeout(() => {
           if (this.#state === state) void this.#begin(state);
         }, 100).unref();
     }
