@@ -1,10 +1,13 @@
 import { isReplyError } from './server-error.js';
 
+/** The connection is open and brings no answers: what was under way on it may be done yet, or never. */
+export class ConnectionSilent extends Error {}
+
 export interface WatchdogOptions {
   /** Sends a PING over the connection that is watched. */
   readonly ping: () => Promise<unknown>;
   /** No answer came. Called once; the watchdog has stopped by then. */
-  readonly onSilence: (error: Error) => void;
+  readonly onSilence: (error: ConnectionSilent) => void;
   /** Ms between an answer and the next PING. @default 2_000 */
   readonly interval?: number;
   /** Ms within which the answer must come. @default 4_000 */
@@ -81,7 +84,7 @@ export class Watchdog {
         }
         this.stop();
         this.options.onSilence(
-          new Error(`no answer to PING within ${timeout} ms`),
+          new ConnectionSilent(`no answer to PING within ${timeout} ms`),
         );
       }, GRACE_MS).unref();
     }, timeout).unref();

@@ -1,3 +1,4 @@
+import { ConnectionSilent } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import type { Log } from '../util/log.js';
@@ -229,11 +230,22 @@ export class NodeListener {
     void this.#takeUp(channels, state === 'deaf' ? 'everything' : 'changes');
   }
 
-  /** As `#enqueue`, for a session in use: what fails there ends it, and the next one begins anew. */
-  #takeUp(channels: SessionChannels, scope: SetupScope): Promise<void> {
-    return this.#enqueue(channels, scope).catch((error: unknown) =>
-      this.#abandon(channels, error),
-    );
+  /**
+   * As `#enqueue`, for a session in use: what fails there ends it, and the next one begins anew. That
+   * the connection for commands fell silent says nothing of the session: it is done again on the next one.
+   */
+  async #takeUp(channels: SessionChannels, scope: SetupScope): Promise<void> {
+    const { session } = channels;
+    for (;;) {
+      try {
+        await this.#enqueue(channels, scope);
+        return;
+      } catch (error) {
+        if (error instanceof ConnectionSilent && session.connected) continue;
+        this.#abandon(channels, error);
+        return;
+      }
+    }
   }
 
   /** Ends a session in use because of what a look at its server found. */

@@ -6,10 +6,12 @@ import type { WantedPattern } from '../../../lib/listening/subscription-registry
 import { type Deferred, deferred } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 
-/**
- * Ms of the tests' own clock that whatever was begun is given to end. A scan rests for a share of the
- * time that it really took, which on a busy machine is some ms.
- */
+// A scan rests for a share of the time that it really took, which the tests' own clock knows nothing of.
+vi.mock('../../../lib/util/sleep.js', () => ({
+  sleep: () => Promise.resolve(),
+}));
+
+/** Ms of the tests' own clock that whatever was begun is given to end. */
 const SETTLING_MS = 500;
 
 describe('DeadlineDiscovery', () => {
