@@ -1,10 +1,11 @@
+import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
 import { within } from '../util/within.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
-import { type LongRunningHandler, LongRuns, type Run } from './long-runs.js';
-import { runHandler } from './run-handler.js';
+import { HandlerRun } from './handler-run.js';
+import { type LongRunningHandler, LongRuns } from './long-runs.js';
 
 /** Tells which keys exist at this moment. `KeyCheck` of the topology does. */
 export interface AliveCheck {
@@ -122,7 +123,8 @@ export class Dispatcher {
 
   /**
    * Takes nothing more and waits, `timeout` ms at most, for what is queued and running. Events whose
-   * handler has not begun by then are dropped; handlers that still run are left to end by themselves.
+   * handler has not begun by then are dropped. The signals of events whose handlers still run are aborted,
+   * and these handlers are left to end by themselves.
    */
   async drain(timeout: number): Promise<void> {
     if (this.#state !== 'open') return;
@@ -133,7 +135,12 @@ export class Dispatcher {
         new Promise<void>((resolve) => (this.#whenIdle = resolve)),
       );
     this.#state = 'closed';
-    this.#longRuns.close();
+    this.#longRuns.close(
+      new RedisExpiryError(
+        'CLOSED',
+        `The application is shut down, and its shutdownTimeout of ${timeout} ms is over.`,
+      ),
+    );
     if (!this.#isIdle) {
       this.log.warn(
         `Shutdown did not wait longer than ${timeout} ms: ${this.#running} event(s) were in flight, ` +
@@ -219,16 +226,14 @@ export class Dispatcher {
   }
 
   #run(lane: Lane<Job>, job: Job): void {
-    let run: Run | undefined;
-    let ended = false;
-    runHandler(lane.handler, job.expiry, this.log, (error) => {
-      ended = true;
-      if (run) this.#longRuns.end(run);
+    const run = new HandlerRun(lane.handler, job.expiry, this.log, (error) => {
+      this.#longRuns.end(run);
       if (error === undefined) this.#end(lane, job, 'handled');
       else this.#end(lane, job, 'failed', error.thrown);
     });
-    // A run that ended at once need not be watched.
-    if (!ended) run = this.#longRuns.begin(lane.handler, job.expiry);
+    run.start();
+    // One that ended at once need not be watched.
+    if (!run.hasEnded) this.#longRuns.begin(run);
   }
 
   #end(lane: Lane<Job>, job: Job, outcome: Outcome, error?: unknown): void {

@@ -39,6 +39,8 @@ export interface ExpiryHandler {
   /** The most events that it runs at once. */
   readonly concurrency: number;
   readonly invoke: (event: KeyExpiredEvent) => unknown;
+  /** Ms after which a run that has not ended has failed; undefined: there is no limit. */
+  readonly timeout?: number;
   /** Group only. */
   readonly retry?: RetryPolicy;
 }
@@ -46,10 +48,13 @@ export interface ExpiryHandler {
 /**
  * The event that the handler is given. Its bytes are a copy: a slice would keep the whole chunk
  * that was read from the socket in memory for as long as the user keeps the event.
+ *
+ * @param run whose signal the event's is; it is asked for when somebody reads that
  */
 export function toEvent(
   expiry: Expiry,
   handler: ExpiryHandler,
+  run: { readonly signal: AbortSignal },
 ): KeyExpiredEvent {
   const keyBuffer = Buffer.from(expiry.key);
   return {
@@ -65,5 +70,8 @@ export function toEvent(
     source: expiry.source,
     ...(expiry.group !== undefined && { group: expiry.group, id: expiry.id! }),
     attempt: expiry.attempt ?? 1,
+    get signal() {
+      return run.signal;
+    },
   };
 }

@@ -24,6 +24,13 @@ export interface OnKeyExpiredOptions {
   concurrency?: number;
   /** Group delivery only. @default the module's */
   retry?: RetryOptions;
+  /**
+   * Milliseconds, from 1 on, within which what the handler returns must settle. After that `event.signal` is
+   * aborted, the try has failed (in a group it is retried), and its place is free for another event. The
+   * handler itself cannot be stopped: one that does not heed the signal goes on beside its next try.
+   * @default none
+   */
+  timeout?: number;
 }
 
 /** A function that runs when a key expires. A promise or an Observable that it returns is awaited. */

@@ -22,4 +22,10 @@ export interface KeyExpiredEvent {
   readonly id?: string;
   /** 1 for the first try. */
   readonly attempt: number;
+  /**
+   * Aborted when nobody waits for this run any more: at the handler's `timeout`, with a `RedisExpiryError`
+   * `HANDLER_TIMEOUT` as its reason, or when shutdown gives the handler up, with `CLOSED`. To be handed to
+   * whatever takes one, as `fetch` does.
+   */
+  readonly signal: AbortSignal;
 }

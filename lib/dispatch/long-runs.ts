@@ -1,6 +1,6 @@
 import type { Log } from '../util/log.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
-import type { Expiry, ExpiryHandler } from './expiry.js';
+import type { HandlerRun } from './handler-run.js';
 
 /** Handlers of one name and pattern that have been running for more than a minute. */
 export interface LongRunningHandler {
@@ -14,13 +14,8 @@ export interface LongRunningHandler {
   readonly since: Date;
 }
 
-/** One call of a handler that has not ended. */
-export interface Run {
-  readonly handler: ExpiryHandler;
-  readonly expiry: Expiry;
-  /** By `performance.now()`. */
-  readonly begunAt: number;
-}
+/** What is known of one call of a handler that has not ended. */
+type Run = Pick<HandlerRun, 'handler' | 'expiry' | 'begunAt' | 'abort'>;
 
 /** Ms between two looks at least, so that calls that get stuck together are reported together. */
 const LOOK_INTERVAL_MS = 10_000;
@@ -43,11 +38,10 @@ export class LongRuns {
     private readonly limitMs = 60_000,
   ) {}
 
-  begin(handler: ExpiryHandler, expiry: Expiry): Run {
-    const run = { handler, expiry, begunAt: performance.now() };
+  /** It has begun, and has not ended yet. */
+  begin(run: Run): void {
     this.#fresh.add(run);
     if (this.#fresh.size === 1) this.#timer.within(this.limitMs);
-    return run;
   }
 
   end(run: Run): void {
@@ -59,8 +53,10 @@ export class LongRuns {
     return this.#byHandler([...this.#told, ...this.#overdue()]);
   }
 
-  close(): void {
+  /** Gives up whatever has not ended, and watches nothing any more. */
+  close(reason: Error): void {
     this.#timer.stop();
+    for (const run of [...this.#told, ...this.#fresh]) run.abort(reason);
   }
 
   #look(): void {

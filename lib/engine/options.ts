@@ -53,7 +53,7 @@ const OPTIONS = [
 const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
-const HANDLER_OPTIONS = ['group', 'concurrency', 'retry'];
+const HANDLER_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
@@ -107,6 +107,8 @@ export interface ResolvedHandlerOptions {
   /** `false`: broadcast; undefined: the module's. */
   readonly group: string | false | undefined;
   readonly concurrency: number;
+  /** Ms; undefined: none. */
+  readonly timeout?: number;
   /** Undefined: the module's. */
   readonly retry?: RetryPolicy;
 }
@@ -116,10 +118,11 @@ export function resolveHandlerOptions(
   options: OnKeyExpiredOptions = {},
 ): ResolvedHandlerOptions {
   checkNames(options, HANDLER_OPTIONS, 'handler options');
-  const { group, retry } = options;
+  const { group, retry, timeout } = options;
   return {
     group: group === false ? false : resolveGroup(group),
     concurrency: count('concurrency', options.concurrency, Infinity),
+    ...(timeout !== undefined && { timeout: ms('timeout', timeout, 0, 1) }),
     ...(retry !== undefined && { retry: resolveRetry(retry) }),
   };
 }

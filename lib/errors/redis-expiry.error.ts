@@ -8,6 +8,7 @@
  * - `NOTIFICATIONS_MISSING`: `notifications: 'verify'` and the server does not announce expiries.
  * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel, or the server has no PSUBSCRIBE.
  * - `GROUP_REFUSED`: the server cannot carry a group: a replica, too old, or commands or permissions are missing.
+ * - `HANDLER_TIMEOUT`: a handler did not settle within its option `timeout`.
  * - `CLOSED`: the module was shut down.
  *
  * `<NAME>` is the option in capitals: `shutdownTimeout` gives `INVALID_OPTION_SHUTDOWN_TIMEOUT`.
@@ -20,6 +21,7 @@ export type RedisExpiryErrorCode =
   | 'NOTIFICATIONS_MISSING'
   | 'SUBSCRIPTION_REFUSED'
   | 'GROUP_REFUSED'
+  | 'HANDLER_TIMEOUT'
   | 'CLOSED';
 
 /** Every error that the module itself raises. `cause` holds the client's or server's error, if any. */

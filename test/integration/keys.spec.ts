@@ -81,6 +81,7 @@ onEveryServer('keys', (server) => {
         database: 0,
         source: 'notification',
         attempt: 1,
+        signal: expect.any(AbortSignal) as unknown,
       };
       expect(await events.next(2)).toEqual([
         {

@@ -43,6 +43,7 @@ onEveryServer('a group', (server) => {
       group: 'presence',
       id: `device:42@${event.deadline!.getTime()}`,
       attempt: 1,
+      signal: expect.any(AbortSignal) as unknown,
     });
     expect(Math.abs(event.deadline!.getTime() - deadline)).toBeLessThan(3);
     expect(event.lateness).toBeGreaterThanOrEqual(0);

@@ -10,6 +10,7 @@ import {
   type DispatcherOptions,
 } from '../../../lib/dispatch/dispatcher.js';
 import type { Expiry, ExpiryHandler } from '../../../lib/dispatch/expiry.js';
+import type { KeyExpiredEvent } from '../../../lib/dispatch/key-expired-event.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 import {
   type Deferred,
@@ -46,6 +47,7 @@ class Held implements ExpiryHandler {
   readonly name: string;
   readonly glob = new RedisGlob('*');
   readonly started: string[] = [];
+  readonly signals: AbortSignal[] = [];
   readonly #open: Deferred<unknown>[] = [];
 
   constructor(
@@ -60,8 +62,9 @@ class Held implements ExpiryHandler {
     return this.#open.length;
   }
 
-  invoke = ({ key }: { key: string }): Promise<unknown> => {
+  invoke = ({ key, signal }: KeyExpiredEvent): Promise<unknown> => {
     this.started.push(key);
+    this.signals.push(signal);
     this.order.push(`${this.name} ${key}`);
     const run = deferred<unknown>();
     this.#open.push(run);
@@ -397,6 +400,11 @@ describe('Dispatcher', () => {
       ]);
       expect(counters).toMatchObject({ dropped: 3 });
       expect(dispatcher).toMatchObject({ queued: 0, running: 2 });
+      expect(handler.signals.map(({ reason }) => reason as unknown)).toEqual(
+        Array.from({ length: 2 }, () =>
+          expect.objectContaining({ code: 'CLOSED' }),
+        ),
+      );
       expectBalance();
 
       handler.end();

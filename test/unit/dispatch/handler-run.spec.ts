@@ -1,11 +1,11 @@
 import { Observable, concat, delay, of, throwError, timer } from 'rxjs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Expiry } from '../../../lib/dispatch/expiry.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
-import { runHandler } from '../../../lib/dispatch/run-handler.js';
+import { HandlerRun } from '../../../lib/dispatch/handler-run.js';
 import type { KeyExpiredEvent } from '../../../lib/index.js';
 import { type Collector, collect } from '../../support/collect.js';
-import { deferred, turns } from '../../support/eventually.js';
+import { type Deferred, deferred, turns } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 
 const expiry: Expiry = {
@@ -24,18 +24,25 @@ beforeEach(() => {
   ends = collect();
 });
 
-function run(invoke: (event: KeyExpiredEvent) => unknown, subject = expiry) {
-  runHandler(
+function run(
+  invoke: (event: KeyExpiredEvent) => unknown,
+  subject = expiry,
+  timeout?: number,
+): HandlerRun {
+  const begun = new HandlerRun(
     {
       name: 'Devices.onOffline',
       glob: new RedisGlob('device:*'),
       concurrency: Infinity,
       invoke,
+      ...(timeout !== undefined && { timeout }),
     },
     subject,
     logs,
     (error) => ends.add(error === undefined),
   );
+  begun.start();
+  return begun;
 }
 
 /** What it said of its end so far, after anything late had its chance to come. */
@@ -44,7 +51,7 @@ async function endings(): Promise<boolean[]> {
   return ends.all;
 }
 
-describe('runHandler', () => {
+describe('HandlerRun', () => {
   it('hands over the event', async () => {
     const events = collect<KeyExpiredEvent>();
 
@@ -59,6 +66,7 @@ describe('runHandler', () => {
         database: 3,
         source: 'notification',
         attempt: 1,
+        signal: expect.any(AbortSignal) as unknown,
       },
     ]);
     expect(await endings()).toEqual([true]);
@@ -191,7 +199,7 @@ describe('runHandler', () => {
         text: 'Devices.onOffline failed on key "device:42" (pattern "device:*"): out of order',
       },
     ]);
-    expect(String(logs.lines[0]!.rest[0])).toContain('run-handler.spec.ts');
+    expect(String(logs.lines[0]!.rest[0])).toContain('handler-run.spec.ts');
   });
 
   it('reports once what a thenable says twice', async () => {
@@ -225,6 +233,106 @@ describe('runHandler', () => {
     expect(logs.texts('error')).toEqual([
       `Devices.onOffline failed on key "device:42" (pattern "device:*"): ${shown}`,
     ]);
+  });
+
+  describe('with a timeout', () => {
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      onTestFinished(() => void vi.useRealTimers());
+    });
+
+    const timedOut = { name: 'RedisExpiryError', code: 'HANDLER_TIMEOUT' };
+
+    it.each<[what: string, late: (held: Deferred) => void]>([
+      ['never', () => undefined],
+      ['well, but later', ({ resolve }) => resolve()],
+      ['badly, and later', ({ reject }) => reject(new Error('late'))],
+    ])('has failed once, though it ends %s', async (_, late) => {
+      const held = deferred();
+      const events = collect<KeyExpiredEvent>();
+      run(
+        (event) => {
+          events.add(event);
+          return held.promise;
+        },
+        expiry,
+        30_000,
+      );
+      await vi.advanceTimersByTimeAsync(29_999);
+      expect(await endings()).toEqual([]);
+      expect(events.all[0]!.signal.aborted).toBe(false);
+
+      await vi.advanceTimersByTimeAsync(1);
+
+      expect(ends.all).toEqual([false]);
+      expect(events.all[0]!.signal.reason).toMatchObject(timedOut);
+      expect(logs.texts('error')).toEqual([
+        'Devices.onOffline failed on key "device:42" (pattern "device:*"): it did not settle within 30000 ms (timeout), so this try has failed and event.signal is aborted',
+      ]);
+      late(held);
+      expect(await endings()).toEqual([false]);
+      expect(logs.lines).toHaveLength(1);
+    });
+
+    it('shows a signal that is aborted to who asks for it afterwards', async () => {
+      const events = collect<KeyExpiredEvent>();
+      run(
+        (event) => {
+          events.add(event);
+          return deferred().promise;
+        },
+        expiry,
+        1,
+      );
+      await vi.advanceTimersByTimeAsync(1);
+
+      expect(events.all[0]!.signal.reason).toMatchObject(timedOut);
+    });
+
+    it('leaves an Observable', async () => {
+      let isLeft = false;
+      run(() => new Observable(() => () => (isLeft = true)), expiry, 1);
+      await vi.advanceTimersByTimeAsync(1);
+
+      expect(await endings()).toEqual([false]);
+      expect(isLeft).toBe(true);
+    });
+
+    it.each<[what: string, invoke: () => unknown]>([
+      ['returns', () => undefined],
+      ['resolves', () => Promise.resolve()],
+      ['completes', () => of(1)],
+      [
+        'throws',
+        () => {
+          throw new Error('no');
+        },
+      ],
+      ['rejects', () => Promise.reject(new Error('no'))],
+    ])('leaves no timer behind once it %s', async (_, invoke) => {
+      run(invoke, expiry, 1_000);
+      await endings();
+
+      expect(vi.getTimerCount()).toBe(0);
+      expect(ends.all).toHaveLength(1);
+    });
+  });
+
+  it('goes on when it is given up, and has the reason', async () => {
+    const held = deferred();
+    const events = collect<KeyExpiredEvent>();
+    const begun = run((event) => {
+      events.add(event);
+      return held.promise;
+    });
+    const { signal } = events.all[0]!;
+
+    begun.abort(new Error('shut down'));
+
+    expect(signal.reason).toMatchObject({ message: 'shut down' });
+    expect(await endings()).toEqual([]);
+    held.resolve();
+    expect(await endings()).toEqual([true]);
   });
 
   it('keeps a key with line breaks on one log line', async () => {

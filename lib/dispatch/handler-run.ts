@@ -1,0 +1,132 @@
+import { isObservable } from 'rxjs';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import type { Log } from '../util/log.js';
+import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
+
+/** Called once, when a run has ended: without an argument if it went well, else with what was thrown. */
+export type OnRunEnd = (error?: { readonly thrown: unknown }) => void;
+
+/**
+ * One call of a handler for one expiry. The `Dispatcher` makes it, starts it, and gives it up where it must.
+ *
+ * States:
+ * - *new* (at first): leaves by `start`, which calls the handler.
+ * - *running*: leaves when the handler has returned and what it returned has settled, with the handler's
+ *   error if there is one; or after the handler's `timeout`, which counts as an error.
+ * - *ended*: it was told once how it ended. What the handler does later is of no account, and a late
+ *   rejection is nobody's.
+ *
+ * Guarantees: a throw or a rejection is logged with the handler's name, the pattern and the key, and goes no
+ * further. A handler that returns nothing to wait for is done when `start` returns, so that a trivial one
+ * costs no promise. The event's signal is made when it is asked for first, because that costs more than all
+ * else of a trivial run.
+ */
+export class HandlerRun {
+  /** By `performance.now()`. */
+  readonly begunAt = performance.now();
+  #hasEnded = false;
+  #timer: NodeJS.Timeout | undefined;
+  #controller: AbortController | undefined;
+  /** Why it was given up. */
+  #reason: Error | undefined;
+
+  constructor(
+    readonly handler: ExpiryHandler,
+    readonly expiry: Expiry,
+    private readonly log: Log,
+    private readonly onEnd: OnRunEnd,
+  ) {}
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** What the event's `signal` is: it is aborted when the run is given up. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  /** Calls the handler. */
+  start(): void {
+    let pending: PromiseLike<unknown> | undefined;
+    try {
+      const event = toEvent(this.expiry, this.handler, this);
+      pending = this.#pendingWork(this.handler.invoke(event));
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (!pending) {
+      this.#end();
+      return;
+    }
+    const { timeout } = this.handler;
+    // A user's clean-up keeps the process alive by itself; a mere limit should not.
+    if (timeout !== undefined)
+      this.#timer = setTimeout(() => this.#expire(timeout), timeout).unref();
+    // A thenable of the user's may throw, or settle twice; a promise settles once.
+    Promise.resolve(pending).then(
+      () => this.#end(),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  /** Aborts the event's signal; the run goes on until the handler ends it. */
+  abort(reason: Error): void {
+    if (this.#reason || this.#hasEnded) return;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  #expire(timeout: number): void {
+    const error = new RedisExpiryError(
+      'HANDLER_TIMEOUT',
+      `it did not settle within ${timeout} ms (timeout), so this try has failed and event.signal is aborted`,
+    );
+    // First the end: what a listener of the signal does must not count any more.
+    this.#reason = error;
+    this.#fail(error);
+    this.#controller?.abort(error);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#hasEnded) return;
+    const { name, glob } = this.handler;
+    this.log.error(
+      `${name} failed on key ${JSON.stringify(this.expiry.key.toString())} ` +
+        `(pattern ${JSON.stringify(glob.pattern)}): ${reasonOf(error)}`,
+      error instanceof Error ? error.stack : undefined,
+    );
+    this.#end({ thrown: error });
+  }
+
+  #end(error?: { readonly thrown: unknown }): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearTimeout(this.#timer);
+    this.onEnd(error);
+  }
+
+  /** What is to be waited for; undefined where there is nothing. An Observable is left when the run is given up. */
+  #pendingWork(result: unknown): PromiseLike<unknown> | undefined {
+    if (isObservable(result))
+      return new Promise<void>((resolve, reject) => {
+        const subscription = result.subscribe({
+          error: reject,
+          complete: resolve,
+        });
+        if (subscription.closed) return;
+        const { signal } = this;
+        const leave = (): void => {
+          subscription.unsubscribe();
+          reject(signal.reason as Error);
+        };
+        if (signal.aborted) leave();
+        else signal.addEventListener('abort', leave, { once: true });
+      });
+    const thenable = result as PromiseLike<unknown> | null | undefined;
+    return typeof thenable?.then === 'function' ? thenable : undefined;
+  }
+}
