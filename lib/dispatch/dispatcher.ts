@@ -4,7 +4,7 @@ import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
 import { within } from '../util/within.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
-import { HandlerRun } from './handler-run.js';
+import { HandlerCall } from './handler-call.js';
 import { type LongRunningHandler, LongRuns } from './long-runs.js';
 
 /** Tells which keys exist at this moment. `KeyCheck` of the topology does. */
@@ -226,7 +226,7 @@ export class Dispatcher {
   }
 
   #run(lane: Lane<Job>, job: Job): void {
-    const run = new HandlerRun(lane.handler, job.expiry, this.log, (error) => {
+    const run = new HandlerCall(lane.handler, job.expiry, this.log, (error) => {
       this.#longRuns.end(run);
       if (error === undefined) this.#end(lane, job, 'handled');
       else this.#end(lane, job, 'failed', error.thrown);

@@ -1,6 +1,6 @@
 import type { Log } from '../util/log.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
-import type { HandlerRun } from './handler-run.js';
+import type { HandlerCall } from './handler-call.js';
 
 /** Handlers of one name and pattern that have been running for more than a minute. */
 export interface LongRunningHandler {
@@ -15,7 +15,7 @@ export interface LongRunningHandler {
 }
 
 /** What is known of one call of a handler that has not ended. */
-type Run = Pick<HandlerRun, 'handler' | 'expiry' | 'begunAt' | 'abort'>;
+type Run = Pick<HandlerCall, 'handler' | 'expiry' | 'begunAt' | 'abort'>;
 
 /** Ms between two looks at least, so that calls that get stuck together are reported together. */
 const LOOK_INTERVAL_MS = 10_000;

@@ -2,7 +2,7 @@ import { Observable, concat, delay, of, throwError, timer } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Expiry } from '../../../lib/dispatch/expiry.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
-import { HandlerRun } from '../../../lib/dispatch/handler-run.js';
+import { HandlerCall } from '../../../lib/dispatch/handler-call.js';
 import type { KeyExpiredEvent } from '../../../lib/index.js';
 import { type Collector, collect } from '../../support/collect.js';
 import { type Deferred, deferred, turns } from '../../support/eventually.js';
@@ -28,8 +28,8 @@ function run(
   invoke: (event: KeyExpiredEvent) => unknown,
   subject = expiry,
   timeout?: number,
-): HandlerRun {
-  const begun = new HandlerRun(
+): HandlerCall {
+  const begun = new HandlerCall(
     {
       name: 'Devices.onOffline',
       glob: new RedisGlob('device:*'),
@@ -51,7 +51,7 @@ async function endings(): Promise<boolean[]> {
   return ends.all;
 }
 
-describe('HandlerRun', () => {
+describe('HandlerCall', () => {
   it('hands over the event', async () => {
     const events = collect<KeyExpiredEvent>();
 
@@ -199,7 +199,7 @@ describe('HandlerRun', () => {
         text: 'Devices.onOffline failed on key "device:42" (pattern "device:*"): out of order',
       },
     ]);
-    expect(String(logs.lines[0]!.rest[0])).toContain('handler-run.spec.ts');
+    expect(String(logs.lines[0]!.rest[0])).toContain('handler-call.spec.ts');
   });
 
   it('reports once what a thenable says twice', async () => {

@@ -4,7 +4,7 @@ import type { Log } from '../util/log.js';
 import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
 
 /** Called once, when a run has ended: without an argument if it went well, else with what was thrown. */
-export type OnRunEnd = (error?: { readonly thrown: unknown }) => void;
+export type OnCallEnd = (error?: { readonly thrown: unknown }) => void;
 
 /**
  * One call of a handler for one expiry. The `Dispatcher` makes it, starts it, and gives it up where it must.
@@ -21,7 +21,7 @@ export type OnRunEnd = (error?: { readonly thrown: unknown }) => void;
  * costs no promise. The event's signal is made when it is asked for first, because that costs more than all
  * else of a trivial run.
  */
-export class HandlerRun {
+export class HandlerCall {
   /** By `performance.now()`. */
   readonly begunAt = performance.now();
   #hasEnded = false;
@@ -34,7 +34,7 @@ export class HandlerRun {
     readonly handler: ExpiryHandler,
     readonly expiry: Expiry,
     private readonly log: Log,
-    private readonly onEnd: OnRunEnd,
+    private readonly onEnd: OnCallEnd,
   ) {}
 
   get hasEnded(): boolean {
