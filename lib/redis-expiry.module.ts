@@ -105,7 +105,7 @@ export class RedisExpiryModule
   }
 
   async #bootstrap(): Promise<void> {
-    const handlers = this.#explore();
+    const handlers = this.#handlersToRun();
     await this.engine.start(handlers);
     this.#tellMapped(handlers);
     this.explorer.onLazyLoad(() => this.#wireLoaded());
@@ -113,7 +113,7 @@ export class RedisExpiryModule
 
   /** Runs the handlers of modules that were loaded lazily: `load()` resolves when they are listened for. */
   async #wireLoaded(): Promise<void> {
-    const handlers = this.#explore();
+    const handlers = this.#handlersToRun();
     const wired = Promise.all(
       handlers.map((handler) => this.engine.handle(handler)),
     ).then(() => this.#tellMapped(handlers));
@@ -126,8 +126,16 @@ export class RedisExpiryModule
       );
   }
 
-  #explore(): OwnHandler[] {
-    return this.explorer.explore((text) => this.#logger.warn(text));
+  /** The handlers that were not found before. With `enabled: false` none of them is run, and their names are logged. */
+  #handlersToRun(): OwnHandler[] {
+    const found = this.explorer.explore((text) => this.#logger.warn(text));
+    if (this.options.enabled) return found;
+    const names = new Set(found.map(({ name }) => name));
+    if (names.size > 0)
+      this.#logger.log(
+        `Handlers that do not run in this process (enabled: false): ${[...names].join(', ')}`,
+      );
+    return [];
   }
 
   #tellMapped(handlers: readonly OwnHandler[]): void {

@@ -27,7 +27,8 @@ export type OwnHandler = ExpiryHandler & {
  *
  * States:
  * - *idle* (at first): nothing is connected. A subscription by hand connects what it needs.
- * - *running* (after `start`): the application's own handlers run. A start that fails ends *closed*.
+ * - *running* (after `start`): the application's own handlers run. A start that fails ends *closed*. With
+ *   `enabled: false` there are none, and nothing is connected for them.
  * - *draining* (after `drain`): nothing is listened to or taken, and handlers in flight are waited for.
  * - *closed* (after `close`): every connection is closed.
  *
@@ -87,12 +88,15 @@ export class RedisExpiryEngine {
     return this.#started;
   }
 
-  /** Resolves when everything works and the first scan is done. Rejects as `start` does, but waits as long as it takes. */
+  /**
+   * Resolves when everything works and the first scan is done; at once with `enabled: false`, where nothing was
+   * subscribed to by hand. Rejects as `start` does, but waits as long as it takes.
+   */
   async ready(): Promise<void> {
     await this.#started;
     const members = [...this.#memberships.values()];
-    if (this.#broadcast.begun || members.length === 0)
-      await this.#broadcast.ready();
+    const isIdle = members.length === 0 && this.options.enabled;
+    if (this.#broadcast.begun || isIdle) await this.#broadcast.ready();
     for (const member of members) await member.ready();
   }
 
@@ -172,7 +176,8 @@ export class RedisExpiryEngine {
     this.#isComplete = true;
     for (const { group } of this.#memberships.values()) group.complete();
     // Broadcast starts without any handler, too, so that the start shows whether Redis can be reached.
-    if (broadcast.length > 0 || grouped.size === 0)
+    const isIdle = grouped.size === 0 && this.options.enabled;
+    if (broadcast.length > 0 || isIdle)
       starts.push(this.#broadcast.keep(broadcast));
     await Promise.all(starts);
   }

@@ -5,6 +5,13 @@ import type { RetryOptions } from '../dispatch/handler-options.js';
 /** Options of `RedisExpiryModule.forRoot()`. All are optional; a bad one rejects when the module is created. */
 export interface RedisExpiryModuleOptions {
   /**
+   * `false`: this process runs no handlers, and opens no connection for them: a web tier, a CLI, a REPL. Which
+   * handlers do not run is logged once. `RedisExpirySubscriber.ready()` resolves at once then, and `status()` is empty.
+   * What is subscribed to by hand is listened for as ever, by connections that are opened then.
+   * @default true
+   */
+  enabled?: boolean;
+  /**
    * Where Redis is: a URL (`redis://`, `rediss://`), ioredis options (Sentinel options included),
    * `{ nodes, options }` for a Cluster, or an ioredis `Redis` or `Cluster` of your own: that one is
    * duplicated for every connection that the module needs, and never changed or closed by it.

@@ -18,6 +18,8 @@ import type { NotificationsMode } from '../listening/flag-keeper.js';
 
 /** The module's options, checked and complete. */
 export interface ResolvedOptions {
+  /** Whether the application's own handlers run in this process. */
+  readonly enabled: boolean;
   readonly target: ConnectionTarget;
   readonly namespace: string;
   readonly notifications: NotificationsMode;
@@ -36,6 +38,7 @@ export interface ResolvedOptions {
 }
 
 const OPTIONS = [
+  'enabled',
   'connection',
   'group',
   'namespace',
@@ -62,7 +65,9 @@ export function resolveOptions(
 ): ResolvedOptions {
   checkNames(given, OPTIONS, 'options');
   const { namespace = 'rx', notifications = 'ensure' } = given;
-  const { name = 'redis-expiry', renewals = 'auto' } = given;
+  const { name = 'redis-expiry', renewals = 'auto', enabled = true } = given;
+  if (typeof enabled !== 'boolean')
+    throw invalidOption('enabled', enabled, 'true or false');
   if (typeof namespace !== 'string' || namespace === '')
     throw invalidOption('namespace', namespace, 'a text that is not empty');
   if (!['ensure', 'verify', 'off'].includes(notifications)) {
@@ -86,6 +91,7 @@ export function resolveOptions(
     );
   }
   return {
+    enabled,
     target: readConnectionOption(given.connection),
     namespace,
     notifications,
