@@ -17,7 +17,7 @@ import { RedisGlob } from './dispatch/redis-glob.js';
 import type { RedisExpiryModuleOptions } from './engine/module-options.js';
 import { ModuleScope, type NestModule } from './module-scope.js';
 import { resolveHandlerOptions } from './engine/options.js';
-import type { OwnHandler } from './engine/engine.js';
+import type { OwnHandler } from './engine/expiry-engine.js';
 import { MODULE_OPTIONS_TOKEN } from './redis-expiry.module-definition.js';
 import { isSamePlace } from './engine/same-place.js';
 

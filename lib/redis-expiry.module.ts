@@ -12,15 +12,15 @@ import { invalidOption, reasonOf } from './errors/redis-expiry.error.js';
 import type { RedisExpiryModuleOptions } from './engine/module-options.js';
 import type { RedisExpiryModuleAsyncOptions } from './interfaces/module-options.interface.js';
 import { type ResolvedOptions, resolveOptions } from './engine/options.js';
-import { type OwnHandler, RedisExpiryEngine } from './engine/engine.js';
+import { RedisExpiryEngine } from './engine/engine.js';
+import type { ExpiryEngine, OwnHandler } from './engine/expiry-engine.js';
 import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
 import {
   ConfigurableModuleClass,
   MODULE_OPTIONS_TOKEN,
+  RESOLVED_OPTIONS,
 } from './redis-expiry.module-definition.js';
 import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
-
-const RESOLVED_OPTIONS = Symbol('RedisExpiryResolvedOptions');
 
 /**
  * Runs methods when Redis keys expire: import it once with `forRoot()` and decorate methods with
@@ -62,7 +62,7 @@ export class RedisExpiryModule
 
   constructor(
     @Inject(RESOLVED_OPTIONS) private readonly options: ResolvedOptions,
-    @Inject(RedisExpiryEngine) private readonly engine: RedisExpiryEngine,
+    @Inject(RedisExpiryEngine) private readonly engine: ExpiryEngine,
     @Inject(RedisExpiryExplorer) private readonly explorer: RedisExpiryExplorer,
   ) {
     super();

@@ -6,12 +6,7 @@ import {
   describeValue,
   invalidOption,
 } from './errors/redis-expiry.error.js';
-import type { ConsumerGroup } from './group/consumer-group.js';
-import {
-  type DeadLetter,
-  type DeadLetters,
-  readLetterId,
-} from './group/dead-letters.js';
+import { type DeadLetter, readLetterId } from './group/dead-letters.js';
 import { RedisGlob } from './dispatch/redis-glob.js';
 import type {
   KeyExpiredHandler,
@@ -21,6 +16,7 @@ import type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './engine/status.js';
 import { resolveHandlerOptions, resolvePage } from './engine/options.js';
 import { RedisExpiryEngine } from './engine/engine.js';
+import type { ExpiryEngine, GroupAccess } from './engine/expiry-engine.js';
 
 /**
  * Subscribes to expiries while the application runs, and tells how listening goes. May be used
@@ -29,7 +25,7 @@ import { RedisExpiryEngine } from './engine/engine.js';
 @Injectable()
 export class RedisExpirySubscriber {
   constructor(
-    @Inject(RedisExpiryEngine) private readonly engine: RedisExpiryEngine,
+    @Inject(RedisExpiryEngine) private readonly engine: ExpiryEngine,
   ) {}
 
   /**
@@ -159,14 +155,14 @@ export class RedisExpirySubscriber {
     return this.engine.status();
   }
 
-  #group(name: string | undefined): ConsumerGroup {
+  #group(name: string | undefined): GroupAccess {
     const group = this.engine.group(name);
     if (!group)
       throw invalidOption('group', name, 'a group of this instance’s handlers');
     return group;
   }
 
-  #lettersOf(id: unknown): DeadLetters {
+  #lettersOf(id: unknown): GroupAccess['letters'] {
     if (typeof id !== 'string') throw invalidId(id);
     // What names no group at all is refused for that.
     const { letters } = this.#group(

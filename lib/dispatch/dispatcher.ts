@@ -2,7 +2,7 @@ import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
-import { within } from '../util/within.js';
+import { PROCESS_TIME, type Scheduler } from '../util/scheduler.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
 import { HandlerCall } from './handler-call.js';
 import { type LongRunningHandler, LongRuns } from './long-runs.js';
@@ -24,8 +24,12 @@ export interface DispatcherOptions {
 
 /** How an event ended for one handler. */
 export type Outcome = 'handled' | 'failed' | 'superseded' | 'dropped';
-/** Called once, when an event has ended for a handler; with the error if it failed. */
-export type OnEnd = (outcome: Outcome, error?: unknown) => void;
+/** Called once, when an event has ended for a handler: with the error if it failed, and with what the handler returned if it was handled. */
+export type OnEnd = (
+  outcome: Outcome,
+  error?: unknown,
+  result?: unknown,
+) => void;
 
 /** What the consumer of a group hands along with an event. */
 export interface Delivery {
@@ -77,6 +81,7 @@ export class Dispatcher {
     private readonly keys: AliveCheck,
     private readonly counters: ExpiryCounters,
     private readonly log: Log,
+    private readonly time: Scheduler = PROCESS_TIME,
   ) {
     this.#longRuns = new LongRuns(log);
   }
@@ -129,11 +134,7 @@ export class Dispatcher {
   async drain(timeout: number): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'draining';
-    if (!this.#isIdle)
-      await within(
-        timeout,
-        new Promise<void>((resolve) => (this.#whenIdle = resolve)),
-      );
+    if (!this.#isIdle) await this.#untilIdle(timeout);
     this.#state = 'closed';
     this.#longRuns.close(
       new RedisExpiryError(
@@ -148,6 +149,17 @@ export class Dispatcher {
       );
       this.#drop(this.#lanes.clear());
     }
+  }
+
+  /** Resolves once it is idle, or after so many ms. */
+  #untilIdle(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.time.after(ms, resolve, { ref: true });
+      this.#whenIdle = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   get #isIdle(): boolean {
@@ -167,7 +179,7 @@ export class Dispatcher {
   #schedulePump(): void {
     if (this.#pumpScheduled) return;
     this.#pumpScheduled = true;
-    setImmediate(() => {
+    this.time.soon(() => {
       this.#pumpScheduled = false;
       this.#pump();
     });
@@ -226,21 +238,31 @@ export class Dispatcher {
   }
 
   #run(lane: Lane<Job>, job: Job): void {
-    const run = new HandlerCall(lane.handler, job.expiry, this.log, (error) => {
-      this.#longRuns.end(run);
-      if (error === undefined) this.#end(lane, job, 'handled');
-      else this.#end(lane, job, 'failed', error.thrown);
-    });
+    const { handler } = lane;
+    const run = new HandlerCall(
+      ...([handler, job.expiry, this.time, this.log] as const),
+      (end) => {
+        this.#longRuns.end(run);
+        if ('thrown' in end) this.#end(lane, job, 'failed', end.thrown);
+        else this.#end(lane, job, 'handled', undefined, end.result);
+      },
+    );
     run.start();
     // One that ended at once need not be watched.
     if (!run.hasEnded) this.#longRuns.begin(run);
   }
 
-  #end(lane: Lane<Job>, job: Job, outcome: Outcome, error?: unknown): void {
+  #end(
+    lane: Lane<Job>,
+    job: Job,
+    outcome: Outcome,
+    error?: unknown,
+    result?: unknown,
+  ): void {
     this.counters[outcome]++;
     this.#running--;
     this.#lanes.end(lane);
-    job.delivery?.ended(outcome, error);
+    job.delivery?.ended(outcome, error, result);
     if (this.queued > 0) this.#schedulePump();
     this.#noticeIdle();
   }

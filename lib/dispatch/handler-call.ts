@@ -1,10 +1,12 @@
 import { isObservable } from 'rxjs';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
+import type { Scheduler } from '../util/scheduler.js';
 import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
 
-/** Called once, when a run has ended: without an argument if it went well, else with what was thrown. */
-export type OnCallEnd = (error?: { readonly thrown: unknown }) => void;
+/** How a call of a handler ended: what it threw, or else what came of what it returned. */
+export type CallEnd =
+  { readonly thrown: unknown } | { readonly result: unknown };
 
 /**
  * One call of a handler for one expiry. The `Dispatcher` makes it, starts it, and gives it up where it must.
@@ -25,7 +27,7 @@ export class HandlerCall {
   /** By `performance.now()`. */
   readonly begunAt = performance.now();
   #hasEnded = false;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTimeout: (() => void) | undefined;
   #controller: AbortController | undefined;
   /** Why it was given up. */
   #reason: Error | undefined;
@@ -33,8 +35,9 @@ export class HandlerCall {
   constructor(
     readonly handler: ExpiryHandler,
     readonly expiry: Expiry,
+    private readonly time: Scheduler,
     private readonly log: Log,
-    private readonly onEnd: OnCallEnd,
+    private readonly onEnd: (end: CallEnd) => void,
   ) {}
 
   get hasEnded(): boolean {
@@ -50,25 +53,27 @@ export class HandlerCall {
 
   /** Calls the handler. */
   start(): void {
+    let result: unknown;
     let pending: PromiseLike<unknown> | undefined;
     try {
-      const event = toEvent(this.expiry, this.handler, this);
-      pending = this.#pendingWork(this.handler.invoke(event));
+      result = this.handler.invoke(toEvent(this.expiry, this.handler, this));
+      pending = this.#pendingWork(result);
     } catch (error) {
       this.#fail(error);
       return;
     }
     if (!pending) {
-      this.#end();
+      this.#end({ result });
       return;
     }
     const { timeout } = this.handler;
-    // A user's clean-up keeps the process alive by itself; a mere limit should not.
     if (timeout !== undefined)
-      this.#timer = setTimeout(() => this.#expire(timeout), timeout).unref();
+      this.#cancelTimeout = this.time.after(timeout, () =>
+        this.#expire(timeout),
+      );
     // A thenable of the user's may throw, or settle twice; a promise settles once.
     Promise.resolve(pending).then(
-      () => this.#end(),
+      (value: unknown) => this.#end({ result: value }),
       (error: unknown) => this.#fail(error),
     );
   }
@@ -102,20 +107,22 @@ export class HandlerCall {
     this.#end({ thrown: error });
   }
 
-  #end(error?: { readonly thrown: unknown }): void {
+  #end(end: CallEnd): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    clearTimeout(this.#timer);
-    this.onEnd(error);
+    this.#cancelTimeout?.();
+    this.onEnd(end);
   }
 
   /** What is to be waited for; undefined where there is nothing. An Observable is left when the run is given up. */
   #pendingWork(result: unknown): PromiseLike<unknown> | undefined {
     if (isObservable(result))
-      return new Promise<void>((resolve, reject) => {
+      return new Promise((resolve, reject) => {
+        let last: unknown;
         const subscription = result.subscribe({
+          next: (value) => (last = value),
           error: reject,
-          complete: resolve,
+          complete: () => resolve(last),
         });
         if (subscription.closed) return;
         const { signal } = this;

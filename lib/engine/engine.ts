@@ -6,6 +6,7 @@ import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Places } from '../dispatch/places.js';
+import type { ExpiryEngine, OwnHandler } from './expiry-engine.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './status.js';
 import { ClusterTopology } from '../topology/cluster-topology.js';
 import type { ListenerOptions } from '../listening/node-status.js';
@@ -14,11 +15,6 @@ import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
 import { Membership } from './membership.js';
 import type { ResolvedOptions } from './options.js';
-
-/** A handler of the application's own, and the group that it names; `false`: broadcast; undefined: the module's. */
-export type OwnHandler = ExpiryHandler & {
-  readonly group: string | false | undefined;
-};
 
 /**
  * The module without Nest: it puts the parts together and gives them one life. The Nest module makes one from
@@ -35,7 +31,7 @@ export type OwnHandler = ExpiryHandler & {
  * Guarantees: it starts, drains and closes once, however often it is asked to. A subscription by hand,
  * before or after the start, fails for its caller alone.
  */
-export class RedisExpiryEngine {
+export class RedisExpiryEngine implements ExpiryEngine {
   readonly #counters = newCounters();
   readonly #lateness = new LatenessWindow();
   readonly #topology: Topology;

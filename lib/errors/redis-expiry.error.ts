@@ -9,6 +9,7 @@
  * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel, or the server has no PSUBSCRIBE.
  * - `GROUP_REFUSED`: the server cannot carry a group: a replica, too old, or commands or permissions are missing.
  * - `HANDLER_TIMEOUT`: a handler did not settle within its option `timeout`.
+ * - `NO_HANDLER`: in the test kit, a key was to expire that no handler's pattern matches.
  * - `CLOSED`: the module was shut down.
  *
  * `<NAME>` is the option in capitals: `shutdownTimeout` gives `INVALID_OPTION_SHUTDOWN_TIMEOUT`.
@@ -22,6 +23,7 @@ export type RedisExpiryErrorCode =
   | 'SUBSCRIPTION_REFUSED'
   | 'GROUP_REFUSED'
   | 'HANDLER_TIMEOUT'
+  | 'NO_HANDLER'
   | 'CLOSED';
 
 /** Every error that the module itself raises. `cause` holds the client's or server's error, if any. */

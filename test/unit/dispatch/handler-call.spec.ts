@@ -4,6 +4,7 @@ import type { Expiry } from '../../../lib/dispatch/expiry.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 import { HandlerCall } from '../../../lib/dispatch/handler-call.js';
 import type { KeyExpiredEvent } from '../../../lib/index.js';
+import { PROCESS_TIME } from '../../../lib/util/scheduler.js';
 import { type Collector, collect } from '../../support/collect.js';
 import { type Deferred, deferred, turns } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
@@ -38,8 +39,9 @@ function run(
       ...(timeout !== undefined && { timeout }),
     },
     subject,
+    PROCESS_TIME,
     logs,
-    (error) => ends.add(error === undefined),
+    (end) => ends.add('result' in end),
   );
   begun.start();
   return begun;

@@ -1,0 +1,33 @@
+import type { DeadLetters } from '../group/dead-letters.js';
+import type { ExpiryHandler } from '../dispatch/expiry.js';
+import type { ExpirySubscription, RedisExpiryStatus } from './status.js';
+
+/** A handler of the application's own, and the group that it names; `false`: broadcast; undefined: the module's. */
+export type OwnHandler = ExpiryHandler & {
+  readonly group: string | false | undefined;
+};
+
+/** A group as `RedisExpirySubscriber` uses it. */
+export interface GroupAccess {
+  readonly name: string;
+  readonly letters: Pick<DeadLetters, 'list' | 'redrive' | 'discard'>;
+}
+
+/**
+ * What the Nest skin needs of an engine. `RedisExpiryEngine` is the one that works with Redis, and its
+ * docstrings say what each method promises; the test kit has one that works without.
+ */
+export interface ExpiryEngine {
+  start(handlers?: readonly OwnHandler[]): Promise<void>;
+  ready(): Promise<void>;
+  handle(handler: OwnHandler): Promise<ExpirySubscription>;
+  listen(
+    channelPattern: string,
+    handler: (pattern: string, channel: string, message: string) => unknown,
+  ): Promise<ExpirySubscription>;
+  group(name?: string): GroupAccess | undefined;
+  status(): RedisExpiryStatus;
+  onDraining(callback: () => void): () => void;
+  drain(): Promise<void>;
+  close(): void;
+}

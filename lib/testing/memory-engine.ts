@@ -1,0 +1,323 @@
+import { newCounters } from '../dispatch/counters.js';
+import {
+  type Delivery,
+  Dispatcher,
+  type OnEnd,
+  type Outcome,
+} from '../dispatch/dispatcher.js';
+import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
+import { LatenessWindow } from '../dispatch/lateness-window.js';
+import { RedisGlob } from '../dispatch/redis-glob.js';
+import type {
+  ExpiryEngine,
+  GroupAccess,
+  OwnHandler,
+} from '../engine/expiry-engine.js';
+import type { ResolvedOptions } from '../engine/options.js';
+import type {
+  ExpirySubscription,
+  RedisExpiryStatus,
+} from '../engine/status.js';
+import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import { eventId } from '../group/stored-event.js';
+import { RunCounts } from '../group/run-counts.js';
+import { keyeventChannel, keyspaceChannel } from '../listening/channels.js';
+import type { Log } from '../util/log.js';
+import type { MemoryKeys } from './memory-keys.js';
+import { type FailedTry, MemoryGroup } from './memory-group.js';
+import type { HandledExpiry, OpenRun, OpenRuns } from './runs.js';
+import type { VirtualTime } from './virtual-time.js';
+
+/** What all engines of one test kit share. */
+export interface MemoryParts {
+  readonly time: VirtualTime;
+  readonly keys: MemoryKeys;
+  readonly runs: OpenRuns;
+  /** A try ended that no `expire` waits for. */
+  onHandled(handled: HandledExpiry, key: string): void;
+}
+
+/** One expiry that an engine is given. */
+export interface MemoryExpiry {
+  /** Without a `keyPrefix`. */
+  readonly key: Buffer;
+  /** Epoch ms. */
+  readonly deadline: number;
+  /** Whether a handler of a group that fails is tried again. */
+  readonly retry: boolean;
+  /** Set where somebody waits for the first tries: told of each, instead of the kit. */
+  readonly onHandled?: (handled: HandledExpiry) => void;
+}
+
+const NONE_REFUSED: ReadonlySet<Delivery> = new Set();
+
+/**
+ * The engine of the test kit, in the place of `RedisExpiryEngine`: it matches, queues and runs handlers by
+ * the same parts, and has no Redis, no socket and no timer of the process. `ExpiryTester` makes one for each
+ * `forRoot` of an application, and tells it what expires.
+ *
+ * States are those of `RedisExpiryEngine`.
+ */
+export class MemoryEngine implements ExpiryEngine {
+  readonly #counters = newCounters();
+  readonly #lateness = new LatenessWindow();
+  readonly #dispatcher: Dispatcher;
+  readonly #handlers = new Map<ExpiryHandler, string | undefined>();
+  readonly #groups = new Map<string, MemoryGroup>();
+  readonly #channels = new Set<(channel: string, message: string) => void>();
+  readonly #onDraining = new Set<() => void>();
+  #drained: Promise<void> | undefined;
+  #isOver = false;
+
+  constructor(
+    private readonly options: ResolvedOptions,
+    private readonly parts: MemoryParts,
+    private readonly log: Log,
+  ) {
+    const { keyPrefix } = options.target;
+    const prefixLength = Buffer.byteLength(keyPrefix);
+    const isAlive = (redisKey: Buffer): boolean =>
+      parts.keys.has(redisKey.subarray(prefixLength));
+    this.#dispatcher = new Dispatcher(
+      options,
+      {
+        alive: (keys) =>
+          Promise.resolve(
+            new Set(keys.flatMap((key, i) => (isAlive(key) ? [i] : []))),
+          ),
+        placeOf: () => '',
+      },
+      this.#counters,
+      log,
+      parts.time,
+    );
+  }
+
+  /** What it has: `Class.method (pattern)`. */
+  get handlers(): string[] {
+    return [...this.#handlers.keys()].map(
+      ({ name, glob }) => `${name} (${glob.pattern})`,
+    );
+  }
+
+  start(handlers: readonly OwnHandler[] = []): Promise<void> {
+    for (const handler of handlers) this.#add(handler);
+    return Promise.resolve();
+  }
+
+  ready(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async handle(handler: OwnHandler): Promise<ExpirySubscription> {
+    this.#assertOpen();
+    const added = this.#add(handler);
+    return {
+      pattern: handler.glob.pattern,
+      unsubscribe: () => {
+        this.#handlers.delete(added);
+        this.#dispatcher.remove(added);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  async listen(
+    channelPattern: string,
+    handler: (pattern: string, channel: string, message: string) => unknown,
+  ): Promise<ExpirySubscription> {
+    this.#assertOpen();
+    const glob = new RedisGlob(channelPattern);
+    const fail = (error: unknown): void =>
+      this.log.error(
+        `The handler of channel pattern ${JSON.stringify(channelPattern)} failed: ${reasonOf(error)}`,
+      );
+    const hear = (channel: string, message: string): void => {
+      if (!glob.test(Buffer.from(channel))) return;
+      try {
+        Promise.resolve(handler(channelPattern, channel, message)).catch(fail);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    this.#channels.add(hear);
+    return {
+      pattern: channelPattern,
+      unsubscribe: () => {
+        this.#channels.delete(hear);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  group(name = this.options.group): GroupAccess | undefined {
+    return name === undefined ? undefined : this.#groups.get(name);
+  }
+
+  status(): RedisExpiryStatus {
+    return {
+      nodes: [],
+      groups: [...this.#groups.values()].map(({ status }) => status),
+      counters: { ...this.#counters },
+      lateness: this.#lateness.status,
+      queued: this.#dispatcher.queued,
+      running: this.#dispatcher.running,
+      longRunning: this.#dispatcher.longRunning,
+    };
+  }
+
+  onDraining(callback: () => void): () => void {
+    if (this.#isOver) callback();
+    else this.#onDraining.add(callback);
+    return () => this.#onDraining.delete(callback);
+  }
+
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain();
+    return this.#drained;
+  }
+
+  close(): void {
+    this.#end();
+  }
+
+  /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
+  async expire(expired: MemoryExpiry): Promise<number> {
+    this.#announce(expired.key);
+    const matching = [...this.#handlers.keys()].filter(({ glob }) =>
+      glob.test(expired.key),
+    );
+    await Promise.all(
+      matching.map((handler) => this.#deliver(handler, expired)),
+    );
+    return matching.length;
+  }
+
+  #add({ group, ...handler }: OwnHandler): ExpiryHandler {
+    const name = group === false ? undefined : (group ?? this.options.group);
+    this.#handlers.set(handler, name);
+    if (name !== undefined && !this.#groups.has(name))
+      this.#groups.set(
+        name,
+        new MemoryGroup(name, ({ handler: failed, expiry }) => {
+          void this.#try(failed, expiry, 1, { retry: true });
+        }),
+      );
+    return handler;
+  }
+
+  #announce(key: Buffer): void {
+    const { database, keyPrefix } = this.options.target;
+    const name = `${keyPrefix}${key.toString()}`;
+    for (const hear of this.#channels) {
+      hear(keyspaceChannel(database, name), 'expired');
+      hear(keyeventChannel(database, 'expired'), name);
+    }
+  }
+
+  #deliver(handler: ExpiryHandler, expired: MemoryExpiry): Promise<void> {
+    const { key, deadline } = expired;
+    const { database, keyPrefix } = this.options.target;
+    const { now } = this.parts.time;
+    const group = this.#handlers.get(handler);
+    const redisKey = Buffer.concat([Buffer.from(keyPrefix), key]);
+    const lateness = Math.max(0, now - deadline);
+    this.#lateness.add(lateness);
+    const expiry: Expiry = {
+      ...{ redisKey, key, database, lateness },
+      source: 'notification',
+      deadline: new Date(deadline),
+      ...(group !== undefined && { group, id: idOf(redisKey, deadline) }),
+    };
+    return this.#try(handler, expiry, 1, expired);
+  }
+
+  /** Makes one try, and goes on as the group's rules say. Resolves when the try has ended. */
+  #try(
+    handler: ExpiryHandler,
+    expiry: Expiry,
+    attempt: number,
+    given: Pick<MemoryExpiry, 'retry' | 'onHandled'>,
+  ): Promise<void> {
+    const { runs } = this.parts;
+    const run: OpenRun = { isLimited: handler.timeout !== undefined };
+    runs.begin(run);
+    if (attempt > 1) this.#counters.retried++;
+    return new Promise((resolve) => {
+      const ended: OnEnd = (outcome, error, result) => {
+        this.#tell(given, { handler, expiry, attempt, error }, outcome, result);
+        if (outcome === 'failed' && given.retry)
+          this.#retry({ handler, expiry, attempt, error });
+        runs.end(run);
+        resolve();
+      };
+      const gate = { admit: () => Promise.resolve(NONE_REFUSED) };
+      this.#dispatcher.offer(handler, { ...expiry, attempt }, { gate, ended });
+    });
+  }
+
+  #tell(
+    { onHandled }: Pick<MemoryExpiry, 'onHandled'>,
+    { handler, expiry, attempt, error }: FailedTry,
+    outcome: Outcome,
+    result: unknown,
+  ): void {
+    if (outcome !== 'handled' && outcome !== 'failed') return;
+    const handled: HandledExpiry = {
+      handler: handler.name,
+      pattern: handler.glob.pattern,
+      attempt,
+      ...(outcome === 'handled' ? { result } : { error }),
+    };
+    if (onHandled) onHandled(handled);
+    else this.parts.onHandled(handled, expiry.key.toString());
+  }
+
+  #retry(failed: FailedTry): void {
+    const { handler, expiry, attempt } = failed;
+    const group = this.#groups.get(expiry.group ?? '');
+    if (!group) return;
+    const { time } = this.parts;
+    const policy = handler.retry ?? this.options.retry;
+    const delay = group.failed(failed, policy, time.now);
+    if (delay === undefined) {
+      this.#counters.deadLettered++;
+      return;
+    }
+    group.retrying++;
+    time.after(delay, () => {
+      group.retrying--;
+      if (this.#handlers.has(handler))
+        void this.#try(handler, expiry, attempt + 1, { retry: true });
+    });
+  }
+
+  async #drain(): Promise<void> {
+    this.#end();
+    const { runs, time } = this.parts;
+    const drained = this.#dispatcher.drain(this.options.shutdownTimeout);
+    await runs.settledSoon();
+    // What has not ended by now, shutdown waits for by the kit's clock.
+    while (time.step(time.now + this.options.shutdownTimeout));
+    await drained;
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    const callbacks = [...this.#onDraining];
+    this.#onDraining.clear();
+    for (const callback of callbacks) callback();
+  }
+
+  #assertOpen(): void {
+    if (this.#isOver)
+      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
+  }
+}
+
+/** As a group names an expiry. */
+const idOf = (redisKey: Buffer, deadline: number): string =>
+  eventId({
+    ...{ redisKey, deadline, detected: deadline, source: 'notification' },
+    ...{ handler: undefined, tries: 0, runs: RunCounts.none, passes: 0 },
+  });

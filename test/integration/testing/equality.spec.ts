@@ -1,0 +1,145 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Test } from '@nestjs/testing';
+import { describe, expect, it } from 'vitest';
+import {
+  type KeyExpiredEvent,
+  RedisExpiryModule,
+  RedisExpirySubscriber,
+} from '../../../lib/index.js';
+import { ExpiryTester } from '../../../lib/testing/index.js';
+import { createApp } from '../../support/app.js';
+import { eventually } from '../../support/eventually.js';
+import { LogBook } from '../../support/logs.js';
+import { connect, useServer } from '../../support/servers.js';
+import {
+  SCENARIOS,
+  type Scenario,
+  type Seen,
+  type Stage,
+} from './scenarios.js';
+
+/** What a scenario showed: each try, in an order that does not depend on who came first; and what else it returned. */
+interface Shown {
+  readonly seen: readonly Seen[];
+  readonly returned: unknown;
+}
+
+class Witness {
+  readonly seen: Seen[] = [];
+
+  readonly see = (handler: string, event: KeyExpiredEvent): void => {
+    const { key, attempt, captures, group, id, database, deadline } = event;
+    expect(deadline).toBeInstanceOf(Date);
+    this.seen.push({
+      ...{ handler, key, attempt, captures, group, database },
+      hasId: id === undefined ? false : id.endsWith(`@${deadline!.getTime()}`),
+    });
+  };
+
+  shown(returned: unknown): Shown {
+    const order = ({ handler, key, attempt }: Seen): string =>
+      `${handler} ${key} ${attempt}`;
+    const seen = this.seen.toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
+    return { seen, returned };
+  }
+}
+
+async function onKit(scenario: Scenario): Promise<Shown> {
+  const witness = new Witness();
+  const expiry = new ExpiryTester();
+  const { connection, ...options } = scenario.options ?? {};
+  const moduleRef = await expiry
+    .install(
+      Test.createTestingModule({
+        imports: [
+          // Nobody listens there, and nobody asks.
+          RedisExpiryModule.forRoot({
+            connection: {
+              host: '127.0.0.1',
+              port: 1,
+              ...(connection as object),
+            },
+            ...options,
+          }),
+        ],
+        providers: scenario.providers(witness.see),
+      }).setLogger(new LogBook()),
+    )
+    .compile();
+  await moduleRef.init();
+  const stage: Stage = {
+    subscriber: moduleRef.get(RedisExpirySubscriber),
+    expire: async (...keys) => {
+      await Promise.all(keys.map((key) => expiry.expire(key, { retry: true })));
+    },
+    write: (key) => Promise.resolve(expiry.set(key)),
+    pass: async (ms) => void (await expiry.advance(ms)),
+  };
+  const returned = await scenario.act(stage);
+  await moduleRef.close();
+  return witness.shown(returned);
+}
+
+describe('the test kit', () => {
+  const server = useServer();
+
+  async function onServer(scenario: Scenario): Promise<Shown> {
+    const witness = new Witness();
+    const { connection, ...options } = scenario.options ?? {};
+    const given = (connection ?? {}) as { keyPrefix?: string; db?: number };
+    const { subscriber } = await createApp({
+      imports: [
+        RedisExpiryModule.forRoot({
+          connection: { host: '127.0.0.1', port: server.port, ...given },
+          shutdownTimeout: 3_000,
+          ...options,
+        }),
+      ],
+      providers: scenario.providers(witness.see),
+    });
+    const client = await connect(server, given);
+    /** Everything that was begun has ended, as far as it is not to be tried again later. */
+    const isQuiet = (): void => {
+      const { queued, running } = subscriber.status();
+      expect(queued + running).toBe(0);
+    };
+    const stage: Stage = {
+      subscriber,
+      expire: async (...keys) => {
+        const { received } = subscriber.status().counters;
+        const matching = keys.length;
+        await Promise.all(keys.map((key) => client.set(key, '1', 'PX', 20)));
+        await eventually(() => {
+          expect(subscriber.status().counters.received).toBeGreaterThanOrEqual(
+            received + matching,
+          );
+          isQuiet();
+        });
+      },
+      write: async (key) => {
+        const { received } = subscriber.status().counters;
+        await eventually(() =>
+          expect(subscriber.status().counters.received).toBeGreaterThanOrEqual(
+            received + 3,
+          ),
+        );
+        await client.set(key, 'again');
+      },
+      pass: async (ms, until) => {
+        await delay(until ? 0 : ms);
+        await eventually(async () => {
+          isQuiet();
+          expect(await (until?.() ?? true)).toBe(true);
+        });
+      },
+    };
+    return witness.shown(await scenario.act(stage));
+  }
+
+  it.each(SCENARIOS)('does what a server does: $name', async (scenario) => {
+    const [kit, real] = [await onKit(scenario), await onServer(scenario)];
+
+    expect(kit).toEqual(real);
+    expect(kit.seen.length).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,286 @@
+import { Inject, Injectable, Scope, type Type } from '@nestjs/common';
+import { REQUEST } from '@nestjs/core';
+import { concat, of, throwError } from 'rxjs';
+import {
+  type KeyExpiredEvent,
+  OnKeyExpired,
+  type RedisExpiryModuleOptions,
+  type RedisExpirySubscriber,
+} from '../../../lib/index.js';
+
+/** How one try ended, in words that the kit and a real server have in common. */
+export interface Seen {
+  readonly handler: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly captures: readonly string[];
+  readonly group: string | undefined;
+  readonly hasId: boolean;
+  readonly database: number;
+}
+
+/** What a scenario acts on: the kit, or an application on a real server. */
+export interface Stage {
+  readonly subscriber: RedisExpirySubscriber;
+  /** Lets keys expire, and waits until every first try has ended. */
+  readonly expire: (...keys: string[]) => Promise<void>;
+  /** Writes a key that stays. */
+  readonly write: (key: string) => Promise<void>;
+  /** Lets so many ms pass by the kit's clock; on a server it takes as long as it takes until something is true, where that is given. */
+  readonly pass: (
+    ms: number,
+    until?: () => boolean | Promise<boolean>,
+  ) => Promise<void>;
+}
+
+type See = (handler: string, event: KeyExpiredEvent) => void;
+
+export interface Scenario {
+  readonly name: string;
+  readonly options?: RedisExpiryModuleOptions;
+  /** Makes the providers; `see` is told of each event. */
+  readonly providers: (see: See) => Type[];
+  /** Returns whatever else is to be compared. */
+  readonly act: (stage: Stage) => Promise<unknown>;
+}
+
+/** A provider with one method. */
+export function provider(
+  see: See,
+  name: string,
+  pattern: string,
+  work: (event: KeyExpiredEvent) => unknown = () => undefined,
+  options: Parameters<typeof OnKeyExpired>[1] = {},
+): Type {
+  @Injectable()
+  class Provider {
+    on(event: KeyExpiredEvent): unknown {
+      see(name, event);
+      return work(event);
+    }
+  }
+  Object.defineProperty(Provider, 'name', { value: name });
+  const { prototype } = Provider;
+  OnKeyExpired(pattern, options)(
+    prototype,
+    'on',
+    Object.getOwnPropertyDescriptor(prototype, 'on')!,
+  );
+  return Provider;
+}
+
+const failUntil =
+  (attempt: number) =>
+  (event: KeyExpiredEvent): void => {
+    if (event.attempt < attempt) throw new Error(`try ${event.attempt}`);
+  };
+
+const GROUP = { group: 'presence' };
+const letters = async ({ subscriber }: Stage) =>
+  (await subscriber.deadLetters()).map(
+    ({ key, handler, attempts, error, group }) => ({
+      ...{ key, handler, attempts, error, group },
+    }),
+  );
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'an expiry goes to every handler whose pattern matches, with captures',
+    providers: (see) => [
+      provider(see, 'One', 'device:*'),
+      provider(see, 'Two', '*:[1-4]*'),
+      provider(see, 'Three', 'session:*'),
+    ],
+    act: ({ expire }) => expire('device:42', 'device:7', 'session:9'),
+  },
+  {
+    name: 'in a group it has an id and the name of the group',
+    options: GROUP,
+    providers: (see) => [
+      provider(see, 'Grouped', 'device:*'),
+      provider(see, 'Broadcast', 'device:*', undefined, { group: false }),
+    ],
+    act: ({ expire }) => expire('device:42'),
+  },
+  {
+    name: 'what fails in broadcast is not tried again',
+    providers: (see) => [provider(see, 'Failing', 'k', failUntil(9))],
+    act: async ({ expire, pass, subscriber }) => {
+      await expire('k');
+      await pass(50);
+      const { handled, failed, retried } = subscriber.status().counters;
+      return { handled, failed, retried };
+    },
+  },
+  {
+    name: 'what fails in a group is tried again, each handler on its own',
+    options: { ...GROUP, retry: { backoff: 20 } },
+    providers: (see) => [
+      provider(see, 'Thrice', 'k', failUntil(3)),
+      provider(see, 'Once', 'k'),
+    ],
+    act: async ({ expire, pass, subscriber }) => {
+      await expire('k');
+      await pass(200, () => subscriber.status().counters.handled === 2);
+      const { handled, failed, retried } = subscriber.status().counters;
+      return { handled, failed, retried };
+    },
+  },
+  {
+    name: 'what fails too often is a dead letter, which can be tried anew or discarded',
+    options: { ...GROUP, retry: { attempts: 2, backoff: 10 } },
+    providers: (see) => {
+      const broken = new Set(['a', 'b']);
+      return [
+        provider(see, 'Broken', '?', ({ key, attempt }) => {
+          if (broken.has(key)) throw new Error(`${key} ${attempt}`);
+        }),
+        provider(see, 'Mend', 'mend:*', ({ captures }) => {
+          broken.delete(captures[0]!);
+        }),
+      ];
+    },
+    act: async (stage) => {
+      const { expire, pass, subscriber } = stage;
+      const dead = (count: number) => async () =>
+        (await subscriber.deadLetters()).length === count;
+      await expire('a');
+      await pass(100, dead(1));
+      await expire('b');
+      await pass(100, dead(2));
+      const before = await letters(stage);
+      const [first, second] = await subscriber.deadLetters();
+      await expire('mend:a');
+      const done = [
+        await subscriber.redrive(first!.id),
+        await subscriber.discard(second!.id),
+        await subscriber.discard(second!.id),
+      ];
+      // Both tries of b failed; a was handled after its letter was tried anew, and so was mend:a.
+      await pass(100, () => subscriber.status().counters.handled === 2);
+      return { before, done, after: await letters(stage) };
+    },
+  },
+  {
+    name: 'promises and Observables are waited for, and their errors are failures',
+    providers: (see) => [
+      provider(see, 'Promise', 'p', () => Promise.resolve(1)),
+      provider(see, 'Rejected', 'p', () => Promise.reject(new Error('no'))),
+      provider(see, 'Observable', 'p', () => of(1, 2)),
+      provider(see, 'Errored', 'p', () =>
+        concat(
+          of(1),
+          throwError(() => new Error('no')),
+        ),
+      ),
+    ],
+    act: async ({ expire, subscriber }) => {
+      await expire('p');
+      const { handled, failed } = subscriber.status().counters;
+      return { handled, failed };
+    },
+  },
+  {
+    name: 'a timeout is a failure, which a group tries again',
+    options: { ...GROUP, retry: { backoff: 10 } },
+    providers: (see) => [
+      provider(
+        see,
+        'Hanging',
+        'k',
+        ({ attempt }) =>
+          attempt === 1 ? new Promise<void>(() => undefined) : undefined,
+        { timeout: 100 },
+      ),
+    ],
+    act: async ({ expire, pass, subscriber }) => {
+      void expire('k');
+      await pass(400, () => subscriber.status().counters.handled === 1);
+      const { handled, failed, retried } = subscriber.status().counters;
+      return { handled, failed, retried };
+    },
+  },
+  {
+    name: 'a request-scoped provider is made anew for each event, with the event',
+    providers: (see) => {
+      @Injectable({ scope: Scope.REQUEST })
+      class Scoped {
+        #calls = 0;
+        constructor(@Inject(REQUEST) private readonly event: KeyExpiredEvent) {}
+
+        @OnKeyExpired('s:*')
+        on(event: KeyExpiredEvent): void {
+          see(`Scoped ${++this.#calls} ${this.event.key}`, event);
+        }
+      }
+      return [Scoped];
+    },
+    act: ({ expire }) => expire('s:1', 's:2'),
+  },
+  {
+    name: 'handlers that are stacked on one method run for each pattern',
+    providers: (see) => {
+      class Stacked {
+        @OnKeyExpired('a:*')
+        @OnKeyExpired('*:b')
+        on(event: KeyExpiredEvent): void {
+          see(`Stacked ${event.pattern}`, event);
+        }
+      }
+      return [Stacked];
+    },
+    act: ({ expire }) => expire('a:1', 'a:b', '1:b'),
+  },
+  {
+    name: 'a handler that is subscribed by hand runs until it is unsubscribed',
+    providers: (see) => [provider(see, 'Other', '*')],
+    act: async ({ subscriber, expire }) => {
+      const keys: string[] = [];
+      const subscription = await subscriber.subscribe('k:*', ({ key }) =>
+        keys.push(key),
+      );
+      await expire('k:1');
+      await subscription.unsubscribe();
+      await expire('k:2');
+      return { keys, pattern: subscription.pattern };
+    },
+  },
+  {
+    name: 'expirations() emits to whoever is subscribed',
+    providers: (see) => [provider(see, 'Other', '*')],
+    act: async ({ subscriber, expire }) => {
+      const keys: string[] = [];
+      const subscription = subscriber
+        .expirations('k:*')
+        .subscribe(({ key }) => keys.push(key));
+      await subscriber.ready();
+      await expire('k:1', 'x', 'k:2');
+      subscription.unsubscribe();
+      return keys.toSorted();
+    },
+  },
+  {
+    name: 'a key is named without the keyPrefix, and the database with it',
+    options: { connection: { keyPrefix: 'app:', db: 2 } },
+    providers: (see) => [provider(see, 'Prefixed', 'device:*')],
+    act: ({ expire }) => expire('device:1'),
+  },
+  {
+    name: 'a key that is written again before its turn is superseded',
+    options: { concurrency: 1 },
+    providers: (see) => [
+      provider(see, 'Slow', 'k:*', ({ key }) =>
+        key === 'k:1'
+          ? new Promise((resolve) => setTimeout(resolve, 300))
+          : undefined,
+      ),
+    ],
+    act: async ({ expire, write, subscriber }) => {
+      const all = expire('k:1', 'k:2', 'k:3');
+      await write('k:2');
+      await all;
+      const { handled, superseded } = subscriber.status().counters;
+      return { handled, superseded };
+    },
+  },
+];

@@ -1,0 +1,397 @@
+import { Injectable, Module } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { of } from 'rxjs';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import {
+  type KeyExpiredEvent,
+  OnKeyExpired,
+  RedisExpiryModule,
+  type RedisExpiryModuleOptions,
+  RedisExpirySubscriber,
+} from '../../../lib/index.js';
+import { ExpiryTester, keyExpiredEvent } from '../../../lib/testing/index.js';
+import { LogBook } from '../../support/logs.js';
+
+/** What `work` does with each event of `device:*`. */
+async function applicationOf(
+  work: (event: KeyExpiredEvent) => unknown,
+  options: RedisExpiryModuleOptions = {},
+  handlerOptions: Parameters<typeof OnKeyExpired>[1] = {},
+) {
+  @Injectable()
+  class Presence {
+    @OnKeyExpired('device:*', handlerOptions)
+    onOffline(event: KeyExpiredEvent): unknown {
+      return work(event);
+    }
+  }
+
+  @Module({
+    imports: [
+      // As an application has it: nothing listens there, and nothing is to be asked.
+      RedisExpiryModule.forRootAsync({
+        useFactory: () => ({ connection: 'redis://127.0.0.1:1', ...options }),
+      }),
+    ],
+    providers: [Presence],
+  })
+  class AppModule {}
+
+  const expiry = new ExpiryTester();
+  const logs = new LogBook();
+  const moduleRef = await expiry
+    .install(Test.createTestingModule({ imports: [AppModule] }).setLogger(logs))
+    .compile();
+  onTestFinished(() => moduleRef.close());
+  await moduleRef.init();
+  return { expiry, logs, subscriber: moduleRef.get(RedisExpirySubscriber) };
+}
+
+describe('ExpiryTester.expire', () => {
+  it('resolves with what the handler returned', async () => {
+    const { expiry } = await applicationOf(({ captures }) =>
+      Promise.resolve({ offline: captures[0] }),
+    );
+
+    expect(await expiry.expire('device:42')).toEqual({
+      handled: [
+        {
+          handler: 'Presence.onOffline',
+          pattern: 'device:*',
+          attempt: 1,
+          result: { offline: '42' },
+        },
+      ],
+    });
+  });
+
+  it.each<[what: string, returned: unknown, result: unknown]>([
+    ['nothing', undefined, undefined],
+    ['a value', 7, 7],
+    ['an Observable', of(1, 2), 2],
+  ])('takes a handler that returns %s', async (_, returned, result) => {
+    const { expiry } = await applicationOf(() => returned);
+
+    const { handled } = await expiry.expire('device:1');
+
+    expect(handled[0]!.result).toBe(result);
+  });
+
+  it('rejects with what the handler threw, as it is', async () => {
+    const error = new Error('no such device');
+    const { expiry, logs } = await applicationOf(() => {
+      throw error;
+    });
+
+    await expect(expiry.expire('device:1')).rejects.toBe(error);
+    expect(logs.texts('error')).toEqual([
+      'Presence.onOffline failed on key "device:1" (pattern "device:*"): no such device',
+    ]);
+  });
+
+  it('rejects with the errors of all where several fail', async () => {
+    const { expiry, subscriber } = await applicationOf(() => {
+      throw new Error('one');
+    });
+    await subscriber.subscribe('device:1', function second() {
+      throw new Error('two');
+    });
+
+    await expect(expiry.expire('device:1')).rejects.toMatchObject({
+      message: '2 handlers failed: Presence.onOffline, second',
+      errors: [{ message: 'one' }, { message: 'two' }],
+    });
+  });
+
+  it('rejects where no pattern matches, and says which there are', async () => {
+    const { expiry } = await applicationOf(() => undefined);
+
+    await expect(expiry.expire('devcie:1')).rejects.toMatchObject({
+      code: 'NO_HANDLER',
+      message:
+        'No handler matches "devcie:1": there are Presence.onOffline (device:*).',
+    });
+  });
+
+  it('rejects where no application was started, and says what is missing', async () => {
+    await expect(new ExpiryTester().expire('k')).rejects.toThrow('install()');
+
+    const expiry = new ExpiryTester();
+    await expiry
+      .install(
+        Test.createTestingModule({ imports: [RedisExpiryModule.forRoot()] }),
+      )
+      .compile();
+    await expect(expiry.expire('k')).rejects.toThrow('init()');
+  });
+
+  it.each([undefined, 7, null])('refuses %j as a key', async (key) => {
+    await expect(
+      new ExpiryTester().expire(key as unknown as string),
+    ).rejects.toMatchObject({ code: 'INVALID_OPTION_KEY' });
+  });
+
+  it('takes the bytes of a key that is no text', async () => {
+    const key = Buffer.from([...Buffer.from('device:'), 0xff]);
+    const keys: Buffer[] = [];
+    const { expiry } = await applicationOf(({ keyBuffer }) => {
+      keys.push(keyBuffer);
+    });
+
+    await expiry.expire(key);
+
+    expect(keys).toEqual([key]);
+  });
+
+  it('reaches the handlers of every forRoot', async () => {
+    const handled: string[] = [];
+    @Module({ imports: [RedisExpiryModule.forRoot({ namespace: 'a' })] })
+    class A {
+      @OnKeyExpired('k')
+      on(): void {
+        handled.push('A');
+      }
+    }
+    @Module({ imports: [RedisExpiryModule.forRoot({ namespace: 'b' })] })
+    class B {
+      @OnKeyExpired('k')
+      on(): void {
+        handled.push('B');
+      }
+    }
+    const expiry = new ExpiryTester();
+    const moduleRef = await expiry
+      .install(
+        Test.createTestingModule({ imports: [A, B], providers: [] }).setLogger(
+          new LogBook(),
+        ),
+      )
+      .compile();
+    onTestFinished(() => moduleRef.close());
+    await moduleRef.init();
+    await expiry.expire('k').catch(() => undefined);
+
+    expect(handled.toSorted()).toEqual(['A', 'B']);
+  });
+});
+
+describe('ExpiryTester.advance', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('lets a key run out that is not renewed', async () => {
+    const { expiry } = await applicationOf(({ key }) => key);
+    expiry.set('device:7', { ttl: 30_000 });
+    expect(await expiry.advance(29_999)).toEqual({ handled: [] });
+    expiry.set('device:7', { ttl: 30_000 });
+    expect(await expiry.advance(30_000)).toEqual({ handled: [] });
+
+    expect(await expiry.advance(1)).toEqual({
+      handled: [
+        {
+          handler: 'Presence.onOffline',
+          pattern: 'device:*',
+          key: 'device:7',
+          attempt: 1,
+          result: 'device:7',
+        },
+      ],
+    });
+  });
+
+  it('tells the deadline by its own clock', async () => {
+    const events: KeyExpiredEvent[] = [];
+    const { expiry } = await applicationOf((event) => events.push(event));
+    const begun = expiry.now.getTime();
+    expiry.set('device:1', { ttl: 60_000 });
+    await expiry.advance(3_600_000);
+
+    expect(events).toMatchObject([
+      { deadline: new Date(begun + 60_000), lateness: 1 },
+    ]);
+    expect(expiry.now.getTime()).toBe(begun + 3_600_000);
+  });
+
+  it('leaves a key alone that is deleted, or written without a time to live', async () => {
+    const { expiry } = await applicationOf(() => undefined);
+    for (const key of ['device:1', 'device:2']) expiry.set(key, { ttl: 10 });
+    expect(expiry.delete('device:1')).toBe(true);
+    expect(expiry.delete('device:1')).toBe(false);
+    expiry.set('device:2');
+
+    expect(await expiry.advance(1_000)).toEqual({ handled: [] });
+  });
+
+  it('makes the tries of a group when they are due, and never rejects', async () => {
+    const { expiry, subscriber } = await applicationOf(
+      ({ attempt }) => {
+        if (attempt < 3) throw new Error(`try ${attempt}`);
+        return 'done';
+      },
+      { group: 'presence' },
+    );
+    const { handled } = await expiry.expire('device:1', { retry: true });
+    expect(handled).toMatchObject([{ attempt: 1, error: new Error('try 1') }]);
+    expect(subscriber.status().groups).toMatchObject([{ retrying: 1 }]);
+    expect(await expiry.advance(999)).toEqual({ handled: [] });
+
+    expect(await expiry.advance(1)).toMatchObject({
+      handled: [{ attempt: 2, error: new Error('try 2'), key: 'device:1' }],
+    });
+    expect(await expiry.advance(2_000)).toMatchObject({
+      handled: [{ attempt: 3, result: 'done' }],
+    });
+  });
+
+  it('lets a handler use all of its timeout', async () => {
+    const { expiry } = await applicationOf(
+      () => new Promise(() => undefined),
+      {},
+      { timeout: 30_000 },
+    );
+    const expired = expiry.expire('device:1');
+    expired.catch(() => undefined);
+    await expiry.advance(29_999);
+    await expiry.advance(1);
+
+    await expect(expired).rejects.toMatchObject({ code: 'HANDLER_TIMEOUT' });
+  });
+
+  it('waits for what a handler waits for, before it goes on', async () => {
+    const order: string[] = [];
+    const { expiry } = await applicationOf(async ({ key }) => {
+      order.push(`${key} begins`);
+      await new Promise((resolve) => setImmediate(resolve));
+      order.push(`${key} ends`);
+    });
+    expiry.set('device:1', { ttl: 10 });
+    expiry.set('device:2', { ttl: 11 });
+    await expiry.advance(100);
+
+    expect(order).toEqual([
+      'device:1 begins',
+      'device:1 ends',
+      'device:2 begins',
+      'device:2 ends',
+    ]);
+  });
+
+  it('works under fake timers, and does not move them', async () => {
+    vi.useFakeTimers();
+    const { expiry } = await applicationOf(({ key }) => key, {
+      group: 'presence',
+    });
+    const before = Date.now();
+    expiry.set('device:1', { ttl: 60_000 });
+
+    const { handled } = await expiry.advance(60_001);
+
+    expect(handled).toHaveLength(1);
+    expect(Date.now()).toBe(before);
+    await expiry.expire('device:2');
+  });
+
+  it.each([-1, Number.NaN, Infinity, '5'])('refuses %j', async (ms) => {
+    await expect(
+      new ExpiryTester().advance(ms as number),
+    ).rejects.toMatchObject({ code: 'INVALID_OPTION_MS' });
+  });
+
+  it.each([0, -1, 1.5, '5', null])('refuses a ttl of %j', (ttl) => {
+    expect(() => new ExpiryTester().set('k', { ttl: ttl as number })).toThrow(
+      /"ttl" is .*whole milliseconds/,
+    );
+  });
+});
+
+describe('an application in the test kit', () => {
+  it('hears keyspace channels of what expires', async () => {
+    const { expiry, subscriber } = await applicationOf(() => undefined);
+    const heard: string[] = [];
+    await subscriber.psubscribe('__key*@0__:*', (_, channel, message) =>
+      heard.push(`${channel} ${message}`),
+    );
+
+    await expiry.expire('device:1');
+
+    expect(heard).toEqual([
+      '__keyspace@0__:device:1 expired',
+      '__keyevent@0__:expired device:1',
+    ]);
+  });
+
+  it('refuses what a bad option is refused with', async () => {
+    await expect(
+      applicationOf(() => undefined, { concurrency: 0 }),
+    ).rejects.toMatchObject({ code: 'INVALID_OPTION_CONCURRENCY' });
+  });
+
+  it('is shut down as in production: signals are aborted, and what comes then is refused', async () => {
+    const signals: AbortSignal[] = [];
+    const expiry = new ExpiryTester();
+    @Injectable()
+    class Hanging {
+      @OnKeyExpired('k')
+      on({ signal }: KeyExpiredEvent): Promise<void> {
+        signals.push(signal);
+        return new Promise((resolve) =>
+          signal.addEventListener('abort', () => resolve()),
+        );
+      }
+    }
+    const moduleRef = await expiry
+      .install(
+        Test.createTestingModule({
+          imports: [RedisExpiryModule.forRoot()],
+          providers: [Hanging],
+        }).setLogger(new LogBook()),
+      )
+      .compile();
+    await moduleRef.init();
+    const subscriber = moduleRef.get(RedisExpirySubscriber);
+    const expired = expiry.expire('k');
+    await vi.waitFor(() => expect(signals).toHaveLength(1));
+
+    await moduleRef.close();
+
+    expect(signals[0]!.reason).toMatchObject({ code: 'CLOSED' });
+    await expired;
+    await expect(
+      subscriber.subscribe('k', () => undefined),
+    ).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+});
+
+describe('keyExpiredEvent', () => {
+  it('is complete', () => {
+    const deadline = new Date('2026-01-01T00:00:00Z');
+
+    expect(
+      keyExpiredEvent('device:42', {
+        pattern: 'device:*',
+        group: 'presence',
+        deadline,
+      }),
+    ).toEqual({
+      key: 'device:42',
+      keyBuffer: Buffer.from('device:42'),
+      pattern: 'device:*',
+      captures: ['42'],
+      database: 0,
+      deadline,
+      lateness: 0,
+      source: 'notification',
+      attempt: 1,
+      group: 'presence',
+      id: `device:42@${deadline.getTime()}`,
+      signal: expect.any(AbortSignal) as unknown,
+    });
+  });
+
+  it('needs the key alone, whatever is in it', () => {
+    expect(keyExpiredEvent('a[1]*')).toMatchObject({
+      key: 'a[1]*',
+      pattern: String.raw`a\[1]\*`,
+      captures: [],
+    });
+  });
+});
