@@ -276,7 +276,14 @@ describe('ExpiryTester.advance', () => {
   });
 
   it('works under fake timers, and does not move them', async () => {
-    vi.useFakeTimers();
+    // All that Jest's fake timers hold up.
+    vi.useFakeTimers({
+      toFake: [
+        ...(['setTimeout', 'clearTimeout', 'setInterval'] as const),
+        ...(['setImmediate', 'queueMicrotask', 'Date'] as const),
+        ...(['performance'] as const),
+      ],
+    });
     const { expiry } = await applicationOf(({ key }) => key, {
       group: 'presence',
     });
