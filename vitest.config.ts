@@ -36,7 +36,7 @@ export default defineConfig({
         test: {
           name: 'short',
           include: ['test/**/*.spec.ts'],
-          exclude: [...LONG, SOAK],
+          exclude: [...LONG, SOAK, 'test/smoke/**'],
         },
       },
       { extends: true, test: { name: 'faults', include: LONG } },

@@ -29,6 +29,8 @@ const appSources = fileURLToPath(new URL('apps', import.meta.url));
 
 /** `lowest-peers` holds the lowest versions that `peerDependencies` allow. */
 const apps = ['nest12-esm', 'nest11-cjs', 'lowest-peers'];
+/** Applications whose tests use the test kit, by the runners that Nest's own templates have. */
+const tested = ['jest30-cjs', 'vitest-esm'];
 
 const toolTimeoutMs = 240_000;
 const appTimeoutMs = 60_000;
@@ -225,8 +227,8 @@ async function install(name, directory, tarball) {
   const began = Date.now();
   const app = join(directory, name);
   await cp(join(appSources, name), app, { recursive: true });
-  await mkdir(join(app, 'src'));
-  const shared = join(appSources, 'shared');
+  await mkdir(join(app, 'src'), { recursive: true });
+  const shared = join(appSources, tested.includes(name) ? 'kit' : 'shared');
   for (const file of await readdir(shared))
     await cp(
       join(shared, file),
@@ -268,6 +270,17 @@ async function load(name, app) {
 /**
  * @param {string} name
  * @param {string} app
+ */
+async function runTests(name, app) {
+  const began = Date.now();
+  // There is no Redis for them.
+  await mustRun('npm', ['test'], { cwd: app, timeout: appTimeoutMs });
+  pass(`${name}: its tests pass without Redis, ${secondsSince(began)}`);
+}
+
+/**
+ * @param {string} name
+ * @param {string} app
  * @param {string} redisServer
  */
 async function exercise(name, app, redisServer) {
@@ -301,14 +314,18 @@ async function main(temporary) {
   const tarball = await pack(tarballs);
   await inspect(tarball, unpacked);
 
-  const ends = await Promise.allSettled(
-    apps.map(async (name) => {
+  const ends = await Promise.allSettled([
+    ...apps.map(async (name) => {
       const app = await install(name, temporary, tarball);
       await load(name, app);
       await compile(name, app);
       await exercise(name, app, redisServer);
     }),
-  );
+    ...tested.map(async (name) => {
+      const app = await install(name, temporary, tarball);
+      await runTests(name, app);
+    }),
+  ]);
   const failures = ends.filter((end) => end.status === 'rejected');
   if (failures.length > 0)
     throw new AggregateError(failures.map(({ reason }) => reason));

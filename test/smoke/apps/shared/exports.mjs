@@ -5,7 +5,11 @@ import * as imported from 'nestjs-redis-expiry';
 const { exports } = createRequire(import.meta.url)(
   'nestjs-redis-expiry/package.json',
 );
-assert.deepEqual(Object.keys(exports), ['.', './package.json']);
+assert.deepEqual(Object.keys(exports).sort(), [
+  '.',
+  './package.json',
+  './testing',
+]);
 assert.deepEqual(Object.keys(imported).sort(), [
   'OnKeyExpired',
   'RedisExpiryError',
