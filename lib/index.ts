@@ -19,6 +19,7 @@ export type {
 export type { ExpirySubscription, RedisExpiryStatus } from './engine/status.js';
 export type {
   ClusterConnection,
+  ConnectionForm,
   ConnectionOption,
 } from './connection/connection-option.js';
 export type { ExpiryCounters } from './dispatch/counters.js';

@@ -117,7 +117,7 @@ export class RedisExpiryModule
     const wired = Promise.all(
       handlers.map((handler) => this.engine.handle(handler)),
     ).then(() => this.#tellMapped(handlers));
-    if (!this.options.target.lazyConnect) await wired;
+    if (!this.options.source.target?.lazyConnect) await wired;
     else
       wired.catch((error: unknown) =>
         this.#logger.error(

@@ -3,7 +3,7 @@ import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { Signal } from '../util/signal.js';
 import { sleep } from '../util/sleep.js';
-import { Connection, ConnectionLost } from './connection.js';
+import { Connection, ConnectionLost, type Opening } from './connection.js';
 import {
   isElsewhere,
   isReadOnly,
@@ -14,10 +14,10 @@ import {
 
 export interface CommandClientOptions {
   /**
-   * Makes a new client, by what the user's client or options say at this moment. It is not connected
-   * yet, and never connects a second time. What it throws counts as a connection that failed.
+   * Makes a new client, by what the user's client, options or function say at this moment. It is not connected
+   * yet, and never connects a second time. Settles by itself; what it throws counts as a connection that failed.
    */
-  readonly open: () => Redis;
+  readonly open: () => Opening;
   /** Ms within which a connection must be usable. */
   readonly connectTimeout: number;
   readonly retryDelay: (attempt: number) => number;
@@ -40,8 +40,8 @@ const RETRY_DELAY_MS = 50;
  * States:
  * - *idle* (at first, and after `release`): there is no connection, and nobody needs one. The first
  *   command leads to *connecting*.
- * - *connecting*: a client connects and logs in, and commands wait. Leads to *ready*, or within
- *   `connectTimeout` to *waiting*.
+ * - *connecting*: a client is made, connects and logs in, and commands wait. Leads to *ready*, or to *waiting*
+ *   where it could not be made, or is not ready within `connectTimeout`.
  * - *ready*: commands are sent. A close, silence, or a primary that became a replica lead to *waiting*.
  * - *waiting*: it connects again after `retryDelay`, or when `wake` is called; commands wait.
  * - *closed* (after `close`): for good.
@@ -194,16 +194,7 @@ export class CommandClient {
     clearTimeout(this.#timer);
     this.#state = 'connecting';
     const { open, connectTimeout } = this.options;
-    let client: Redis;
-    try {
-      client = open();
-    } catch (error) {
-      this.#note(reasonOf(error), undefined);
-      // Not at once: the caller has yet to begin to wait for what becomes of it.
-      this.#timer = setTimeout(() => this.#wait(), 0);
-      return;
-    }
-    this.#connection = new Connection(client, {
+    this.#connection = new Connection(open, {
       connectTimeout,
       onReady: () => this.#arrive(),
       onLost: (why) => this.#lose(why),

@@ -14,21 +14,32 @@ export interface ClusterConnection {
 }
 
 /** Every form in which a user may say where Redis is. */
-export type ConnectionOption =
+export type ConnectionForm =
   string | RedisOptions | ClusterConnection | Redis | Cluster;
 
-const ACCEPTED =
+/**
+ * Where Redis is: in one of the forms, or as a function that returns one or a promise of one. The function is
+ * asked for each new connection.
+ */
+export type ConnectionOption =
+  ConnectionForm | (() => ConnectionForm | Promise<ConnectionForm>);
+
+/** The forms, as messages name them. */
+export const ACCEPTED =
   'a URL (redis://, rediss://, unix://), a socket path, ioredis options, ' +
   '{ nodes, options } for a Cluster, or an ioredis Redis or Cluster';
 
 /** Where Redis is, read once from the `connection` option. The topology makes every connection by it. */
 export interface ConnectionTarget {
   /**
-   * A client that holds what the user's client or options say at this moment, and is never connected
-   * by the module. Each connection is a duplicate of a new one, so that it logs in with the
-   * credentials of its time. Throws where the options have become invalid.
+   * Resolves with a client that holds what the user's client, options or function say at this moment, and is
+   * never connected by the module. Each connection is a duplicate of a new one, so that it logs in with the
+   * credentials of its time. Settles within `connectTimeout`; rejects where the options have become invalid,
+   * and with what the function throws.
    */
-  readonly template: () => Redis | Cluster;
+  readonly template: () => Promise<Redis | Cluster>;
+  /** The first such client: for what stays as it was at start. */
+  readonly first: Redis | Cluster;
   readonly isCluster: boolean;
   readonly keyPrefix: string;
   readonly database: number;
@@ -40,9 +51,9 @@ export interface ConnectionTarget {
   readonly retryDelay: (attempt: number) => number;
 }
 
-/** Reads the `connection` option. Connects to nothing. Throws `INVALID_OPTION_CONNECTION`. */
-export function readConnectionOption(
-  connection: ConnectionOption | undefined,
+/** Reads one form of the `connection` option. Connects to nothing. Throws `INVALID_OPTION_CONNECTION…`. */
+export function readConnectionForm(
+  connection: ConnectionForm | undefined,
 ): ConnectionTarget {
   const read = toTemplate(
     connection === undefined ? 'redis://127.0.0.1:6379' : connection,
@@ -61,7 +72,9 @@ export function readConnectionOption(
       : redis.retryStrategy
   ) as ((attempt: number) => unknown) | null | undefined;
   return {
-    template: read,
+    // By an async function, so that what it throws is a rejection.
+    template: async () => read(),
+    first: template,
     isCluster: isCluster(template),
     keyPrefix: clusterPrefix || redis.keyPrefix || '',
     database: redis.db ?? 0,
@@ -77,21 +90,21 @@ export function isCluster(client: Redis | Cluster): client is Cluster {
   return client.isCluster;
 }
 
+/** Whether a value is of one of the forms, as far as can be told without reading what is in it. */
+export const isForm = (value: unknown): value is ConnectionForm =>
+  typeof value === 'string'
+    ? /^(rediss?|unix):\/\/|^\//.test(value)
+    : typeof value === 'object' && value !== null && !Array.isArray(value);
+
 /** Returns a function that reads the option anew. A text stays as it is, but objects may change, and their properties may be getters. */
 function toTemplate(connection: unknown): () => Redis | Cluster {
+  if (!isForm(connection))
+    throw invalidOption('connection', connection, ACCEPTED);
   if (typeof connection === 'string') {
-    if (!/^(rediss?|unix):\/\/|^\//.test(connection))
-      throw invalidOption('connection', connection, ACCEPTED);
     const { url, options } = splitQuery(checkUrl(connection));
     const template = new Redis(url, { ...options, lazyConnect: true });
     return () => template;
   }
-  if (
-    typeof connection !== 'object' ||
-    connection === null ||
-    Array.isArray(connection)
-  )
-    throw invalidOption('connection', connection, ACCEPTED);
   if (isClient(connection)) return () => connection;
   return 'nodes' in connection
     ? () => toCluster(connection as ClusterConnection)
@@ -162,7 +175,7 @@ function checkRedisOptions(options: RedisOptions): void {
   whole('db', 2 ** 31 - 1, 'the number of a database, from 0 on');
 }
 
-function isUserLazy(connection: ConnectionOption | undefined): boolean {
+function isUserLazy(connection: ConnectionForm | undefined): boolean {
   if (typeof connection === 'string' || connection === undefined)
     return /[?&]lazyConnect=true\b/.test(connection ?? '');
   if ('nodes' in connection && !isClient(connection))
@@ -190,5 +203,5 @@ function userDelay(
 }
 
 /** From 50 ms, doubling to 2 s, with a tenth of jitter so that instances do not return in step. */
-const defaultDelay = (attempt: number): number =>
+export const defaultDelay = (attempt: number): number =>
   Math.min(2_000, 25 * 2 ** Math.min(attempt, 10)) * (0.9 + Math.random() / 5);

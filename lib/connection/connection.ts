@@ -5,6 +5,9 @@ import { Lifetime } from '../util/lifetime.js';
 import { isReplyError } from './server-error.js';
 import { Watchdog } from './watchdog.js';
 
+/** A client that is not connected yet, or the promise of one. */
+export type Opening = Redis | Promise<Redis>;
+
 /** The connection closed before commands were answered: they may be sent again on the next one. */
 export class ConnectionLost extends Error {}
 
@@ -22,8 +25,8 @@ export interface ConnectionOwner {
  * One connection of a `CommandClient`: it is made once, works for a while, and ends once.
  *
  * States:
- * - *connecting* (at first): an ioredis client connects and logs in. Leaves by its `ready`, or ends after
- *   `connectTimeout`, because ioredis times the TCP connection only, not the handshake that follows.
+ * - *making* (at first): a client is made, which the user's function may take its time for. Ends where that fails.
+ * - *connecting*: the client connects and logs in. Leaves by its `ready`, or ends after `connectTimeout`, because ioredis times the TCP connection only, not the handshake that follows.
  * - *ready*: commands are sent, and a watchdog pings. Ends by a close, by silence, or by `fail`.
  * - *ended*: commands under way have rejected, and the client is closed. An end that nobody asked for
  *   is told to the owner; `end` tells nobody.
@@ -31,27 +34,44 @@ export interface ConnectionOwner {
 export class Connection {
   /** What is under way ends with it. */
   readonly #life = new Lifetime();
+  /** Undefined until it was made. */
+  #client: Redis | undefined;
   #watchdog: Watchdog | undefined;
-  readonly #handshake: NodeJS.Timeout;
+  #handshake: NodeJS.Timeout | undefined;
 
-  /** @param client is not connected yet, and never connects a second time */
+  /** @param open makes a client, which is not connected yet, and never connects a second time. Settles by itself. */
   constructor(
-    private readonly client: Redis,
+    open: () => Opening,
     private readonly owner: ConnectionOwner,
   ) {
+    void this.#make(open);
+  }
+
+  async #make(open: () => Opening): Promise<void> {
+    try {
+      // Not at once: what it throws must not be told before the owner has this connection.
+      const client = await Promise.resolve().then(open);
+      if (!this.ended) this.#connect(client);
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #connect(client: Redis): void {
+    this.#client = client;
     let error: Error | undefined;
     client.on('error', (reason: Error) => (error = reason));
     client.on('ready', () => {
       // A database that does not exist, say: ioredis goes on without it.
       if (isReplyError(error)) this.fail(error);
-      else this.#arrive();
+      else this.#arrive(client);
     });
     client.on('end', () => {
       const reason = error ? reasonOf(error) : 'the connection closed';
       this.fail(new ConnectionLost(reason, { cause: error }));
     });
     client.connect().catch(() => undefined);
-    const { connectTimeout } = owner;
+    const { connectTimeout } = this.owner;
     this.#handshake = setTimeout(
       () => this.fail(new Error(`not connected within ${connectTimeout} ms`)),
       connectTimeout,
@@ -60,7 +80,7 @@ export class Connection {
 
   /** Whether it works, as far as the client knows. */
   get isUsable(): boolean {
-    return this.client.status === 'ready';
+    return this.#client?.status === 'ready';
   }
 
   /** How many answers are waited for. */
@@ -75,12 +95,12 @@ export class Connection {
 
   /** The address that it leads to, as the system tells it; undefined while it is not usable. */
   get peer(): string | undefined {
-    return peerOf(this.client);
+    return this.#client && peerOf(this.#client);
   }
 
-  /** Runs commands. Rejects with their error, or with the reason of the end. */
+  /** Runs commands, once it is ready. Rejects with their error, or with the reason of the end. */
   send<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
-    return this.#life.guard(work(this.client));
+    return this.#life.guard(work(this.#client!));
   }
 
   /** Ends it, and tells its owner. */
@@ -94,14 +114,14 @@ export class Connection {
   end(why: Error): void {
     clearTimeout(this.#handshake);
     this.#watchdog?.stop();
-    disconnect(this.client);
+    if (this.#client) disconnect(this.#client);
     this.#life.end(why);
   }
 
-  #arrive(): void {
+  #arrive(client: Redis): void {
     clearTimeout(this.#handshake);
     this.#watchdog = new Watchdog({
-      ping: () => this.client.ping(),
+      ping: () => client.ping(),
       onSilence: (error) => this.fail(error),
     });
     this.owner.onReady();

@@ -13,7 +13,7 @@ import {
 } from '../listening/subscription-registry.js';
 import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
-import type { ResolvedOptions } from './options.js';
+import type { LocatedOptions } from './options.js';
 import { type Startable, Startup } from './startup.js';
 
 /** What broadcast shares with the rest of the engine. */
@@ -39,7 +39,7 @@ export class Broadcast implements Startable {
   #listener: KeyspaceListener;
 
   constructor(
-    private readonly options: ResolvedOptions,
+    private readonly options: LocatedOptions,
     private readonly parts: BroadcastParts,
   ) {
     const { target, namespace, punctual } = options;

@@ -15,6 +15,14 @@ export interface RedisExpiryModuleOptions {
    * Where Redis is: a URL (`redis://`, `rediss://`), ioredis options (Sentinel options included),
    * `{ nodes, options }` for a Cluster, or an ioredis `Redis` or `Cluster` of your own: that one is
    * duplicated for every connection that the module needs, and never changed or closed by it.
+   *
+   * Or a function that returns one of these, or a promise of one: it is asked for each new connection, so that
+   * each logs in with the credentials of its time (passwords that are rotated, IAM tokens). What it throws, or an
+   * answer that does not come within `connectTimeout` (10 s, unless an answer says otherwise), counts as a
+   * connection that failed: it is tried again with the usual delay, and shown by `status()` and the log, without
+   * the passwords of URLs. Credentials, hosts and TLS options may change from one answer to the next; the kind of
+   * connection (one server, Sentinels, a Cluster), the database and `keyPrefix` may not. `connectTimeout`,
+   * `lazyConnect` and the retry strategy are those of the first answer.
    * @default 'redis://127.0.0.1:6379'
    */
   connection?: ConnectionOption;

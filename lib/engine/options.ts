@@ -1,7 +1,5 @@
-import {
-  type ConnectionTarget,
-  readConnectionOption,
-} from '../connection/connection-option.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import { ConnectionSource } from '../connection/connection-source.js';
 import type { PunctualOptions } from '../deadlines/discovery.js';
 import { invalidOption } from '../errors/redis-expiry.error.js';
 import {
@@ -20,7 +18,8 @@ import type { NotificationsMode } from '../listening/flag-keeper.js';
 export interface ResolvedOptions {
   /** Whether the application's own handlers run in this process. */
   readonly enabled: boolean;
-  readonly target: ConnectionTarget;
+  /** Where Redis is, or whom to ask. */
+  readonly source: ConnectionSource;
   readonly namespace: string;
   readonly notifications: NotificationsMode;
   /** Undefined where deadlines are not watched, and only Redis's own announcements count. */
@@ -36,6 +35,11 @@ export interface ResolvedOptions {
   readonly shutdownTimeout: number;
   readonly name: string;
 }
+
+/** The options where it is known where Redis is. */
+export type LocatedOptions = ResolvedOptions & {
+  readonly target: ConnectionTarget;
+};
 
 const OPTIONS = [
   'enabled',
@@ -92,7 +96,7 @@ export function resolveOptions(
   }
   return {
     enabled,
-    target: readConnectionOption(given.connection),
+    source: new ConnectionSource(given.connection),
     namespace,
     notifications,
     punctual,

@@ -52,6 +52,15 @@ const withoutSecrets = (text: string): string =>
     .replace(/^(\w+:\/\/)?([^:/?#@]*):.*@/s, '$1$2:***@')
     .replace(/(password=|auth=)[^&]*/gi, '$1***');
 
+/** A text in which somebody else says something, without the passwords of URLs and settings in it. */
+export const withoutPasswords = (text: string): string =>
+  text
+    .replace(/(\w+:\/\/[^\s:/?#@]*):\S*@/g, '$1:***@')
+    .replace(
+      /((?:password|passwd|pwd|secret)["']?\s*[=:]\s*["']?|\b(?:auth|token)=)[^\s"'&,;})]+/gi,
+      '$1***',
+    );
+
 /** A value as it may stand in a message: short, and without secrets. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') {

@@ -251,7 +251,7 @@ const isVerified = ({ missingFlags, selfTest }: NodeStatus): boolean =>
   missingFlags === undefined ? selfTest === 'passed' : missingFlags === '';
 
 /** In the place of the nodes, while none is known. */
-const unknownNode = (lastError: string): NodeStatus => ({
+export const unknownNode = (lastError: string): NodeStatus => ({
   address: '(no node is known yet)',
   state: 'connecting',
   patterns: [],

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { disconnect } from '../connection/connection.js';
+import { disconnect, type Opening } from '../connection/connection.js';
 import {
   isDenied,
   isReplyError,
@@ -129,11 +129,11 @@ export class ListenerSession {
    * Has the server tell of changes of keys with these prefixes; with none, of no changes. Resolves
    * with whether it does; rejects when a connection is lost.
    *
-   * @param open makes one more client for the same server
+   * @param open makes one more client for the same server, not connected yet
    */
   async track(
     prefixes: readonly Buffer[],
-    open: () => Redis,
+    open: () => Opening,
   ): Promise<boolean> {
     const wanted = prefixes.map((prefix) => prefix.toString('hex')).join(',');
     const before = this.#tracker;
@@ -149,7 +149,8 @@ export class ListenerSession {
       const onLost = (reason: string): void => {
         if (tracker && this.#tracker === tracker) this.close(reason);
       };
-      tracker = await this.#openTracker(open(), this.#id, prefixes, onLost);
+      const client = await this.guard(Promise.resolve(open()));
+      tracker = await this.#openTracker(client, this.#id, prefixes, onLost);
       // It ended in the very moment in which the tracker was opened.
       if (this.#life.ended) {
         tracker.close();

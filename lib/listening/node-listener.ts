@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import { ConnectionSilent } from '../connection/watchdog.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { RedisNode } from '../topology/redis-node.js';
@@ -166,11 +167,15 @@ export class NodeListener {
 
   async #run(): Promise<void> {
     for (let failures = 0; !this.#state.isClosed;) {
-      const channels = this.#newSession();
-      const { session } = channels;
+      let session: ListenerSession | undefined;
       let end: string;
       let proof: number | undefined;
+      this.#state.enter('connecting');
       try {
+        const client = await this.node.openListener();
+        if (this.#state.isClosed) return;
+        const channels = this.#newSession(client);
+        session = channels.session;
         await session.within(
           this.options.connectTimeout,
           this.#establish(channels),
@@ -186,18 +191,17 @@ export class NodeListener {
       } catch (error) {
         end = reasonOf(error);
       }
-      session.close();
+      session?.close();
       if (this.#state.isClosed) return;
       this.#lose(end, proof);
       await this.#pause.wait(this.options.retryDelay(++failures));
     }
   }
 
-  #newSession(): SessionChannels {
-    this.#state.enter('connecting');
+  #newSession(client: Redis): SessionChannels {
     const router = new MessageRouter(this.registry, this.deadlines);
     const session = new ListenerSession(
-      this.node.openListener(),
+      client,
       (subscribed, channel, message) =>
         router.take(subscribed, channel, message),
       (keys) => router.takeChanged(keys),

@@ -74,7 +74,7 @@ export class MemoryEngine implements ExpiryEngine {
     private readonly parts: MemoryParts,
     private readonly log: Log,
   ) {
-    const { keyPrefix } = options.target;
+    const { keyPrefix } = placeOf(options);
     const prefixLength = Buffer.byteLength(keyPrefix);
     const isAlive = (redisKey: Buffer): boolean =>
       parts.keys.has(redisKey.subarray(prefixLength));
@@ -207,7 +207,7 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   #announce(key: Buffer): void {
-    const { database, keyPrefix } = this.options.target;
+    const { database, keyPrefix } = placeOf(this.options);
     const name = `${keyPrefix}${key.toString()}`;
     for (const hear of this.#channels) {
       hear(keyspaceChannel(database, name), 'expired');
@@ -217,7 +217,7 @@ export class MemoryEngine implements ExpiryEngine {
 
   #deliver(handler: ExpiryHandler, expired: MemoryExpiry): Promise<void> {
     const { key, deadline } = expired;
-    const { database, keyPrefix } = this.options.target;
+    const { database, keyPrefix } = placeOf(this.options);
     const { now } = this.parts.time;
     const group = this.#handlers.get(handler);
     const redisKey = Buffer.concat([Buffer.from(keyPrefix), key]);
@@ -321,3 +321,9 @@ const idOf = (redisKey: Buffer, deadline: number): string =>
     ...{ redisKey, deadline, detected: deadline, source: 'notification' },
     ...{ handler: undefined, tries: 0, runs: RunCounts.none, passes: 0 },
   });
+
+/** The user's database and prefix. Where the option `connection` is a function, nobody asks that here. */
+const placeOf = ({
+  source: { target },
+}: ResolvedOptions): { keyPrefix: string; database: number } =>
+  target ?? { keyPrefix: '', database: 0 };

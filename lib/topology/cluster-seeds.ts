@@ -3,6 +3,7 @@ import { ownClientOptions } from '../connection/client-options.js';
 import { CommandClient } from '../connection/command-client.js';
 import { disconnect } from '../connection/connection.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { within } from '../util/within.js';
 import { hostAndPort } from './cluster-view.js';
@@ -24,6 +25,7 @@ export class ClusterSeeds {
   #searching: Cluster | undefined;
   /** Finds out why a start-up node cannot be reached. */
   #probe: Redis | undefined;
+  #closed = false;
 
   constructor(
     private readonly target: ConnectionTarget,
@@ -32,7 +34,14 @@ export class ClusterSeeds {
 
   /** Searches once. Resolves with whether nodes were found; never rejects. */
   async find(): Promise<boolean> {
-    const template = this.target.template() as Cluster;
+    let template: Cluster;
+    try {
+      template = await this.#template();
+    } catch (error) {
+      this.lastError = reasonOf(error);
+      return false;
+    }
+    if (this.#closed) return false;
     const redisOptions = { ...template.options.redisOptions };
     const cluster = template.duplicate([], {
       ...template.options,
@@ -84,12 +93,13 @@ export class ClusterSeeds {
    * Makes a client for a node, whether it was found here or another node named it, by what the user's
    * options say now. It is not connected yet, and connects once.
    */
-  open(address: string): Redis {
+  async open(address: string): Promise<Redis> {
     const [any] = this.#templates.values();
     const template = this.#templates.get(address) ?? any;
     if (!template) throw new Error('no node of the Cluster is known yet');
+    const changed = await this.#changed();
     return template.duplicate({
-      ...this.#changed(),
+      ...changed,
       ...ownClientOptions(this.name),
       ...hostAndPort(address),
     });
@@ -98,13 +108,18 @@ export class ClusterSeeds {
   /** A connection for commands to one node, which the caller closes. */
   connect(address: string, log: Log): CommandClient {
     const { connectTimeout, retryDelay } = this.target;
-    const open = (): Redis => this.open(address);
+    const open = (): Promise<Redis> => this.open(address);
     return new CommandClient({ open, connectTimeout, retryDelay, log });
   }
 
+  /** What the user's client, options or function say now. */
+  async #template(): Promise<Cluster> {
+    return (await this.target.template()) as Cluster;
+  }
+
   /** What the user's options for nodes say by now that they did not say when the nodes were found: a new password, say. */
-  #changed(): RedisOptions {
-    const { redisOptions } = (this.target.template() as Cluster).options;
+  async #changed(): Promise<RedisOptions> {
+    const { redisOptions } = (await this.#template()).options;
     const before = Object.entries(this.#foundBy);
     return Object.fromEntries(
       Object.entries({ ...redisOptions }).filter(
@@ -116,6 +131,7 @@ export class ClusterSeeds {
 
   /** Ends a search that is under way. */
   close(): void {
+    this.#closed = true;
     this.#searching?.disconnect();
     this.#endProbe();
   }

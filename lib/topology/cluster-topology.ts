@@ -74,7 +74,7 @@ export class ClusterTopology implements Topology {
     private readonly log: Log,
   ) {
     this.#seeds = new ClusterSeeds(target, name);
-    this.#natMap = (target.template() as Cluster).options.natMap;
+    this.#natMap = (target.first as Cluster).options.natMap;
     this.#scout = new ClusterScout({
       target,
       seeds: this.#seeds,

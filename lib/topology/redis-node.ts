@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
+import type { Opening } from '../connection/connection.js';
 
 /** One Redis server that announces the expiries of its own keys: the only one, or a primary of a Cluster. */
 export interface RedisNode {
@@ -14,8 +14,8 @@ export interface RedisNode {
   readonly since?: number;
   /** Ms for which another server may have stood in its place before that was noticed. */
   readonly noticedAfter: number;
-  /** Makes a client for listening. It is not connected yet, and never connects a second time. */
-  openListener(): Redis;
+  /** Makes a client for listening. It is not connected yet, and never connects a second time. Settles by itself. */
+  openListener(): Opening;
   /** Makes the name of a key that begins like this and lives on this very node, another one each time; undefined if no slot is this node's. */
   keyWith(prefix: string): string | undefined;
 }

@@ -39,11 +39,13 @@ export class SentinelScout {
   #closed = false;
 
   /**
-   * @param options the user's, read anew for each connection, because passwords change
+   * @param options the user's, as they were read last
+   * @param read reads them anew, for each connection, because passwords change
    * @param onSwitch a Sentinel names another primary than before, by `host:port` as this process reaches it
    */
   constructor(
-    private readonly options: () => RedisOptions,
+    private options: RedisOptions,
+    private readonly read: () => Promise<RedisOptions>,
     private readonly onSwitch: (address: string) => void,
     private readonly log: Log,
   ) {}
@@ -60,14 +62,19 @@ export class SentinelScout {
   /** Goes on until `close`. */
   start(): void {
     if (this.#known.size > 0 || this.#closed) return;
-    for (const { host = '127.0.0.1', port = 26_379 } of this.options()
-      .sentinels ?? [])
-      this.#follow(`${host}:${port}`);
+    this.#followConfigured();
   }
 
   close(): void {
     this.#closed = true;
     for (const { watch } of this.#known.values()) watch.close();
+  }
+
+  /** Asks those in the user's options, which may be others than before. */
+  #followConfigured(): void {
+    const { sentinels } = this.options;
+    for (const { host = '127.0.0.1', port = 26_379 } of sentinels ?? [])
+      this.#follow(`${host}:${port}`);
   }
 
   /** @param id of a Sentinel that another one named; undefined for one of the user's options */
@@ -79,7 +86,7 @@ export class SentinelScout {
       watch: new SentinelWatch(
         `Sentinel ${address}`,
         () => this.#open(address),
-        this.options().name!,
+        this.options.name!,
         {
           named: (primary) => this.#named(known, primary),
           knows: (own, peers) => this.#knows(known, own, peers),
@@ -93,7 +100,7 @@ export class SentinelScout {
   }
 
   #named(known: Known, named: string): void {
-    const address = mapped(named, this.options().natMap ?? undefined);
+    const address = mapped(named, this.options.natMap ?? undefined);
     const before = known.primary;
     known.primary = address;
     known.answers = true;
@@ -123,7 +130,7 @@ export class SentinelScout {
       )
         this.#forget(other);
     const ids = new Set([...this.#known.values()].map((each) => each.id));
-    const { natMap } = this.options();
+    const { natMap } = this.options;
     for (const { host, port, id: peer } of peers)
       if (!ids.has(peer))
         this.#follow(mapped(`${host}:${port}`, natMap ?? undefined), peer);
@@ -144,8 +151,11 @@ export class SentinelScout {
     this.#known.delete(address);
   }
 
-  #open(address: string): Redis {
-    const options = this.options();
+  async #open(address: string): Promise<Redis> {
+    const { connectionName = '' } = this.options;
+    const options = { ...(await this.read()), connectionName };
+    this.options = options;
+    if (!this.#closed) this.#followConfigured();
     return new Redis({
       ...hostAndPort(address),
       ...(options.sentinelUsername && { username: options.sentinelUsername }),
@@ -153,7 +163,7 @@ export class SentinelScout {
       ...(options.sentinelTLS && { tls: options.sentinelTLS }),
       ...(options.family && { family: options.family }),
       connectTimeout: SENTINEL_TIMEOUT_MS,
-      connectionName: options.connectionName ?? '',
+      connectionName,
       enableReadyCheck: false,
       retryStrategy: null,
       protocol: 2,

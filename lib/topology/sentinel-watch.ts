@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { disconnect } from '../connection/connection.js';
+import { disconnect, type Opening } from '../connection/connection.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { sleep } from '../util/sleep.js';
@@ -40,7 +40,7 @@ export class SentinelWatch {
     /** Names the Sentinel in logs. */
     private readonly title: string,
     /** Makes a client that is not connected yet. */
-    private readonly open: () => Redis,
+    private readonly open: () => Opening,
     /** What the Sentinels call the primary. */
     private readonly master: string,
     private readonly observer: SentinelObserver,
@@ -61,7 +61,7 @@ export class SentinelWatch {
       let sentinel: Redis | undefined;
       let reason: unknown;
       try {
-        sentinel = this.open();
+        sentinel = await this.open();
         sentinel.on('error', (error: Error) => (reason = error));
         for (let i = 0; !signal.aborted; i++) {
           if (i % INTERVALS_PER_PEERS === 0) await this.#askForPeers(sentinel);

@@ -49,19 +49,20 @@ export class StandaloneTopology implements Topology {
     private readonly name: string,
     private readonly log: Log,
   ) {
-    const { options } = this.#template;
+    const { options } = target.first as Redis;
     this.#commands = this.openCommands();
     const bySentinels =
       options.sentinels !== undefined && options.sentinels !== null;
     if (bySentinels)
       this.#scout = new SentinelScout(
-        () => ({ ...this.#template.options, connectionName: name }),
+        { ...options, connectionName: name },
+        async () => (await this.#template()).options,
         (address) => void this.#moveTo(address),
         log,
       );
     this.nodes = [
       {
-        address: addressOf(this.#template),
+        address: addressOf(target.first as Redis),
         commands: this.#commands,
         noticedAfter: bySentinels ? SENTINELS_DELAY_MS : 0,
         openListener: () => this.#openListener(),
@@ -115,15 +116,16 @@ export class StandaloneTopology implements Topology {
     this.#commands.close();
   }
 
-  /** What the user's client or options say now. */
-  get #template(): Redis {
-    return this.target.template() as Redis;
+  /** What the user's client, options or function say now. */
+  async #template(): Promise<Redis> {
+    return (await this.target.template()) as Redis;
   }
 
   /** Makes a client that is not connected yet, and connects once. */
-  #open(): Redis {
+  async #open(): Promise<Redis> {
+    const template = await this.#template();
     const sentinels = this.#scout?.sentinels ?? [];
-    return this.#template.duplicate({
+    return template.duplicate({
       ...ownClientOptions(this.name),
       // Those that were learnt of, too, and first those that know best.
       ...(sentinels.length > 0 && { sentinels }),
@@ -132,10 +134,10 @@ export class StandaloneTopology implements Topology {
     });
   }
 
-  #openListener(): Redis {
+  async #openListener(): Promise<Redis> {
     for (const listener of this.#listeners)
       if (listener.status === 'end') this.#listeners.delete(listener);
-    const client = this.#open();
+    const client = await this.#open();
     this.#listeners.add(client);
     return client;
   }

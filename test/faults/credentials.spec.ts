@@ -134,6 +134,29 @@ const FORMS: [
       return { connection, tell: (login) => (password = login.password) };
     },
   ],
+  [
+    'a function that returns options',
+    ({ host, port }) => {
+      const login = { ...FIRST };
+      return {
+        connection: () => ({ host, port, ...login }),
+        tell: (changed) => Object.assign(login, changed),
+      };
+    },
+  ],
+  [
+    'a function that promises a URL',
+    ({ host, port }) => {
+      let { password } = FIRST;
+      return {
+        connection: async () => {
+          await new Promise((resolve) => setImmediate(resolve));
+          return `redis://app:${password}@${host}:${port}`;
+        },
+        tell: (login) => (password = login.password),
+      };
+    },
+  ],
 ];
 
 /** Resolves when every connection that there was has been replaced. */
@@ -226,10 +249,11 @@ describe.each(MODES)(
   (...[, options]) => {
     const cluster = useCluster(3);
 
-    it.each<[form: string, own: boolean]>([
-      ["a client of the user's", true],
-      ['options', false],
-    ])('are used by the next connection, by %s', async (_, own) => {
+    it.each<[form: string]>([
+      ["a client of the user's"],
+      ['options'],
+      ['a function'],
+    ])('are used by the next connection, by %s', async (form) => {
       const { servers } = cluster;
       await setPassword(servers, 'first');
       const redisOptions = { ...FIRST };
@@ -237,7 +261,15 @@ describe.each(MODES)(
       const client = new Cluster(nodes, { redisOptions, lazyConnect: true });
       const redis = await cluster.connect();
       const app = await start(
-        own ? client : { nodes, options: { redisOptions } },
+        form === 'options'
+          ? { nodes, options: { redisOptions } }
+          : form === 'a function'
+            ? () =>
+                Promise.resolve({
+                  nodes,
+                  options: { redisOptions: { ...redisOptions } },
+                })
+            : client,
         options,
       );
       await app.handles(redis, 'before');
@@ -258,43 +290,54 @@ describe.each(MODES)(
 describe('credentials of Sentinels that are changed', () => {
   const sentinel = useSentinel({ path: inject('redisServerPath') });
 
-  it('are used by the next connection', async () => {
-    const { sentinelServers, sentinels, name } = sentinel;
-    await setPassword(sentinelServers, 'first');
-    const client = new Redis({
-      ...{ sentinels, name, lazyConnect: true },
-      ...{ sentinelUsername: 'app', sentinelPassword: 'first' },
-    });
-    onTestFinished(() => client.disconnect());
-    const app = await start(client, { punctual: true });
-    const asked = async (): Promise<number[]> => {
-      const lists = sentinelServers.map(async ({ redis }) => {
-        const list = (await redis.client('LIST')) as string;
-        return list.split('\n').filter((line) => line.includes('user=app'))
-          .length;
+  it.each([["a client of the user's"], ['a function']])(
+    'are used by the next connection, by %s',
+    async (form) => {
+      const { sentinelServers, sentinels, name } = sentinel;
+      await setPassword(sentinelServers, 'first');
+      const client = new Redis({
+        ...{ sentinels, name, lazyConnect: true },
+        ...{ sentinelUsername: 'app', sentinelPassword: 'first' },
       });
-      return Promise.all(lists);
-    };
-    await eventually(async () => expect(await asked()).toEqual([1, 1, 1]));
-
-    await setPassword(sentinelServers, 'second');
-    client.options.sentinelPassword = 'second';
-    await killConnections(sentinelServers);
-    await eventually(async () => expect(await asked()).toEqual([1, 1, 1]));
-    const primary = await sentinel.primary();
-    await replaced([primary], async () => {
-      await primary.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-      await primary.redis.call(
-        'CLIENT',
-        'KILL',
-        'TYPE',
-        'normal',
-        'SKIPME',
-        'yes',
+      onTestFinished(() => client.disconnect());
+      const { options } = client;
+      const told = (): RedisOptions => ({
+        ...{ sentinels, name, sentinelUsername: 'app' },
+        ...{ sentinelPassword: options.sentinelPassword! },
+      });
+      const app = await start(
+        form === 'a function' ? () => Promise.resolve(told()) : client,
+        { punctual: true },
       );
-    });
-    await app.listens();
-    await app.handles(primary.redis, 'after');
-    expect(await refusals(sentinelServers)).toBe(0);
-  });
+      const asked = async (): Promise<number[]> => {
+        const lists = sentinelServers.map(async ({ redis }) => {
+          const list = (await redis.client('LIST')) as string;
+          return list.split('\n').filter((line) => line.includes('user=app'))
+            .length;
+        });
+        return Promise.all(lists);
+      };
+      await eventually(async () => expect(await asked()).toEqual([1, 1, 1]));
+
+      await setPassword(sentinelServers, 'second');
+      client.options.sentinelPassword = 'second';
+      await killConnections(sentinelServers);
+      await eventually(async () => expect(await asked()).toEqual([1, 1, 1]));
+      const primary = await sentinel.primary();
+      await replaced([primary], async () => {
+        await primary.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+        await primary.redis.call(
+          'CLIENT',
+          'KILL',
+          'TYPE',
+          'normal',
+          'SKIPME',
+          'yes',
+        );
+      });
+      await app.listens();
+      await app.handles(primary.redis, 'after');
+      expect(await refusals(sentinelServers)).toBe(0);
+    },
+  );
 });

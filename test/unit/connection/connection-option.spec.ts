@@ -1,26 +1,26 @@
 import { Cluster, Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import {
-  type ConnectionOption,
-  readConnectionOption,
+  type ConnectionForm,
+  readConnectionForm,
 } from '../../../lib/connection/connection-option.js';
 
 /** Such a client connects to nothing, and holds nothing. */
 const lazy = { lazyConnect: true };
 
-function read(connection?: ConnectionOption) {
-  const target = readConnectionOption(connection);
-  expect(target.template().status).toBe('wait');
+function read(connection?: ConnectionForm) {
+  const target = readConnectionForm(connection);
+  expect(target.first.status).toBe('wait');
   return target;
 }
 
-const serverOf = (connection?: ConnectionOption) => {
-  const { options } = read(connection).template() as Redis;
+const serverOf = (connection?: ConnectionForm) => {
+  const { options } = read(connection).first as Redis;
   const { host, port, db, username, password, path } = options;
   return { host, port, db, username, password, path };
 };
 
-describe('readConnectionOption', () => {
+describe('readConnectionForm', () => {
   it.each<[connection: string, server: object]>([
     ['redis://10.0.0.1', { host: '10.0.0.1', port: 6379, db: 0 }],
     ['redis://10.0.0.1:7000/3', { host: '10.0.0.1', port: 7000, db: 3 }],
@@ -45,13 +45,13 @@ describe('readConnectionOption', () => {
   });
 
   it('turns TLS on by rediss', () => {
-    const { options } = read('rediss://h').template() as Redis;
+    const { options } = read('rediss://h').first as Redis;
 
     expect(options.tls).toBeTruthy();
-    expect((read('redis://h').template() as Redis).options.tls).toBeFalsy();
+    expect((read('redis://h').first as Redis).options.tls).toBeFalsy();
   });
 
-  it.each<[what: string, connection: ConnectionOption, expected: object]>([
+  it.each<[what: string, connection: ConnectionForm, expected: object]>([
     ['a URL', 'redis://h/3', { keyPrefix: '', database: 3, isCluster: false }],
     [
       'a URL with a query',
@@ -90,7 +90,7 @@ describe('readConnectionOption', () => {
     expect(read(connection)).toMatchObject(expected);
   });
 
-  it.each<[what: string, connection: ConnectionOption | undefined, boolean]>([
+  it.each<[what: string, connection: ConnectionForm | undefined, boolean]>([
     ['nothing', undefined, false],
     ['a URL', 'redis://h', false],
     ['a URL that says so', 'redis://h?lazyConnect=true', true],
@@ -123,7 +123,7 @@ describe('readConnectionOption', () => {
   it("takes the user's client as it is", () => {
     const client = new Redis(lazy);
 
-    expect(read(client).template()).toBe(client);
+    expect(read(client).first).toBe(client);
   });
 
   it('knows a client of another copy of ioredis by its shape', () => {
@@ -131,12 +131,12 @@ describe('readConnectionOption', () => {
     // `instanceof Redis` is false of it.
     const foreign = new Proxy(client, { getPrototypeOf: () => null });
 
-    expect(read(foreign).template()).toBe(foreign);
+    expect(read(foreign).first).toBe(foreign);
   });
 
   describe('retryDelay', () => {
-    const delays = (connection: ConnectionOption) =>
-      [1, 2, 5, 1_000].map(readConnectionOption(connection).retryDelay);
+    const delays = (connection: ConnectionForm) =>
+      [1, 2, 5, 1_000].map(readConnectionForm(connection).retryDelay);
 
     it("is the user's", () => {
       const retryStrategy = (attempt: number) => attempt * 10;
@@ -200,9 +200,7 @@ describe('readConnectionOption', () => {
       [{ db: 0.5 }, 'CONNECTION_DB', /is 0.5;/],
       [{ db: 'first' }, 'CONNECTION_DB', /is "first";/],
     ])('%j', (connection, code, said) => {
-      expect(() =>
-        readConnectionOption(connection as ConnectionOption),
-      ).toThrow(
+      expect(() => readConnectionForm(connection as ConnectionForm)).toThrow(
         expect.objectContaining({
           name: 'RedisExpiryError',
           code: `INVALID_OPTION_${code}`,
@@ -225,7 +223,7 @@ describe('readConnectionOption', () => {
     ])('%s without telling the password', (connection) => {
       const error: unknown = (() => {
         try {
-          return readConnectionOption(connection);
+          return readConnectionForm(connection);
         } catch (reason) {
           return reason;
         }

@@ -23,13 +23,16 @@ describe('resolveOptions', () => {
         leaseDuration: 30_000,
         deadLetters: { maxAge: 2_592_000_000, maxCount: 100_000 },
         renewals: 'auto',
-        target: {
-          isCluster: false,
-          database: 0,
-          keyPrefix: '',
-          lazyConnect: false,
-          connectTimeout: 10_000,
-          template: expect.any(Function),
+        enabled: true,
+        source: {
+          target: {
+            isCluster: false,
+            database: 0,
+            keyPrefix: '',
+            lazyConnect: false,
+            connectTimeout: 10_000,
+            template: expect.any(Function),
+          },
         },
       });
     }

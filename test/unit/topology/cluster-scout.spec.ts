@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
-import { readConnectionOption } from '../../../lib/connection/connection-option.js';
+import { readConnectionForm } from '../../../lib/connection/connection-option.js';
 import { ClusterScout } from '../../../lib/topology/cluster-scout.js';
 import { ClusterSeeds } from '../../../lib/topology/cluster-seeds.js';
 import { commandsOn, noLog } from '../../support/group/parts.js';
@@ -32,7 +32,7 @@ afterEach(() => vi.useRealTimers());
 
 /** A scout that runs on a real node; its seconds pass when the test says so. */
 async function scene() {
-  const target = readConnectionOption({
+  const target = readConnectionForm({
     nodes: [{ host: server.host, port: server.port }],
   });
   const commands = commandsOn(server);
