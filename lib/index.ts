@@ -11,7 +11,10 @@ export type {
   OnKeyExpiredOptions,
   RetryOptions,
 } from './dispatch/handler-options.js';
-export type { RedisExpiryModuleOptions } from './engine/module-options.js';
+export type {
+  EnhancerKind,
+  RedisExpiryModuleOptions,
+} from './engine/module-options.js';
 export type {
   RedisExpiryModuleAsyncOptions,
   RedisExpiryOptionsFactory,

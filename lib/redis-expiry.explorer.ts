@@ -12,6 +12,8 @@ import {
   type OnKeyExpiredMetadata,
   onKeyExpiredMetadata,
 } from './decorators/on-key-expired.decorator.js';
+import { EnhancerContext } from './enhancers/enhancer-context.js';
+import type { Wrapper } from './enhancers/scoped-globals.js';
 import { reasonOf } from './errors/redis-expiry.error.js';
 import { RedisGlob } from './dispatch/redis-glob.js';
 import type { RedisExpiryModuleOptions } from './engine/module-options.js';
@@ -21,23 +23,24 @@ import type { OwnHandler } from './engine/expiry-engine.js';
 import { MODULE_OPTIONS_TOKEN } from './redis-expiry.module-definition.js';
 import { isSamePlace } from './engine/same-place.js';
 
-type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Method = (event: object) => unknown;
 
 /**
  * Finds the methods that `@OnKeyExpired` decorates, of every provider and controller that belongs
- * to this `forRoot`. Each method is called directly: no global guard may veto an expiry, and no
- * filter may turn a failure into a success.
+ * to this `forRoot`. Each method is called directly, so that no global guard may veto an expiry and no filter may
+ * turn a failure into a success, unless the option `enhancers` says that they may.
  */
 @Injectable()
 export class RedisExpiryExplorer {
   readonly #explored = new WeakSet<Wrapper>();
+  #hasWarned = false;
 
   constructor(
     @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
     @Inject(MetadataScanner) private readonly scanner: MetadataScanner,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
     @Inject(LazyModuleLoader) private readonly loader: LazyModuleLoader,
+    @Inject(EnhancerContext) private readonly enhancers: EnhancerContext,
   ) {}
 
   /** The Nest module that this explorer is a provider of. */
@@ -73,6 +76,7 @@ export class RedisExpiryExplorer {
     ].filter((wrapper) => !wrapper.isAlias && !this.#explored.has(wrapper));
     for (const wrapper of wrappers) this.#explored.add(wrapper);
     this.#warnOfTaken(own, scope, wrappers, warn);
+    this.#warnOfUnable(warn);
     return wrappers
       .filter(({ host }) => host && scope.owns(own, host))
       .flatMap((wrapper) => this.#handlersOf(wrapper));
@@ -100,6 +104,15 @@ export class RedisExpiryExplorer {
         );
   }
 
+  #warnOfUnable(warn: (text: string) => void): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    for (const name of this.enhancers.unable)
+      warn(
+        `${name} applies globally and is transient, so it does not apply to handlers of expiries: make it a singleton, or request-scoped`,
+      );
+  }
+
   #handlersOf(wrapper: Wrapper): OwnHandler[] {
     const perEvent = !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
     const prototype = perEvent
@@ -115,12 +128,33 @@ export class RedisExpiryExplorer {
             wrapper,
             method,
             metadata,
-            perEvent
-              ? (event) => invokeAnew(wrapper, method, event)
-              : (event) => methodOf(wrapper.instance, method)(event),
+            this.#invoker(wrapper, method, perEvent),
           ),
         ),
       );
+  }
+
+  /** Calls a method of a provider: by what its enhancers make of it, and of a new instance where there is one for each event. */
+  #invoker(wrapper: Wrapper, method: string, perEvent: boolean): Method {
+    const { enhancers } = this;
+    if (perEvent || enhancers.isPerEvent)
+      return (event) => this.#invokeAnew(wrapper, method, event);
+    return enhancers.isOn
+      ? enhancers.enhance(wrapper, wrapper.instance as object, method)
+      : (event) => methodOf(wrapper.instance, method)(event);
+  }
+
+  /** Makes a new instance, with the event as the request, and calls its method. */
+  async #invokeAnew(
+    wrapper: Wrapper,
+    method: string,
+    event: object,
+  ): Promise<unknown> {
+    const { enhancers } = this;
+    const { instance, contextId } = await instanceFor(wrapper, event);
+    if (!enhancers.isOn) return methodOf(instance, method)(event);
+    await enhancers.prepare(contextId);
+    return enhancers.enhance(wrapper, instance, method, contextId)(event);
   }
 
   #toHandler(
@@ -139,12 +173,11 @@ export class RedisExpiryExplorer {
   }
 }
 
-/** Makes a new instance, with the event as the request, and calls its method. */
-async function invokeAnew(
+/** The instance for one event: a new one with the event as the request, or the only one of a provider that is not made for each event. */
+async function instanceFor(
   wrapper: Wrapper,
-  method: string,
   event: object,
-): Promise<unknown> {
+): Promise<{ instance: object; contextId: ContextId }> {
   const moduleRef = wrapper.host!.providers.get(ModuleRef)!
     .instance as ModuleRef;
   const contextId = contextOf(event);
@@ -159,7 +192,7 @@ async function invokeAnew(
   const instance: unknown = await moduleRef.resolve(wrapper.token, contextId, {
     strict: true,
   });
-  return methodOf(instance, method)(event);
+  return { instance: instance as object, contextId };
 }
 
 /**

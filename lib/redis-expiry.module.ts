@@ -14,6 +14,7 @@ import type { RedisExpiryModuleAsyncOptions } from './interfaces/module-options.
 import { type ResolvedOptions, resolveOptions } from './engine/options.js';
 import { RedisExpiryEngine } from './engine/engine.js';
 import type { ExpiryEngine, OwnHandler } from './engine/expiry-engine.js';
+import { EnhancerContext } from './enhancers/enhancer-context.js';
 import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
 import {
   ConfigurableModuleClass,
@@ -48,6 +49,7 @@ import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
         new RedisExpiryEngine(options, new Logger(options.name)),
       inject: [RESOLVED_OPTIONS],
     },
+    EnhancerContext,
     RedisExpiryExplorer,
     RedisExpirySubscriber,
   ],

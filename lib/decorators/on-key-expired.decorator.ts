@@ -14,6 +14,11 @@ export interface OnKeyExpiredMetadata {
 
 const METADATA = Symbol.for('nestjs-redis-expiry:on-key-expired');
 
+/** The key of the metadata by which Nest has pipes applied to a handler's parameter. */
+export const HANDLER_PARAMS = 'nestjs-redis-expiry:params';
+/** The event, as a body is described: by `RouteParamtypes.BODY` and its index. So a `ValidationPipe` looks at its class, if it has one. */
+const EVENT_PARAM = { '3:0': { index: 0, pipes: [] } };
+
 /**
  * Runs the method when a key that matches the pattern expires. The method gets one argument, a
  * `KeyExpiredEvent`; a promise or an Observable that it returns is awaited, and what it throws is
@@ -58,6 +63,12 @@ export function OnKeyExpired(
       METADATA,
       [{ pattern, options }, ...stacked],
       target,
+      property,
+    );
+    Reflect.defineMetadata(
+      HANDLER_PARAMS,
+      EVENT_PARAM,
+      target.constructor,
       property,
     );
   };

@@ -2,6 +2,9 @@ import type { ConnectionOption } from '../connection/connection-option.js';
 import type { NotificationsMode } from '../listening/flag-keeper.js';
 import type { RetryOptions } from '../dispatch/handler-options.js';
 
+/** A kind of Nest's enhancers. */
+export type EnhancerKind = 'guards' | 'interceptors' | 'pipes' | 'filters';
+
 /** Options of `RedisExpiryModule.forRoot()`. All are optional; a bad one rejects when the module is created. */
 export interface RedisExpiryModuleOptions {
   /**
@@ -26,6 +29,20 @@ export interface RedisExpiryModuleOptions {
    * @default 'redis://127.0.0.1:6379'
    */
   connection?: ConnectionOption;
+  /**
+   * Which kinds of Nest's enhancers apply to handlers, as `fieldResolverEnhancers` does for GraphQL: those of the
+   * method, of its class, and of the whole application (`APP_GUARD`, `APP_INTERCEPTOR`, `APP_PIPE`, `APP_FILTER`,
+   * `app.useGlobal…()`). Their first argument is the event, and `ExecutionContext.getType()` is `'redis-expiry'`.
+   *
+   * - `'guards'`: one that refuses makes the try fail, with a `ForbiddenException`.
+   * - `'interceptors'`: around the handler. What they let through is the handler's result.
+   * - `'pipes'`: are given the event, and the handler is given what they return.
+   * - `'filters'`: an error that a filter is for and does not throw again counts as handled, and is not retried.
+   *
+   * A handler whose enhancers apply always runs asynchronously. Handlers that are subscribed by hand have none.
+   * @default []
+   */
+  enhancers?: readonly EnhancerKind[];
   /**
    * The consumer group that the handlers of this application belong to: a name without spaces and
    * braces. Unset: every running instance runs its handlers on every expiry that it hears, at most

@@ -11,13 +11,18 @@ import type {
   OnKeyExpiredOptions,
   RetryOptions,
 } from '../dispatch/handler-options.js';
-import type { RedisExpiryModuleOptions } from './module-options.js';
+import type {
+  EnhancerKind,
+  RedisExpiryModuleOptions,
+} from './module-options.js';
 import type { NotificationsMode } from '../listening/flag-keeper.js';
 
 /** The module's options, checked and complete. */
 export interface ResolvedOptions {
   /** Whether the application's own handlers run in this process. */
   readonly enabled: boolean;
+  /** The kinds of enhancers that apply to the application's own handlers. */
+  readonly enhancers: readonly EnhancerKind[];
   /** Where Redis is, or whom to ask. */
   readonly source: ConnectionSource;
   readonly namespace: string;
@@ -43,6 +48,7 @@ export type LocatedOptions = ResolvedOptions & {
 
 const OPTIONS = [
   'enabled',
+  'enhancers',
   'connection',
   'group',
   'namespace',
@@ -56,6 +62,12 @@ const OPTIONS = [
   'renewals',
   'shutdownTimeout',
   'name',
+];
+const ENHANCER_KINDS: readonly EnhancerKind[] = [
+  'guards',
+  'interceptors',
+  'pipes',
+  'filters',
 ];
 const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
@@ -96,6 +108,7 @@ export function resolveOptions(
   }
   return {
     enabled,
+    enhancers: resolveEnhancers(given.enhancers),
     source: new ConnectionSource(given.connection),
     namespace,
     notifications,
@@ -142,6 +155,20 @@ function resolveGroup(group: unknown): string | undefined {
   if (typeof group !== 'string' || !/^[^{}\s]+$/.test(group))
     throw invalidOption('group', group, 'a name without spaces and braces');
   return group;
+}
+
+function resolveEnhancers(given: unknown = []): EnhancerKind[] {
+  const isKind = (kind: unknown): kind is EnhancerKind =>
+    ENHANCER_KINDS.includes(kind as EnhancerKind);
+  if (Array.isArray(given) && given.every(isKind)) return given;
+  const wrong: unknown = Array.isArray(given)
+    ? given.find((kind) => !isKind(kind))
+    : given;
+  throw invalidOption(
+    'enhancers',
+    wrong,
+    `an array of ${ENHANCER_KINDS.map((kind) => `'${kind}'`).join(', ')}`,
+  );
 }
 
 function resolveRetry(retry: RetryOptions = {}): RetryPolicy {
