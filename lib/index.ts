@@ -28,7 +28,13 @@ export type {
 export type { ExpiryCounters } from './dispatch/counters.js';
 export type { NotificationsMode } from './listening/flag-keeper.js';
 export type { ListeningGap } from './listening/gap.js';
-export type { ListenerState, NodeStatus } from './listening/node-status.js';
+export type { ChannelFamily } from './listening/channels.js';
+export type {
+  Learning,
+  ListenerState,
+  NodeStatus,
+} from './listening/node-status.js';
+export type { ServerRole } from './listening/server-identity.js';
 export type { LongRunningHandler } from './dispatch/long-runs.js';
 export type { LatenessStatus } from './dispatch/lateness-window.js';
 export type {
