@@ -21,9 +21,11 @@ import {
   setups,
   Store,
 } from './app.module.js';
+import { appliesEnhancers } from './enhancers.js';
 
 async function main(): Promise<void> {
   for (const [name, setup] of Object.entries(setups)) await run(name, setup());
+  await appliesEnhancers();
   await refusesBadOptions();
   // The process must end by itself from here on.
   console.log('DONE');
