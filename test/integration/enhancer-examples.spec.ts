@@ -9,6 +9,7 @@ import {
   Inject,
   Injectable,
   Logger,
+  Module,
   type NestInterceptor,
 } from '@nestjs/common';
 import {
@@ -219,6 +220,7 @@ describe("Sentry's filter", () => {
       const type = host.getType<string>();
       told.add(`captured ${error.message} of ${type}`);
       if (type === 'graphql' || type === 'rpc') throw error;
+      // oxlint-disable-next-line promise/valid-params -- a filter is no promise
       super.catch(error, host);
     }
   }
@@ -230,6 +232,7 @@ describe("Sentry's filter", () => {
       // `@SentryExceptionCaptured()` does this.
       told.add(`captured ${error.message} of ${host.getType<string>()}`);
       if (host.getType<string>() === 'redis-expiry') throw error;
+      // oxlint-disable-next-line promise/valid-params -- a filter is no promise
       super.catch(error, host);
     }
   }
@@ -243,15 +246,13 @@ describe("Sentry's filter", () => {
   }
 
   async function failing(filter: new () => ExceptionFilter) {
+    @Module({
+      imports: [redisExpiry(server, { enhancers: ['filters'] })],
+      providers: [Devices, { provide: APP_FILTER, useClass: filter }],
+    })
+    class AppModule {}
     const logs = new LogBook();
-    const app = await NestFactory.create(
-      {
-        module: class AppModule {},
-        imports: [redisExpiry(server, { enhancers: ['filters'] })],
-        providers: [Devices, { provide: APP_FILTER, useClass: filter }],
-      },
-      { logger: logs },
-    );
+    const app = await NestFactory.create(AppModule, { logger: logs });
     onTestFinished(async () => {
       await app.close();
       Logger.overrideLogger(false);
