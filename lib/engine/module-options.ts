@@ -35,7 +35,8 @@ export interface RedisExpiryModuleOptions {
    * `app.useGlobal…()`). Their first argument is the event, and `ExecutionContext.getType()` is `'redis-expiry'`.
    *
    * - `'guards'`: one that refuses makes the try fail, with a `ForbiddenException`.
-   * - `'interceptors'`: around the handler. What they let through is the handler's result.
+   * - `'interceptors'`: around the handler. What they let through is the handler's result. A stream has to emit
+   *   before it completes, as everywhere in Nest's external contexts; without, the try fails with an `EmptyError`.
    * - `'pipes'`: are given the event, and the handler is given what they return.
    * - `'filters'`: an error that a filter is for and does not throw again counts as handled, and is not retried.
    *

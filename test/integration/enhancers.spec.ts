@@ -240,6 +240,30 @@ describe('enhancers', () => {
     expect(made).toBe(1);
   });
 
+  it.each<[where: string, handler: unknown, around: boolean, failed: number]>([
+    ['of a handler that emits', of(1), true, 0],
+    ['of a handler that does not', EMPTY, true, 1],
+    ['of an interceptor that does not', of(1), false, 1],
+  ])('have to let a stream emit: %s', async (_, returned, around, failed) => {
+    @Injectable()
+    class Passing implements NestInterceptor {
+      intercept(_context: ExecutionContext, next: CallHandler) {
+        return around ? next.handle() : EMPTY;
+      }
+    }
+    @Injectable()
+    class Streaming {
+      @OnKeyExpired('device:*')
+      @UseInterceptors(Passing)
+      onOffline(): unknown {
+        return returned;
+      }
+    }
+    const { runsOf } = await create(['interceptors'], [Streaming]);
+
+    expect(await runsOf('device:1')).toMatchObject({ failed });
+  });
+
   it('do not apply to what is subscribed to by hand', async () => {
     const { subscriber, runsOf } = await create(ALL, [
       { provide: APP_INTERCEPTOR, useClass: Around },
