@@ -62,6 +62,7 @@ export class RedisExpiryModule
   readonly #logger: Logger;
   #bootstrapped: Promise<void> | undefined;
 
+  /** Nest calls it. @internal */
   constructor(
     @Inject(RESOLVED_OPTIONS) private readonly options: ResolvedOptions,
     @Inject(RedisExpiryEngine) private readonly engine: ExpiryEngine,

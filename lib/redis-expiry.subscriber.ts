@@ -24,6 +24,7 @@ import type { ExpiryEngine, GroupAccess } from './engine/expiry-engine.js';
  */
 @Injectable()
 export class RedisExpirySubscriber {
+  /** Nest calls it. @internal */
   constructor(
     @Inject(RedisExpiryEngine) private readonly engine: ExpiryEngine,
   ) {}

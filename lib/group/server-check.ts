@@ -71,7 +71,7 @@ const REFUSALS: Partial<Record<ReplyCode, (command: string) => string>> = {
   UNKNOWN_COMMAND: (command) =>
     `it has no command ${command}, and a group needs it`,
   NOPERM: (command) =>
-    `the user of the connection may not use ${command} on the group's keys; the README lists the permissions that a group needs`,
+    `the user of the connection may not use ${command} on the group's keys; docs/07-redis-settings-and-acl.md lists the permissions that a group needs`,
   NOREPLICAS: noWrites,
   MISCONF: noWrites,
   OOM: noWrites,
@@ -110,7 +110,7 @@ export function explained(error: unknown, group: string): unknown {
   return new RedisExpiryError(
     'GROUP_REFUSED',
     missing === undefined
-      ? `Group "${group}" may not work on this server: ${reasonOf(error)}. The README lists the permissions that a group needs.`
+      ? `Group "${group}" may not work on this server: ${reasonOf(error)}. docs/07-redis-settings-and-acl.md lists the permissions that a group needs.`
       : `Group "${group}" cannot work on this server: it has no command ${missing}, and a group needs it (${reasonOf(error)}).`,
     { cause: error },
   );

@@ -270,7 +270,7 @@ onEveryServer('a user whom the ACL forbids', (server) => {
     );
   });
 
-  describe('all but what the README names as least, with', () => {
+  describe('all but what the documentation names as least, with', () => {
     const least =
       '-@all +subscribe +psubscribe +unsubscribe +punsubscribe +ping +info +exists +pttl +scan +time ~device:* ~lamp:*';
     const better = '+eval +config|get +config|set +set +rpush ~rx:*';

@@ -14,11 +14,14 @@ import { groupApp, groupIsDone, handler } from '../support/group/app.js';
 import { TestServer } from '../support/servers.js';
 import { certificateFiles } from '../support/tls.js';
 
-const readme = new URL('../../README.md', import.meta.url);
+const page = new URL(
+  '../../docs/07-redis-settings-and-acl.md',
+  import.meta.url,
+);
 
-/** The rules that the README lists. */
+/** The rules that the documentation lists. */
 async function rulesOf(mode: string): Promise<string[]> {
-  const text = await readFile(readme, 'utf8');
+  const text = await readFile(page, 'utf8');
   const block = new RegExp(
     `<!-- acl: ${mode} -->\\s*\`\`\`\\n(.*?)\`\`\``,
     's',
@@ -110,7 +113,7 @@ async function usesAll(mode: string): Promise<void> {
   expect(used).toEqual(commands);
 }
 
-describe('with no more than the rights that the README lists, over TLS', () => {
+describe('with no more than the rights that the documentation lists, over TLS', () => {
   it('broadcast does all that it can', async () => {
     const events = collect<KeyExpiredEvent>();
     const { subscriber, close, logs } = await start(
