@@ -143,7 +143,7 @@ describe('blocks of TypeScript in README and docs', () => {
       const test = await run(block, 'redis://127.0.0.1:1');
       const [code] = (await once(test.child, 'close')) as [number | null];
 
-      expect(code, test.output).toBe(0);
+      expect({ code, output: test.output }).toMatchObject({ code: 0 });
     },
   );
 });

@@ -95,7 +95,9 @@ describe('the page of error codes', () => {
     const [, union = ''] = /type RedisExpiryErrorCode =([^;]*);/.exec(
       source('errors/redis-expiry.error.ts'),
     )!;
-    const codes = [...union.matchAll(/'([A-Z_]+)'/g)].map(([, code]) => code);
+    const codes = [...union.matchAll(/'([A-Z_]+)'/g)].map(
+      ([, code = '']) => code,
+    );
     const [table = ''] = text.split('\n## ');
 
     expect(firstColumn(table).slice(1).toSorted()).toEqual(
