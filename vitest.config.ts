@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -18,7 +19,20 @@ const LONG = [
 
 const SOAK = 'test/soak/**/*.spec.ts';
 
+const source = (path: string): string =>
+  fileURLToPath(new URL(`lib/${path}`, import.meta.url));
+
 export default defineConfig({
+  // Samples import the package by its name, as users do.
+  resolve: {
+    alias: [
+      {
+        find: 'nestjs-redis-expiry/testing',
+        replacement: source('testing/index.ts'),
+      },
+      { find: /^nestjs-redis-expiry$/, replacement: source('index.ts') },
+    ],
+  },
   // Vite would read these from tsconfig.json, but only for files it includes; said here, the
   // metadata that dependency injection needs cannot vanish when `include` changes.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
@@ -35,7 +49,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'short',
-          include: ['test/**/*.spec.ts'],
+          include: ['test/**/*.spec.ts', 'sample/05-testing/*.spec.ts'],
           exclude: [...LONG, SOAK, 'test/smoke/**'],
         },
       },
