@@ -41,7 +41,7 @@ afterAll(() => removeProject(project));
 describe.concurrent('the small samples', () => {
   it.for(Object.entries(PRINTS))(
     '%s does what it is for, and leaves on Ctrl-C',
-    async ([name, expected], { expect: expectHere, onTestFinished }) => {
+    async ([name, expected], { onTestFinished }) => {
       const env = { REDIS_SERVER: inject('redisServerPath') };
       const command = ['node', 'sample/run.mjs', name];
       const app = new SampleApp(command, project, env);
@@ -49,8 +49,8 @@ describe.concurrent('the small samples', () => {
       for (const line of expected) await app.prints(line);
       if (name !== ENDS_BY_ITSELF) app.signal('SIGINT');
 
-      expectHere(await app.ended()).toBe(0);
-      expectHere(app.output).not.toMatch(/error/i);
+      expect(await app.ended()).toBe(0);
+      expect(app.output).not.toMatch(/error/i);
     },
   );
 });
