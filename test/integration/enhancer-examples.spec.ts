@@ -212,6 +212,39 @@ describe('an interceptor that traces, as those for OpenTelemetry do', () => {
   });
 });
 
+describe('app.useGlobalInterceptors()', () => {
+  it('applies to handlers, too', async () => {
+    @Injectable()
+    class Devices {
+      @OnKeyExpired('device:*')
+      onOffline({ key }: KeyExpiredEvent): void {
+        told.add(key);
+      }
+    }
+    @Module({
+      imports: [redisExpiry(server, { enhancers: ['interceptors'] })],
+      providers: [Devices],
+    })
+    class AppModule {}
+    const app = await NestFactory.create(AppModule, { logger: new LogBook() });
+    onTestFinished(async () => {
+      await app.close();
+      Logger.overrideLogger(false);
+    });
+    app.useGlobalInterceptors({
+      intercept: (context, next) => {
+        told.add(`around ${context.getHandler().name}`);
+        return next.handle();
+      },
+    });
+    await app.init();
+
+    await server.expire('device:1');
+
+    expect(await told.next(2)).toEqual(['around onOffline', 'device:1']);
+  });
+});
+
 describe("Sentry's filter", () => {
   /** As `SentryGlobalFilter` of `@sentry/nestjs` is written: for HTTP, and it knows no other context but some. */
   @Catch()

@@ -24,6 +24,7 @@ describe('resolveOptions', () => {
         deadLetters: { maxAge: 2_592_000_000, maxCount: 100_000 },
         renewals: 'auto',
         enabled: true,
+        enhancers: [],
         source: {
           target: {
             isCluster: false,
@@ -40,6 +41,8 @@ describe('resolveOptions', () => {
 
   it('takes every option that is offered', () => {
     const options = {
+      enabled: false,
+      enhancers: ['guards', 'interceptors', 'pipes', 'filters'],
       namespace: 'app:x',
       notifications: 'verify',
       concurrency: 1,
@@ -94,6 +97,11 @@ describe('resolveOptions', () => {
   ) => values.map(([value, shown]): Row => [option, value, shown, accepted]);
 
   it.each<Row>([
+    ['enabled', 'yes', '"yes"', 'true or false'],
+    ['enabled', null, 'null', 'true or false'],
+    ['enhancers', 'guards', '"guards"', "an array of 'guards'"],
+    ['enhancers', ['guards', 'guard'], '"guard"', "an array of 'guards'"],
+    ['enhancers', null, 'null', "an array of 'guards'"],
     ...rows('concurrency', notCounts, 'a whole number from 1 on'),
     ...rows('queueLimit', notCounts, 'a whole number from 1 on'),
     ...rows('namespace', notTexts, 'a text that is not empty'),

@@ -48,6 +48,17 @@ async function applicationOf(
 }
 
 describe('ExpiryTester.expire', () => {
+  it('asks nobody where Redis is', async () => {
+    const connection = (): never => {
+      throw new Error('asked');
+    };
+    const { expiry } = await applicationOf(() => 'done', { connection });
+
+    expect((await expiry.expire('device:1')).handled).toMatchObject([
+      { result: 'done' },
+    ]);
+  });
+
   it('resolves with what the handler returned', async () => {
     const { expiry } = await applicationOf(({ captures }) =>
       Promise.resolve({ offline: captures[0] }),
