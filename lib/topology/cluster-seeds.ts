@@ -78,7 +78,8 @@ export class ClusterSeeds {
       if (nodes.length > 0) this.#foundBy = redisOptions;
       this.addresses = nodes.map(addressOf);
       this.#endProbe();
-      this.lastError = undefined;
+      // ioredis leaves out what has no address: a node that never met another does not know its own.
+      this.lastError = nodes.length > 0 ? undefined : NO_ADDRESS;
       return nodes.length > 0;
     } catch (error) {
       this.lastError ??= (error as Error).message;
@@ -160,6 +161,10 @@ export class ClusterSeeds {
     this.#probe = undefined;
   }
 }
+
+/** Why a search that succeeded found nothing. */
+const NO_ADDRESS =
+  'the start-up nodes tell of no node by its address; cluster-announce-ip gives a node one';
 
 /** What ioredis says of a connection of its own that was never made. */
 const CLOSED = 'Connection is closed.';

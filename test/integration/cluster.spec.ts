@@ -12,7 +12,7 @@ import {
 import { useCluster } from '../support/cluster.js';
 import { collect } from '../support/collect.js';
 import { deferred, eventually } from '../support/eventually.js';
-import { expire } from '../support/servers.js';
+import { expire, useServer } from '../support/servers.js';
 
 const cluster = useCluster(3);
 
@@ -228,5 +228,24 @@ describe('a Cluster', () => {
 
     expect(keys(await events.next(10))).toEqual(devices(10).toSorted());
     expect(client.status).toBe('wait');
+  });
+});
+
+describe('a Cluster of one node that never met another', () => {
+  const alone = useServer({ args: ['--cluster-enabled', 'yes'] });
+
+  it('is said not to tell its address', async () => {
+    await alone.redis.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
+    const { host, port } = alone;
+
+    await expect(
+      listen({
+        nodes: [{ host, port }],
+        options: { redisOptions: { connectTimeout: 500 } },
+      }),
+    ).rejects.toMatchObject({
+      code: 'CONNECT_FAILED',
+      message: expect.stringContaining('cluster-announce-ip'),
+    });
   });
 });

@@ -10,10 +10,11 @@ import {
   recording,
   redisExpiry,
 } from '../support/app.js';
+import { useCluster } from '../support/cluster.js';
 import { collect } from '../support/collect.js';
 import { eventually } from '../support/eventually.js';
 import { PATIENCE_MS } from '../support/patience.js';
-import { TestServer, useServer } from '../support/servers.js';
+import { TestServer, expire, useServer } from '../support/servers.js';
 
 const server = useServer();
 const other = useServer();
@@ -237,5 +238,41 @@ describe('a function as the connection', () => {
     await close();
 
     expect(await outcome).toMatchObject({ code: 'CLOSED' });
+  });
+});
+
+describe('a function that names a Cluster', () => {
+  const cluster = useCluster(3);
+
+  it('may throw for a while, at start and later, and name other nodes', async () => {
+    const redis = await cluster.connect();
+    let broken = 3;
+    let asked = 0;
+    const { subscriber, events, logs } = await listen(() => {
+      if (++asked > 1 && broken-- > 0) throw new Error('no token');
+      // At first, one that answers nobody.
+      const nodes =
+        asked === 1 ? [{ host: '127.0.0.1', port: 1 }] : cluster.nodes;
+      return { nodes, options: { clusterRetryStrategy: () => 50 } };
+    });
+    const states = () => nodesOf(subscriber).map(({ state }) => state);
+    await subscriber.ready();
+    await expire(redis, 'device:1');
+    expect((await events.one()).key).toBe('device:1');
+
+    broken = 30;
+    for (const each of cluster.servers) await killAll(each);
+    await eventually(() =>
+      expect(JSON.stringify([subscriber.status(), logs.everything])).toMatch(
+        /failed: no token/,
+      ),
+    );
+    await eventually(() => {
+      expect(broken).toBeLessThanOrEqual(0);
+      expect(states()).toEqual(Array(3).fill('listening'));
+    });
+    await expire(redis, 'device:2');
+
+    expect((await events.one()).key).toBe('device:2');
   });
 });
