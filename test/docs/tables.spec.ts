@@ -1,8 +1,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { invalidOption } from '../../../lib/errors/redis-expiry.error.js';
-import { firstColumn, pageOf, root } from '../../support/docs/pages.js';
+import { invalidOption } from '../../lib/errors/redis-expiry.error.js';
+import { firstColumn, pageOf, root } from '../support/docs/pages.js';
 
 const source = (path: string): string =>
   readFileSync(join(root, 'lib', path), 'utf8');

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { allPages, anchors, pages, root } from '../../support/docs/pages.js';
+import { allPages, anchors, pages, root } from '../support/docs/pages.js';
 
 /** What TypeDoc makes when the site is built. */
 const GENERATED = join(root, 'docs/api');

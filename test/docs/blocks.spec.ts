@@ -13,9 +13,9 @@ import {
   onTestFinished,
   vi,
 } from 'vitest';
-import { type Block, blocks, root } from '../../support/docs/pages.js';
-import { PATIENCE_MS } from '../../support/patience.js';
-import { RedisServer } from '../../support/redis/redis-server.mjs';
+import { type Block, blocks, root } from '../support/docs/pages.js';
+import { PATIENCE_MS } from '../support/patience.js';
+import { RedisServer } from '../support/redis/redis-server.mjs';
 
 /** In the project, as what is compiled imports the project's packages. */
 const directory = join(root, '.cache', `docs-blocks-${process.pid}`);
