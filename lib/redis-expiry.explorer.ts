@@ -77,9 +77,9 @@ export class RedisExpiryExplorer {
     for (const wrapper of wrappers) this.#explored.add(wrapper);
     this.#warnOfTaken(own, scope, wrappers, warn);
     this.#warnOfUnable(warn);
-    return wrappers
-      .filter(({ host }) => host && scope.owns(own, host))
-      .flatMap((wrapper) => this.#handlersOf(wrapper));
+    const owned = wrappers.filter(({ host }) => host && scope.owns(own, host));
+    for (const wrapper of owned) this.#warnOfUnmade(wrapper, warn);
+    return owned.flatMap((wrapper) => this.#handlersOf(wrapper));
   }
 
   #warnOfTaken(
@@ -113,12 +113,22 @@ export class RedisExpiryExplorer {
       );
   }
 
+  #warnOfUnmade(wrapper: Wrapper, warn: (text: string) => void): void {
+    const prototype = prototypeOf(wrapper);
+    if (!prototype) return;
+    for (const method of this.scanner.getAllMethodNames(prototype)) {
+      if (onKeyExpiredMetadata(prototype, method).length === 0) continue;
+      const names = this.enhancers.unmade(wrapper, prototype, method);
+      if (names.length > 0)
+        warn(
+          `${className(wrapper)}.${method} is of a provider that is not given by its class, so Nest does not make its enhancers, and they do not apply: ${names.join(', ')}. Give the class, or instances of the enhancers`,
+        );
+    }
+  }
+
   #handlersOf(wrapper: Wrapper): OwnHandler[] {
-    const perEvent = !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
-    const prototype = perEvent
-      ? // What a factory makes is known by the class that it is provided as, if it is one.
-        prototypeOfClass(wrapper.inject ? wrapper.token : wrapper.metatype)
-      : prototypeOfInstance(wrapper.instance);
+    const perEvent = isPerEvent(wrapper);
+    const prototype = prototypeOf(wrapper);
     if (!prototype) return [];
     return this.scanner
       .getAllMethodNames(prototype)
@@ -235,6 +245,17 @@ function scopeOf(wrapper: Wrapper): string {
   const module = host?.name ?? '';
   return provided === className(wrapper) ? module : `${module}:${provided}`;
 }
+
+/** Whether a provider has another instance for each event. */
+const isPerEvent = (wrapper: Wrapper): boolean =>
+  !wrapper.isDependencyTreeStatic() || wrapper.isTransient;
+
+/** What has the methods of a provider; undefined where nothing has. */
+const prototypeOf = (wrapper: Wrapper): object | undefined =>
+  isPerEvent(wrapper)
+    ? // What a factory makes is known by the class that it is provided as, if it is one.
+      prototypeOfClass(wrapper.inject ? wrapper.token : wrapper.metatype)
+    : prototypeOfInstance(wrapper.instance);
 
 function prototypeOfClass(metatype: unknown): object | undefined {
   const prototype: unknown =

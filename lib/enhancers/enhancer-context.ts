@@ -9,6 +9,7 @@ import type { EnhancerKind } from '../engine/module-options.js';
 import type { ResolvedOptions } from '../engine/options.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { RESOLVED_OPTIONS } from '../redis-expiry.module-definition.js';
+import { boundClasses } from './bound-classes.js';
 import { FilterChain, type FilterHandler } from './filter-chain.js';
 import { ScopedGlobals, type Wrapper } from './scoped-globals.js';
 
@@ -73,6 +74,16 @@ export class EnhancerContext {
     return this.#globals.transient.map(
       ({ metatype, name }) => metatype?.name ?? String(name),
     );
+  }
+
+  /**
+   * Enhancers of a handler that Nest does not make, by name: it makes them for the providers only that it makes
+   * itself, by their class.
+   */
+  unmade(wrapper: Wrapper, prototype: object, method: string): string[] {
+    if (!wrapper.isNotMetatype) return [];
+    const callback = (prototype as Instance)[method]!;
+    return boundClasses(this.#kinds, prototype.constructor as Type, callback);
   }
 
   /** Makes what is made for each event and applies globally. To be called before `enhance` for that event. */

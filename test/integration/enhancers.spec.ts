@@ -555,3 +555,45 @@ describe('providers that are made for each event', () => {
     ]);
   });
 });
+
+describe('a provider that Nest does not make', () => {
+  it.each<[how: string, provider: Provider]>([
+    ['useFactory', { provide: 'made', useFactory: () => new Devices() }],
+    [
+      'useFactory, as its class',
+      { provide: Devices, useFactory: () => new Devices() },
+    ],
+    ['useValue', { provide: 'made', useValue: new Devices() }],
+  ])(
+    'has none that are classes, and a warning names them: %s',
+    async (_, provider) => {
+      const { runsOf, logs } = await create(ALL, [provider]);
+
+      expect((await runsOf('device:1')).ran).toEqual(['device:1']);
+      const where = 'is of a provider that is not given by its class, so Nest';
+      const what = 'does not make its enhancers, and they do not apply:';
+      const advice = 'Give the class, or instances of the enhancers';
+      expect(logs.texts('warn')).toEqual([
+        `Devices.onOffline ${where} ${what} RolesGuard, Around, Upper, TakeAll. ${advice}`,
+        `Devices.onSecret ${where} ${what} RolesGuard. ${advice}`,
+      ]);
+    },
+  );
+
+  it('has those that are instances', async () => {
+    @Injectable()
+    class Plain {
+      @OnKeyExpired('device:*')
+      @UseInterceptors(new Around())
+      onOffline(): void {}
+    }
+    const made = { provide: 'made', useFactory: () => new Plain() };
+    const { runsOf, logs } = await create(['interceptors'], [made]);
+
+    expect((await runsOf('device:1')).ran).toEqual([
+      'redis-expiry onOffline device:1',
+      'after: undefined',
+    ]);
+    expect(logs.texts('warn')).toEqual([]);
+  });
+});
