@@ -6,6 +6,8 @@ export {
   type RedisExpiryErrorCode,
 } from './errors/redis-expiry.error.js';
 export type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
+export type { ExpiryTelemetry } from './engine/telemetry.js';
+export type { TriedHandler } from './dispatch/observed-try.js';
 export type {
   KeyExpiredHandler,
   OnKeyExpiredOptions,

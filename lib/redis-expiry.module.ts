@@ -13,6 +13,7 @@ import type { RedisExpiryModuleOptions } from './engine/module-options.js';
 import type { RedisExpiryModuleAsyncOptions } from './interfaces/module-options.interface.js';
 import { type ResolvedOptions, resolveOptions } from './engine/options.js';
 import { RedisExpiryEngine } from './engine/engine.js';
+import { Observation } from './engine/telemetry.js';
 import type { ExpiryEngine, OwnHandler } from './engine/expiry-engine.js';
 import { EnhancerContext } from './enhancers/enhancer-context.js';
 import { RedisExpiryExplorer } from './redis-expiry.explorer.js';
@@ -60,6 +61,7 @@ export class RedisExpiryModule
   implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown
 {
   readonly #logger: Logger;
+  readonly #observation: Observation;
   #bootstrapped: Promise<void> | undefined;
 
   /** Nest calls it. @internal */
@@ -70,6 +72,7 @@ export class RedisExpiryModule
   ) {
     super();
     this.#logger = new Logger(options.name);
+    this.#observation = new Observation(options.telemetry, this.#logger);
     // Hooks run in the order of this number, the farthest first at start and the nearest first at
     // shutdown: below all others, this module starts last and is destroyed first.
     const module = explorer.ownModule();
@@ -110,6 +113,7 @@ export class RedisExpiryModule
   async #bootstrap(): Promise<void> {
     const handlers = this.#handlersToRun();
     await this.engine.start(handlers);
+    this.#observation.begin(() => this.engine.status());
     this.#tellMapped(handlers);
     this.explorer.onLazyLoad(() => this.#wireLoaded());
   }
@@ -151,6 +155,7 @@ export class RedisExpiryModule
   }
 
   onApplicationShutdown(): void {
+    this.#observation.end();
     this.engine.close();
   }
 }

@@ -6,6 +6,11 @@ import { PROCESS_TIME, type Scheduler } from '../util/scheduler.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
 import { HandlerCall } from './handler-call.js';
 import { type LongRunningHandler, LongRuns } from './long-runs.js';
+import {
+  ObservedTry,
+  ObserverErrors,
+  type TryObserver,
+} from './observed-try.js';
 
 /** Tells which keys exist at this moment. `KeyCheck` of the topology does. */
 export interface AliveCheck {
@@ -20,6 +25,8 @@ export interface DispatcherOptions {
   readonly concurrency: number;
   /** The most events that wait at once; one more is dropped. */
   readonly queueLimit: number;
+  /** Is around each try. */
+  readonly telemetry?: TryObserver | undefined;
 }
 
 /** How an event ended for one handler. */
@@ -75,6 +82,7 @@ export class Dispatcher {
   #overflowing = false;
   #whenIdle: (() => void) | undefined;
   readonly #longRuns: LongRuns;
+  readonly #observerErrors: ObserverErrors;
 
   constructor(
     private readonly options: DispatcherOptions,
@@ -84,6 +92,7 @@ export class Dispatcher {
     private readonly time: Scheduler = PROCESS_TIME,
   ) {
     this.#longRuns = new LongRuns(log);
+    this.#observerErrors = new ObserverErrors(log);
   }
 
   /** Handlers that have been running for more than a minute. */
@@ -246,10 +255,17 @@ export class Dispatcher {
         if ('thrown' in end) this.#end(lane, job, 'failed', end.thrown);
         else this.#end(lane, job, 'handled', undefined, end.result);
       },
+      this.#observed(),
     );
     run.start();
     // One that ended at once need not be watched.
     if (!run.hasEnded) this.#longRuns.begin(run);
+  }
+
+  #observed(): ObservedTry | undefined {
+    const { telemetry } = this.options;
+    if (!telemetry?.process) return undefined;
+    return new ObservedTry(telemetry, this.#observerErrors);
   }
 
   #end(

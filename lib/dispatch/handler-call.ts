@@ -2,11 +2,13 @@ import { isObservable } from 'rxjs';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import type { Scheduler } from '../util/scheduler.js';
+import type { CallEnd } from './call-end.js';
 import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
+import type { KeyExpiredEvent } from './key-expired-event.js';
+import type { ObservedTry } from './observed-try.js';
 
-/** How a call of a handler ended: what it threw, or else what came of what it returned. */
-export type CallEnd =
-  { readonly thrown: unknown } | { readonly result: unknown };
+/** What a handler returned, and what of it is to be waited for. */
+type Called = [result: unknown, pending: PromiseLike<unknown> | undefined];
 
 /**
  * One call of a handler for one expiry. The `Dispatcher` makes it, starts it, and gives it up where it must.
@@ -20,7 +22,7 @@ export type CallEnd =
  *
  * Guarantees: a throw or a rejection is logged with the handler's name, the pattern and the key, and goes no
  * further. A handler that returns nothing to wait for is done when `start` returns, so that a trivial one
- * costs no promise. The event's signal is made when it is asked for first, because that costs more than all
+ * costs no promise; nor does it where telemetry is around it, for the end of the run. The event's signal is made when it is asked for first, because that costs more than all
  * else of a trivial run.
  */
 export class HandlerCall {
@@ -38,6 +40,8 @@ export class HandlerCall {
     private readonly time: Scheduler,
     private readonly log: Log,
     private readonly onEnd: (end: CallEnd) => void,
+    /** Telemetry around it. */
+    private readonly observed?: ObservedTry,
   ) {}
 
   get hasEnded(): boolean {
@@ -53,15 +57,18 @@ export class HandlerCall {
 
   /** Calls the handler. */
   start(): void {
-    let result: unknown;
     let pending: PromiseLike<unknown> | undefined;
+    let result: unknown;
     try {
-      result = this.handler.invoke(toEvent(this.expiry, this.handler, this));
-      pending = this.#pendingWork(result);
+      const event = toEvent(this.expiry, this.handler, this);
+      [result, pending] = this.observed
+        ? this.#observe(event, this.observed)
+        : this.#invoke(event);
     } catch (error) {
       this.#fail(error);
       return;
     }
+    // From here on it is out of the asynchronous context of telemetry, where what follows has no business.
     if (!pending) {
       this.#end({ result });
       return;
@@ -76,6 +83,17 @@ export class HandlerCall {
       (value: unknown) => this.#end({ result: value }),
       (error: unknown) => this.#fail(error),
     );
+  }
+
+  #observe(event: KeyExpiredEvent, observed: ObservedTry): Called {
+    const { name, glob } = this.handler;
+    const tried = { name, pattern: glob.pattern };
+    return observed.call(event, tried, () => this.#invoke(event));
+  }
+
+  #invoke(event: KeyExpiredEvent): Called {
+    const result = this.handler.invoke(event);
+    return [result, this.#pendingWork(result)];
   }
 
   /** Aborts the event's signal; the run goes on until the handler ends it. */
@@ -111,6 +129,7 @@ export class HandlerCall {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#cancelTimeout?.();
+    this.observed?.end(end);
     this.onEnd(end);
   }
 

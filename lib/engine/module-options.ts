@@ -1,6 +1,7 @@
 import type { ConnectionOption } from '../connection/connection-option.js';
 import type { NotificationsMode } from '../listening/flag-keeper.js';
 import type { RetryOptions } from '../dispatch/handler-options.js';
+import type { ExpiryTelemetry } from './telemetry.js';
 
 /** A kind of Nest's enhancers. */
 export type EnhancerKind = 'guards' | 'interceptors' | 'pipes' | 'filters';
@@ -111,6 +112,11 @@ export interface RedisExpiryModuleOptions {
   renewals?: 'auto' | 'heard';
   /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
   shutdownTimeout?: number;
+  /**
+   * What observes each try of a handler, and the whole: `openTelemetry()` of `nestjs-redis-expiry/otel`, or your own. Its errors
+   * are logged, and change nothing of how an event is handled. Without it nothing is spent on it.
+   */
+  telemetry?: ExpiryTelemetry;
   /** Name of the connections (`CLIENT LIST`) and of the log lines: visible ASCII without spaces. @default 'redis-expiry' */
   name?: string;
 }

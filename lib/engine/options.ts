@@ -15,6 +15,7 @@ import type {
   EnhancerKind,
   RedisExpiryModuleOptions,
 } from './module-options.js';
+import type { ExpiryTelemetry } from './telemetry.js';
 import type { NotificationsMode } from '../listening/flag-keeper.js';
 
 /** The module's options, checked and complete. */
@@ -38,6 +39,7 @@ export interface ResolvedOptions {
   readonly concurrency: number;
   readonly queueLimit: number;
   readonly shutdownTimeout: number;
+  readonly telemetry: ExpiryTelemetry | undefined;
   readonly name: string;
 }
 
@@ -61,6 +63,7 @@ const OPTIONS = [
   'deadLetters',
   'renewals',
   'shutdownTimeout',
+  'telemetry',
   'name',
 ];
 const ENHANCER_KINDS: readonly EnhancerKind[] = [
@@ -121,6 +124,7 @@ export function resolveOptions(
     concurrency: count('concurrency', given.concurrency, 100),
     queueLimit: count('queueLimit', given.queueLimit, 500_000),
     shutdownTimeout: ms('shutdownTimeout', given.shutdownTimeout, 10_000, 0),
+    telemetry: resolveTelemetry(given.telemetry),
     name,
   };
 }
@@ -169,6 +173,23 @@ function resolveEnhancers(given: unknown = []): EnhancerKind[] {
     wrong,
     `an array of ${ENHANCER_KINDS.map((kind) => `'${kind}'`).join(', ')}`,
   );
+}
+
+/** Not by its names, as it may be an object of a class of the user's. */
+function resolveTelemetry(
+  telemetry: ExpiryTelemetry | undefined,
+): ExpiryTelemetry | undefined {
+  if (telemetry === undefined) return undefined;
+  if (typeof telemetry !== 'object' || telemetry === null)
+    throw invalidOption('telemetry', telemetry, 'an object');
+  const parts = telemetry as Record<string, unknown>;
+  const isWrong = (name: string): boolean =>
+    parts[name] !== undefined && typeof parts[name] !== 'function';
+  if (isWrong('process'))
+    throw invalidOption('telemetry.process', parts['process'], 'a function');
+  if (isWrong('observe'))
+    throw invalidOption('telemetry.observe', parts['observe'], 'a function');
+  return telemetry;
 }
 
 function resolveRetry(retry: RetryOptions = {}): RetryPolicy {
