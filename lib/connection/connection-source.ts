@@ -101,7 +101,9 @@ export class ConnectionSource {
         if (error instanceof RedisExpiryError) throw error;
         const reason = reasonOf(error);
         if (reason !== this.#lastError)
-          log.warn(`Redis is not reached yet, and is tried again: ${reason}`);
+          log.warn(
+            `Redis is not reached yet, and is tried again; no expiry is handled until then: ${reason}`,
+          );
         this.#lastError = reason;
       }
       const left = end - performance.now();

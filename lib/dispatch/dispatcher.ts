@@ -154,7 +154,8 @@ export class Dispatcher {
     if (!this.#isIdle) {
       this.log.warn(
         `Shutdown did not wait longer than ${timeout} ms: ${this.#running} event(s) were in flight, ` +
-          `${this.queued} waiting event(s) were dropped`,
+          `${this.queued} waiting event(s) were dropped. A group has another instance handle them; in broadcast they are lost. ` +
+          'Raise shutdownTimeout, or let handlers heed event.signal',
       );
       this.#drop(this.#lanes.clear());
     }

@@ -121,7 +121,9 @@ export class Startup {
       const reasons = this.#reasons();
       if (reasons === '' || warned.has(reasons)) return;
       warned.add(reasons);
-      log.warn(`Redis is not reached yet, and is tried again: ${reasons}`);
+      log.warn(
+        `Redis is not reached yet, and is tried again; no expiry is handled until then: ${reasons}`,
+      );
     }, connectTimeout).unref();
     this.#endWarning = () => clearInterval(timer);
     try {
@@ -140,7 +142,9 @@ export class Startup {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        log.error(`Starting failed, and is tried again: ${reasonOf(error)}`);
+        log.error(
+          `Starting failed, and is tried again; no expiry is handled until it works: ${reasonOf(error)}`,
+        );
         const ms = Math.max(RETRY_DELAY_MS, retryDelay(failures));
         await sleep(ms, { ref: false, signal });
       }

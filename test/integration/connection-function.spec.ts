@@ -90,7 +90,7 @@ describe.each(MODES)('a function as the connection, for %s', (_, options) => {
 
     expect((await events.one()).key).toBe('device:42');
     expect(logs.texts('warn', 'the function that is')).toEqual([
-      'Redis is not reached yet, and is tried again: ' +
+      'Redis is not reached yet, and is tried again; no expiry is handled until then: ' +
         'the function that is the option "connection" failed: no token for redis://app:***@h',
     ]);
     expect(logs.everything).not.toContain('s3cret');

@@ -90,7 +90,8 @@ describe('ConnectionSource', () => {
     const failed = 'the function that is the option "connection" failed:';
     expect(warnings.all).toEqual(
       [`${failed} no token`, `${failed} still none`].map(
-        (why) => `Redis is not reached yet, and is tried again: ${why}`,
+        (why) =>
+          `Redis is not reached yet, and is tried again; no expiry is handled until then: ${why}`,
       ),
     );
     expect(source.lastError).toBeUndefined();
