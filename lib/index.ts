@@ -1,3 +1,8 @@
+/**
+ * Runs methods of a Nest application when keys of Redis expire. Begin with `RedisExpiryModule` and `OnKeyExpired`.
+ *
+ * @module nestjs-redis-expiry
+ */
 export { RedisExpiryModule } from './redis-expiry.module.js';
 export { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
 export { OnKeyExpired } from './decorators/on-key-expired.decorator.js';

@@ -1,3 +1,8 @@
+/**
+ * The test kit: handlers run without Redis. Begin with `ExpiryTester`.
+ *
+ * @module nestjs-redis-expiry/testing
+ */
 export {
   type AdvancedExpiry,
   ExpiryTester,
