@@ -43,6 +43,8 @@ export type {
 } from './listening/node-status.js';
 export type { ServerRole } from './listening/server-identity.js';
 export type { LongRunningHandler } from './dispatch/long-runs.js';
+export type { LatenessHistogram } from './dispatch/lateness-histogram.js';
+export type { GapTotalsStatus } from './listening/gap-totals.js';
 export type { LatenessStatus } from './dispatch/lateness-window.js';
 export type {
   DeadlineStatus,

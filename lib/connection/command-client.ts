@@ -59,6 +59,7 @@ export class CommandClient {
   #lastError: string | undefined;
   /** The error by which the server refused the newest login. */
   #refusedBy: Error | undefined;
+  #refusedSince: Date | undefined;
   /** Commands that wait for a change of state. */
   #waiting = 0;
   readonly #changed = new Signal();
@@ -82,6 +83,11 @@ export class CommandClient {
   /** The error by which the server refused the newest login; undefined where it did not. No command is answered meanwhile. */
   get refusal(): string | undefined {
     return this.#refusedBy ? this.#lastError : undefined;
+  }
+
+  /** Since when the server refuses each login; undefined where it does not. */
+  get refusedSince(): Date | undefined {
+    return this.#refusedBy && this.#refusedSince;
   }
 
   /** The address that it is connected to, as the system tells it; undefined without a connection. */
@@ -232,6 +238,7 @@ export class CommandClient {
     if (reason !== this.#lastError)
       this.options.log.debug(`Command connection: ${reason}`);
     this.#lastError = reason;
+    if (refusedBy && !this.#refusedBy) this.#refusedSince = new Date();
     this.#refusedBy = refusedBy;
   }
 

@@ -2,6 +2,7 @@ import { newCounters } from '../dispatch/counters.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { ConsumerGroup } from '../group/consumer-group.js';
+import { GapTotals } from '../listening/gap-totals.js';
 import { unknownNode } from '../listening/keyspace-listener.js';
 import type { Log } from '../util/log.js';
 import type { ExpiryEngine, OwnHandler } from './expiry-engine.js';
@@ -32,6 +33,7 @@ export class RedisExpiryEngine implements ExpiryEngine {
   #started: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   #closed = false;
+  readonly #since = new Date();
 
   constructor(
     private readonly options: ResolvedOptions,
@@ -156,10 +158,12 @@ export class RedisExpiryEngine implements ExpiryEngine {
   #statusUnlocated(): RedisExpiryStatus {
     const { lastError } = this.options.source;
     return {
-      nodes: lastError === undefined ? [] : [unknownNode(lastError)],
+      nodes:
+        lastError === undefined ? [] : [unknownNode(lastError, this.#since)],
       groups: [],
       counters: newCounters(),
       lateness: new LatenessWindow().status,
+      gaps: new GapTotals().status,
       queued: 0,
       running: 0,
       longRunning: [],

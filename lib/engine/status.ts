@@ -2,6 +2,7 @@ import type { GroupStatus } from '../group/consumer-group.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { LatenessStatus } from '../dispatch/lateness-window.js';
 import type { LongRunningHandler } from '../dispatch/long-runs.js';
+import type { GapTotalsStatus } from '../listening/gap-totals.js';
 import type { NodeStatus } from '../listening/node-status.js';
 
 /** What `RedisExpirySubscriber.status()` tells: plain data, a copy. */
@@ -12,8 +13,10 @@ export interface RedisExpiryStatus {
   readonly groups: readonly GroupStatus[];
   /** At any moment: received = handled + failed + superseded + dropped + queued + running. */
   readonly counters: Readonly<ExpiryCounters>;
-  /** How late the newest 10,000 events were detected, of those whose deadline was known. */
+  /** How late the newest 10,000 events were detected, of those whose deadline was known; and a histogram of all. */
   readonly lateness: LatenessStatus;
+  /** All gaps in listening since the start. Those of a group count while this instance leads. */
+  readonly gaps: GapTotalsStatus;
   /** Events that wait for their handler. */
   readonly queued: number;
   /** Events that are being handled. */

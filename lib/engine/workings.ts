@@ -5,6 +5,7 @@ import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Places } from '../dispatch/places.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import { ConsumerGroup } from '../group/consumer-group.js';
+import { GapTotals } from '../listening/gap-totals.js';
 import type { ListenerOptions } from '../listening/node-status.js';
 import { ClusterTopology } from '../topology/cluster-topology.js';
 import { StandaloneTopology } from '../topology/standalone-topology.js';
@@ -34,6 +35,7 @@ export class Workings {
   readonly broadcast: Broadcast;
   readonly #counters = newCounters();
   readonly #lateness = new LatenessWindow();
+  readonly #gaps = new GapTotals();
   readonly #topology: Topology;
   readonly #dispatcher: Dispatcher;
   readonly #places: Places;
@@ -117,6 +119,7 @@ export class Workings {
       groups: [...this.#memberships.values()].map(({ group }) => group.status),
       counters: { ...this.#counters },
       lateness: this.#lateness.status,
+      gaps: this.#gaps.status,
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
       longRunning: this.#dispatcher.longRunning,
@@ -183,6 +186,6 @@ export class Workings {
   get #listenerOptions(): ListenerOptions {
     const { target, namespace, notifications } = this.options;
     const ownPrefix = `${target.keyPrefix}${namespace}:`;
-    return { ...target, notifications, ownPrefix };
+    return { ...target, notifications, ownPrefix, gaps: this.#gaps };
   }
 }

@@ -10,13 +10,15 @@ export interface Backlog {
   readonly dead: number;
   /** Dead letters that were deleted, ever, because they were too old or too many: see the option `deadLetters`. */
   readonly deadLettersDropped: number;
+  /** Partitions that have a leader: some instance watches their deadlines. */
+  readonly leaders: number;
   /** Keys whose deadline is known. */
   readonly tracked: number;
 }
 
 const FIGURES = [
   ...(['waiting', 'pending', 'retrying'] as const),
-  ...(['dead', 'deadLettersDropped', 'tracked'] as const),
+  ...(['dead', 'deadLettersDropped', 'leaders', 'tracked'] as const),
 ] satisfies (keyof Backlog)[];
 
 /** The backlogs of several partitions together; empty as long as one of them is not known. */

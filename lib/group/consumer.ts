@@ -62,6 +62,11 @@ export class Consumer {
     return this.#housekeeping.backlog;
   }
 
+  /** As of `Housekeeping`. */
+  get leaderSeen(): Date {
+    return this.#housekeeping.leaderSeen;
+  }
+
   /** Rejects if the group's stream could not be made. */
   async start(): Promise<void> {
     const { stream, leaseDuration } = this.options;

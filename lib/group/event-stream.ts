@@ -259,8 +259,8 @@ export class EventStream {
   }
 
   async backlog(): Promise<Backlog> {
-    const { events, retry, dead, dropped, index } = this.keys;
-    const [length, summary, retrying, letters, deleted, tracked] =
+    const { events, retry, dead, dropped, lease, index } = this.keys;
+    const [length, summary, retrying, letters, deleted, token, tracked] =
       await this.commands.run((redis) =>
         Promise.all([
           redis.xlen(events),
@@ -268,6 +268,7 @@ export class EventStream {
           redis.zcard(retry),
           redis.xlen(dead),
           redis.get(dropped),
+          redis.get(lease),
           redis.zcard(index),
         ]),
       );
@@ -279,6 +280,7 @@ export class EventStream {
       retrying,
       dead: letters,
       deadLettersDropped: Number(deleted ?? 0),
+      leaders: token === null ? 0 : 1,
       tracked,
     };
   }

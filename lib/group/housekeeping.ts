@@ -37,6 +37,8 @@ export interface HousekeepingOptions {
 export class Housekeeping {
   /** What there is to do, as of the last look. */
   backlog: Backlog | undefined;
+  /** When the partition was last seen to have a leader; at first the moment from which it is looked for. */
+  leaderSeen = new Date();
   #timers: NodeJS.Timeout[] = [];
   #isStopped = false;
   /** Puts retries back when they are due. */
@@ -51,16 +53,16 @@ export class Housekeeping {
   /** Rejects if the backlog cannot be counted. */
   async start(): Promise<void> {
     const { stream, leads, leaseDuration } = this.options;
-    this.backlog = await stream.backlog();
+    await this.#count();
     if (this.#isStopped || this.#timers.length > 0) return;
     this.every(PROMOTION_INTERVAL_MS, async () => {
       if (leads()) this.#promotion.within(0);
     });
     this.every(BACKLOG_INTERVAL_MS, async () => {
-      this.backlog = await stream.backlog();
+      const { dead } = await this.#count();
       if (!leads()) return;
       await stream.reap(Math.max(REAPING_MS, 2 * leaseDuration));
-      if (this.backlog.dead > 0) await this.#dropLetters();
+      if (dead > 0) await this.#dropLetters();
     });
   }
 
@@ -108,6 +110,13 @@ export class Housekeeping {
     if (next === undefined || next >= PROMOTION_INTERVAL_MS) return;
     if (leads() || performance.now() < this.#promotesUntil)
       this.#promotion.within(next + 1);
+  }
+
+  async #count(): Promise<Backlog> {
+    const backlog = await this.options.stream.backlog();
+    this.backlog = backlog;
+    if (backlog.leaders > 0) this.leaderSeen = new Date();
+    return backlog;
   }
 
   /** The finishing of an entry sees to their number; age, and a limit that was lowered, are seen to here. */

@@ -42,6 +42,8 @@ export interface PartitionStatus extends Partial<Backlog> {
   readonly node: string | undefined;
   /** Whether this instance is the one that watches its deadlines. */
   readonly leads: boolean;
+  /** When this instance last saw that some instance leads. It looks every 2 s; its own start, before the first time. */
+  readonly leaderSeen: Date;
   /** The nodes that this instance listens to, while it leads. */
   readonly nodes: readonly NodeStatus[];
 }
@@ -90,8 +92,9 @@ export class PartitionMember implements LeaseHolder {
 
   get status(): PartitionStatus {
     const { tag, node } = this.partition;
-    const { backlog } = this.#consumer;
-    return { tag, node, leads: this.leads, nodes: this.#nodes, ...backlog };
+    const { backlog, leaderSeen } = this.#consumer;
+    const { leads } = this;
+    return { tag, node, leads, leaderSeen, nodes: this.#nodes, ...backlog };
   }
 
   /** The one server of a group holds all of its keys; of a Cluster's nodes it is not known which. */

@@ -1,5 +1,6 @@
 import type { Log } from '../util/log.js';
 import type { DeadlineKeeper } from './deadline-keeper.js';
+import type { GapTotals } from './gap-totals.js';
 
 /** A time in which a node's expiries may not have been heard. */
 export interface ListeningGap {
@@ -52,6 +53,7 @@ export class ListeningGaps {
     private readonly node: string,
     private readonly deadlines: Pick<DeadlineKeeper, 'lost'> | undefined,
     private readonly log: Log,
+    private readonly totals?: GapTotals,
   ) {}
 
   get open(): boolean {
@@ -78,6 +80,7 @@ export class ListeningGaps {
     if (this.open) return;
     this.last = { node: this.node, from: new Date(from), reason };
     this.count++;
+    this.totals?.begin(this.last);
     this.log.warn(
       `${this.node}: not listening any more (${reason}); expiries from ${this.last.from.toISOString()} on may be missed`,
     );
@@ -86,10 +89,16 @@ export class ListeningGaps {
   /** Closes the open gap, if any. */
   end(): void {
     if (!this.last || this.last.to) return;
+    this.totals?.end(this.last);
     const gap: ListeningGap = { ...this.last, to: new Date() };
     this.last = gap;
     this.log.warn(
       `${this.node}: listening again; expiries from ${gap.from.toISOString()} to ${gap.to!.toISOString()} may have been missed`,
     );
+  }
+
+  /** Nobody here listens to the node any more, on purpose: an open gap does not grow from here on. */
+  close(): void {
+    if (this.last) this.totals?.end(this.last);
   }
 }

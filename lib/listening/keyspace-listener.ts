@@ -31,6 +31,7 @@ export class KeyspaceListener {
   readonly #preparation: ReplicaPreparation;
   #unfollow: (() => void) | undefined;
   #closed = false;
+  readonly #since = new Date();
 
   constructor(
     private readonly topology: Topology,
@@ -53,7 +54,8 @@ export class KeyspaceListener {
 
   get nodes(): NodeStatus[] {
     const { nodes, lastError } = this.topology;
-    if (nodes.length === 0 && lastError) return [unknownNode(lastError)];
+    if (nodes.length === 0 && lastError)
+      return [unknownNode(lastError, this.#since)];
     return [...this.#listeners.values()].map((listener) => listener.status);
   }
 
@@ -251,9 +253,10 @@ const isVerified = ({ missingFlags, selfTest }: NodeStatus): boolean =>
   missingFlags === undefined ? selfTest === 'passed' : missingFlags === '';
 
 /** In the place of the nodes, while none is known. */
-export const unknownNode = (lastError: string): NodeStatus => ({
+export const unknownNode = (lastError: string, since: Date): NodeStatus => ({
   address: '(no node is known yet)',
   state: 'connecting',
+  since,
   patterns: [],
   refused: [],
   gaps: 0,

@@ -1,3 +1,4 @@
+import type { CommandClient } from '../connection/command-client.js';
 import { missingCommand } from '../connection/server-error.js';
 import {
   RedisExpiryError,
@@ -20,6 +21,8 @@ export class ListeningState {
   readonly #everServed = new Set<string>();
   #report: SetupReport | undefined;
   #lastError: string | undefined;
+  /** Since when it is, or is not, `listening`. */
+  #since = new Date();
 
   constructor(
     private readonly address: string,
@@ -35,15 +38,21 @@ export class ListeningState {
     return this.#state === 'closed';
   }
 
-  /** `refusal`: why the connection for commands is refused. */
-  status(
-    refusal: string | undefined,
-  ): Omit<NodeStatus, 'gaps'> & Pick<NodeStatus, 'state'> {
+  /** @param commands the connection for commands may be refused while all is heard */
+  status({
+    refusal,
+    refusedSince,
+  }: Pick<CommandClient, 'refusal' | 'refusedSince'>): Omit<
+    NodeStatus,
+    'gaps'
+  > &
+    Pick<NodeStatus, 'state'> {
     const lastError = this.#lastError ?? refusal;
     const isRefused = refusal !== undefined && this.#state === 'listening';
     return {
       address: this.address,
       state: isRefused ? 'refused' : this.#state,
+      since: (isRefused && refusedSince) || this.#since,
       patterns: [...this.#served],
       refused: [...this.#refused].map(([pattern, reason]) => ({
         pattern,
@@ -61,6 +70,8 @@ export class ListeningState {
 
   enter(state: ListenerState): void {
     if (this.isClosed) return;
+    if ((state === 'listening') !== (this.#state === 'listening'))
+      this.#since = new Date();
     this.#state = state;
     this.#changed.fire();
   }

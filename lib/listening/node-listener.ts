@@ -61,7 +61,9 @@ export class NodeListener {
     /** Listening was lost: somebody may know of another server. */
     private readonly onLost: () => void = () => undefined,
   ) {
-    this.#gaps = new ListeningGaps(node.address, deadlines, log);
+    this.#gaps = new ListeningGaps(
+      ...([node.address, deadlines, log, options.gaps] as const),
+    );
     if (since !== undefined)
       this.#gaps.begin(since, 'it was not known to be a primary');
     const keeper = new FlagKeeper(
@@ -86,7 +88,7 @@ export class NodeListener {
 
   get status(): NodeStatus {
     return {
-      ...this.#state.status(this.node.commands.refusal),
+      ...this.#state.status(this.node.commands),
       gaps: this.#gaps.count,
       ...this.deadlines?.status,
       ...(this.#gaps.last && { lastGap: this.#gaps.last }),
@@ -160,6 +162,7 @@ export class NodeListener {
   /** Stops listening and closes the connection. */
   close(): void {
     this.#state.close();
+    this.#gaps.close();
     this.deadlines?.close();
     this.#channels?.session.close();
     this.#pause.end();

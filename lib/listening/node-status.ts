@@ -1,6 +1,7 @@
 import type { ChannelFamily } from './channels.js';
 import type { NotificationsMode } from './flag-keeper.js';
 import type { ListeningGap } from './gap.js';
+import type { GapTotals } from './gap-totals.js';
 import type { DeadlineStatus } from './deadline-keeper.js';
 import type { SelfTestResult } from './self-test.js';
 import type { ServerRole } from './server-identity.js';
@@ -57,6 +58,8 @@ export interface NodeStatus
   extends Partial<SetupReport>, Partial<DeadlineStatus> {
   readonly address: string;
   readonly state: ListenerState;
+  /** Since when its state has been `listening`, or since when it has not been. */
+  readonly since: Date;
   /** Patterns and channel patterns whose subscription Redis acknowledged. */
   readonly patterns: readonly string[];
   /** What the server refuses, with its words. */
@@ -79,4 +82,6 @@ export interface ListenerOptions {
   /** Ms within which a connection must be made and be listening. */
   readonly connectTimeout: number;
   readonly retryDelay: (attempt: number) => number;
+  /** Is told of each gap. */
+  readonly gaps?: GapTotals;
 }

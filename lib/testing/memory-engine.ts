@@ -160,6 +160,7 @@ export class MemoryEngine implements ExpiryEngine {
       groups: [...this.#groups.values()].map(({ status }) => status),
       counters: { ...this.#counters },
       lateness: this.#lateness.status,
+      gaps: { count: 0, seconds: 0 },
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
       longRunning: this.#dispatcher.longRunning,

@@ -40,6 +40,7 @@ export class MemoryGroup {
       retrying: this.retrying,
       dead: this.#givenUp.length,
       deadLettersDropped: 0,
+      leaders: 0,
       tracked: 0,
     };
     return {

@@ -64,6 +64,8 @@ describe('the page of status', () => {
     ['engine/status.ts', 'RedisExpiryStatus'],
     ['dispatch/counters.ts', 'ExpiryCounters'],
     ['dispatch/lateness-window.ts', 'LatenessStatus'],
+    ['dispatch/lateness-histogram.ts', 'LatenessHistogram'],
+    ['listening/gap-totals.ts', 'GapTotalsStatus'],
     ['dispatch/long-runs.ts', 'LongRunningHandler'],
     ['listening/node-status.ts', 'NodeStatus'],
     ['listening/node-status.ts', 'SetupReport'],

@@ -78,6 +78,7 @@ onEveryServer('EventStream', (server) => {
       retrying: 0,
       dead: 0,
       deadLettersDropped: 0,
+      leaders: 0,
       tracked: 0,
     });
   });
