@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { resolveOptions } from '../../lib/engine/options.js';
 import { invalidOption } from '../../lib/errors/redis-expiry.error.js';
 import { firstColumn, pageOf, root } from '../support/docs/pages.js';
 
@@ -45,6 +46,28 @@ describe('the page of options', () => {
         'isGlobal',
       ].toSorted(),
     );
+  });
+});
+
+describe('the defaults on the page of options', () => {
+  const defaults = { ...resolveOptions({}) } as Record<string, unknown>;
+  const rows = [
+    ...pageOf('08').text.matchAll(/^\| `(\w+)` +\| `('[^']*'|[\d_]+)` +\|/gm),
+  ].filter(([, name = '']) => name in defaults);
+
+  it.each(rows.map(([, name = '', literal = '']) => ({ name, literal })))(
+    '$name is $literal',
+    ({ name, literal }) => {
+      const value = literal.startsWith("'")
+        ? literal.slice(1, -1)
+        : Number(literal.replaceAll('_', ''));
+
+      expect(defaults[name]).toBe(value);
+    },
+  );
+
+  it('are those of every option that has a simple one', () => {
+    expect(rows.length).toBeGreaterThanOrEqual(8);
   });
 });
 
