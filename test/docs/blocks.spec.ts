@@ -110,7 +110,7 @@ describe('blocks of TypeScript in README and docs', () => {
   it('compile, all of them', () => {
     expect(problems).toBe('');
     expect(blocks.length).toBeGreaterThan(15);
-    expect(blocks.filter(({ run: how }) => how !== undefined)).toHaveLength(4);
+    expect(blocks.filter(({ run: how }) => how !== undefined)).toHaveLength(5);
   });
 
   it.each(runnable('quick-start'))(
@@ -134,6 +134,20 @@ describe('blocks of TypeScript in README and docs', () => {
         },
         { timeout: PATIENCE_MS, interval: 100 },
       );
+    },
+  );
+
+  it.each(runnable('real-redis'))(
+    'run: $id ends well with a server',
+    async (block) => {
+      const redis = await RedisServer.start({
+        path: inject('redisServerPath'),
+      });
+      onTestFinished(() => redis.stop());
+      const test = await run(block, redis.url);
+      const [code] = (await once(test.child, 'close')) as [number | null];
+
+      expect({ code, output: test.output }).toMatchObject({ code: 0 });
     },
   );
 
