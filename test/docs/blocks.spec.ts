@@ -30,6 +30,8 @@ export {};
 
 const ENTRIES: Record<string, string> = {
   'nestjs-redis-expiry': 'lib/index.ts',
+  'nestjs-redis-expiry/otel': 'lib/otel/index.ts',
+  'nestjs-redis-expiry/terminus': 'lib/terminus/index.ts',
   'nestjs-redis-expiry/testing': 'lib/testing/index.ts',
 };
 

@@ -1,0 +1,2 @@
+export { RedisExpiryHealthIndicator } from './redis-expiry.health.js';
+export type { HealthLimits, Trouble } from './troubles.js';
