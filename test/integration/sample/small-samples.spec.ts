@@ -24,6 +24,11 @@ const PRINTS: Record<string, RegExp[]> = {
     /^grace has logged out$/m,
     /^the session of ada timed out at \S+ after \/, \/books, \/cart$/m,
   ],
+  '06-health-and-metrics': [
+    /^GET \S+\/health: 200$/m,
+    /^GET \S+\/metrics: 200$/m,
+    /^redis_expiry_handled 1$/m,
+  ],
   '04-cluster': [/is listening$/m, /^lease 1 has/m, /^lease 9 has/m],
 };
 const ENDS_BY_ITSELF = '02-group';
