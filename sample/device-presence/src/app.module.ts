@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { RedisExpiryModule } from 'nestjs-redis-expiry';
 import { Board } from './board.service.js';
 import { DeviceSimulator } from './device-simulator.service.js';
+import { MetricsController } from './metrics.controller.js';
 import { PresenceController } from './presence.controller.js';
 import { PresenceService } from './presence.service.js';
 import { redisProvider } from './redis.provider.js';
@@ -15,7 +16,7 @@ import { redisProvider } from './redis.provider.js';
       leaseDuration: 2_000,
     }),
   ],
-  controllers: [PresenceController],
+  controllers: [PresenceController, MetricsController],
   providers: [PresenceService, Board, DeviceSimulator, redisProvider],
 })
 export class AppModule {}

@@ -85,6 +85,26 @@ describe('npm start', () => {
     await app.kill();
   });
 
+  it('tells Prometheus the lateness that it shows', async () => {
+    await vi.waitFor(
+      () => expect(outages().length).toBeGreaterThan(0),
+      patience,
+    );
+    const shown = outages().map(({ lateness }) => lateness);
+    const scraped = await fetch(`http://localhost:${port}/metrics`);
+    const text = await scraped.text();
+    const told = (name: string) =>
+      Number(
+        new RegExp(`^redis_expiry_lateness_${name} (.+)$`, 'm').exec(text)![1],
+      );
+
+    // More may have gone offline since.
+    expect(told('seconds_count')).toBeGreaterThanOrEqual(shown.length);
+    expect(told('seconds_sum') * 1_000).toBeGreaterThanOrEqual(
+      Math.floor(shown.reduce((sum, ms) => sum + ms, 0)),
+    );
+  });
+
   it('names devices that go offline within seconds', async () => {
     await vi.waitFor(
       () => expect(outages().length).toBeGreaterThan(0),
