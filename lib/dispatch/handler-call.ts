@@ -21,9 +21,9 @@ type Called = [result: unknown, pending: PromiseLike<unknown> | undefined];
  *   rejection is nobody's.
  *
  * Guarantees: a throw or a rejection is logged with the handler's name, the pattern and the key, and goes no
- * further. A handler that returns nothing to wait for is done when `start` returns, so that a trivial one
- * costs no promise; nor does it where telemetry is around it, for the end of the run. The event's signal is made when it is asked for first, because that costs more than all
- * else of a trivial run.
+ * further. A handler that returns nothing to wait for is done when `start` returns, also with telemetry around it, and
+ * without that such a one costs no promise. The event's signal is made when it is asked for first, because that costs
+ * more than all else of a trivial run.
  */
 export class HandlerCall {
   /** By `performance.now()`. */

@@ -83,6 +83,14 @@ onEveryServer('EventStream', (server) => {
     });
   });
 
+  it('tells whether somebody holds the lease of its partition', async () => {
+    const a = await streamOn(server, 'a');
+    await server.redis.set(KEYS.lease, 'token', 'PX', 60_000);
+    expect((await a.backlog()).leaders).toBe(1);
+    await server.redis.del(KEYS.lease);
+    expect((await a.backlog()).leaders).toBe(0);
+  });
+
   it('is made anew after a flush', async () => {
     const a = await streamOn(server, 'a');
     await server.redis.flushall();
