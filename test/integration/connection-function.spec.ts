@@ -104,7 +104,7 @@ describe.each(MODES)('a function as the connection, for %s', (_, options) => {
       },
       /failed: no token for redis:\/\/app:\*\*\*@h/,
     ],
-    ['never answers', () => never, /has not answered within 300 ms/],
+    ['never answers', () => never, /has not answered within 1500 ms/],
     [
       'names another database',
       () => `${server.url}/3`,
@@ -116,7 +116,7 @@ describe.each(MODES)('a function as the connection, for %s', (_, options) => {
     async (...[, answer, said]) => {
       let ask = answer;
       const good = () => ({
-        ...{ host: server.host, port: server.port, connectTimeout: 300 },
+        ...{ host: server.host, port: server.port, connectTimeout: 1_500 },
         retryStrategy: () => 50,
       });
       ask = good;
