@@ -7,7 +7,6 @@ import {
 } from '../dispatch/dispatcher.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
-import { RedisGlob } from '../dispatch/redis-glob.js';
 import type {
   ExpiryEngine,
   GroupAccess,
@@ -18,11 +17,11 @@ import type {
   ExpirySubscription,
   RedisExpiryStatus,
 } from '../engine/status.js';
-import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
+import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import { eventId } from '../group/stored-event.js';
 import { RunCounts } from '../group/run-counts.js';
-import { keyeventChannel, keyspaceChannel } from '../listening/channels.js';
 import type { Log } from '../util/log.js';
+import { type ChannelHandler, MemoryChannels } from './memory-channels.js';
 import type { MemoryKeys } from './memory-keys.js';
 import { type FailedTry, MemoryGroup } from './memory-group.js';
 import type { HandledExpiry, OpenRun, OpenRuns } from './runs.js';
@@ -64,7 +63,7 @@ export class MemoryEngine implements ExpiryEngine {
   readonly #dispatcher: Dispatcher;
   readonly #handlers = new Map<ExpiryHandler, string | undefined>();
   readonly #groups = new Map<string, MemoryGroup>();
-  readonly #channels = new Set<(channel: string, message: string) => void>();
+  readonly #channels: MemoryChannels;
   readonly #onDraining = new Set<() => void>();
   #drained: Promise<void> | undefined;
   #isOver = false;
@@ -72,8 +71,9 @@ export class MemoryEngine implements ExpiryEngine {
   constructor(
     private readonly options: ResolvedOptions,
     private readonly parts: MemoryParts,
-    private readonly log: Log,
+    log: Log,
   ) {
+    this.#channels = new MemoryChannels(log);
     const { keyPrefix } = placeOf(options);
     const prefixLength = Buffer.byteLength(keyPrefix);
     const isAlive = (redisKey: Buffer): boolean =>
@@ -124,30 +124,10 @@ export class MemoryEngine implements ExpiryEngine {
 
   async listen(
     channelPattern: string,
-    handler: (pattern: string, channel: string, message: string) => unknown,
+    handler: ChannelHandler,
   ): Promise<ExpirySubscription> {
     this.#assertOpen();
-    const glob = new RedisGlob(channelPattern);
-    const fail = (error: unknown): void =>
-      this.log.error(
-        `The handler of channel pattern ${JSON.stringify(channelPattern)} failed: ${reasonOf(error)}`,
-      );
-    const hear = (channel: string, message: string): void => {
-      if (!glob.test(Buffer.from(channel))) return;
-      try {
-        Promise.resolve(handler(channelPattern, channel, message)).catch(fail);
-      } catch (error) {
-        fail(error);
-      }
-    };
-    this.#channels.add(hear);
-    return {
-      pattern: channelPattern,
-      unsubscribe: () => {
-        this.#channels.delete(hear);
-        return Promise.resolve();
-      },
-    };
+    return this.#channels.subscribe(channelPattern, handler);
   }
 
   group(name = this.options.group): GroupAccess | undefined {
@@ -184,7 +164,8 @@ export class MemoryEngine implements ExpiryEngine {
 
   /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
   async expire(expired: MemoryExpiry): Promise<number> {
-    this.#announce(expired.key);
+    const { database, keyPrefix } = placeOf(this.options);
+    this.#channels.announce(database, `${keyPrefix}${expired.key.toString()}`);
     const matching = [...this.#handlers.keys()].filter(({ glob }) =>
       glob.test(expired.key),
     );
@@ -205,15 +186,6 @@ export class MemoryEngine implements ExpiryEngine {
         }),
       );
     return handler;
-  }
-
-  #announce(key: Buffer): void {
-    const { database, keyPrefix } = placeOf(this.options);
-    const name = `${keyPrefix}${key.toString()}`;
-    for (const hear of this.#channels) {
-      hear(keyspaceChannel(database, name), 'expired');
-      hear(keyeventChannel(database, 'expired'), name);
-    }
   }
 
   #deliver(handler: ExpiryHandler, expired: MemoryExpiry): Promise<void> {
