@@ -34,7 +34,7 @@ export interface HomeKeys {
   readonly handlers: string;
   /** The numbers of the lists whose patterns are listened for. */
   readonly listened: string;
-  /** Set: the hash tags of the partitions in use beside the home partition. */
+  /** ZSET: the hash tags of the partitions in use beside the home partition, by their numbers. */
   readonly partitions: string;
 }
 

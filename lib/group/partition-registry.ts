@@ -26,21 +26,20 @@ export class PartitionRegistry {
   /** The partitions in use, by number. Rejects as the command does. */
   async read(): Promise<PartitionName[]> {
     const { partitions } = this.keys;
-    const tags = await this.commands.run((redis) => redis.smembers(partitions));
+    const tags = await this.commands.run((redis) =>
+      redis.zrange(partitions, '0', '-1'),
+    );
     const names = tags.flatMap((tag) => readTag(this.group, tag) ?? []);
     const others = names.filter(({ number }) => number > 0);
-    return [
-      partitionName(this.group, 0),
-      ...others.toSorted((a, b) => a.number - b.number),
-    ];
+    return [partitionName(this.group, 0), ...others];
   }
 
   /** Adds partitions; one that is there already stays. Rejects as the command does. */
   async add(names: readonly PartitionName[]): Promise<void> {
-    const tags = names.map(({ tag }) => tag);
-    if (tags.length === 0) return;
+    const entries = names.flatMap(({ tag, number }) => [number, tag]);
+    if (entries.length === 0) return;
     const { partitions } = this.keys;
-    await this.commands.run((redis) => redis.sadd(partitions, ...tags));
+    await this.commands.run((redis) => redis.zadd(partitions, ...entries));
   }
 
   /**
@@ -68,12 +67,15 @@ export class PartitionRegistry {
     );
     if (isDone !== 1) return false;
     const { partitions } = this.keys;
-    await this.commands.run((redis) => redis.srem(partitions, tag));
+    await this.commands.run((redis) => redis.zrem(partitions, tag));
     // Somebody who knew an older list may have brought entries meanwhile.
     const late = await commands.run((redis) =>
-      redis.exists(index, away, events, retry, dead),
+      Promise.all([
+        ...[index, away, retry].map((key) => redis.zcard(key)),
+        ...[events, dead].map((key) => redis.xlen(key)),
+      ]),
     );
-    if (late === 0) return true;
+    if (late.every((count) => count === 0)) return true;
     await this.add([{ tag, number }]);
     return false;
   }

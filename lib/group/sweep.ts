@@ -35,10 +35,18 @@ export interface JudgingTerm {
   readonly counters: ExpiryCounters;
   /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
   readonly previewedAfter: number | undefined;
+  /** On a Cluster: brings entries to where their keys are. Undefined where one server holds all keys. */
+  readonly forwarder?: Pick<Forwarding, 'nudge'> | undefined;
   /** The number of the next request: each is higher than the one before. */
   nextRequest(): number;
   /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
   due(soonest: number): void;
+}
+
+/** Who is told that entries wait whose keys are elsewhere. `Forwarder` is one. */
+export interface Forwarding {
+  /** There are some. */
+  nudge(): void;
 }
 
 /** What the script SWEEP is told of some keys; its header says what each means. */
@@ -48,6 +56,8 @@ export interface SweepArguments {
   readonly wanted?: string;
   readonly gaps?: readonly Span[];
   readonly previewedAfter?: number | undefined;
+  /** Whether keys may be elsewhere, and entries come from other partitions: it is a Cluster. */
+  readonly amongOthers?: boolean;
 }
 
 /** What it found and did. */
@@ -65,13 +75,14 @@ export async function runSweep(
   redis: Redis,
   names: GroupKeys,
   { token, number }: { readonly token: string; readonly number: number },
-  { keys, known, wanted, gaps, previewedAfter }: SweepArguments,
+  words: SweepArguments,
 ): Promise<SweepReply> {
-  const { index, events, lease, request } = names;
+  const { keys, known, wanted, gaps, previewedAfter, amongOthers } = words;
+  const { index, events, lease, request, away, unindexed } = names;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
   const line = await SWEEP.run(
     redis,
-    [index, events, lease, request],
+    [index, events, lease, request, ...(amongOthers ? [away, unindexed] : [])],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
     ...keys,
   );
@@ -148,9 +159,10 @@ export class Sweep {
   }
 
   #run(number: number, words: SweepArguments): Promise<SweepReply> {
-    const { keys, token } = this.term;
+    const { keys, token, forwarder } = this.term;
+    const amongOthers = forwarder !== undefined;
     return this.node.commands.runNow((redis) =>
-      runSweep(redis, keys, { token, number }, words),
+      runSweep(redis, keys, { token, number }, { ...words, amongOthers }),
     );
   }
 }
@@ -204,6 +216,7 @@ class Look {
       this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!)),
     );
     if (soonest !== undefined) this.term.due(soonest);
+    if (codes.includes('m')) this.term.forwarder?.nudge();
     return this.keys.filter((_, i) => codes[i] === '?');
   }
 

@@ -18,7 +18,9 @@ local lease, events, index, away = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retry, dead, token = KEYS[5], KEYS[6], ARGV[1]
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
 if redis.call('XLEN', events) + redis.call('XLEN', dead) > 0 then return 0 end
-if redis.call('EXISTS', index, away, retry) > 0 then return 0 end
+local waiting = 0
+for _, zset in ipairs({ index, away, retry }) do waiting = waiting + redis.call('ZCARD', zset) end
+if waiting > 0 then return 0 end
 redis.call('DEL', unpack(KEYS))
 return 1
 `);

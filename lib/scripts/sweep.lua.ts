@@ -9,6 +9,9 @@ export const SWEEP = new Script(`
 -- KEYS[2] events     stream: expiries to handle
 -- KEYS[3] lease      the fencing token of the leader
 -- KEYS[4] request    the newest request, and its answer
+-- KEYS[5] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
+-- KEYS[6] unindexed  on a Cluster: ZSET of keys that fired, or were found gone, without an entry, by when
+--                    that was; of the last ten minutes, or of the last one where they are many
 -- ARGV[1] token      of the leader who asks
 -- ARGV[2] number     of the request
 -- ARGV[3] known      of each key one character: 'e' its expiry was announced, 'd' an earlier look found it
@@ -24,7 +27,8 @@ export const SWEEP = new Script(`
 --         one character, token
 --
 -- What a look finds, and what follows. 'In a gap' means that the recorded deadline has passed, and that
--- nobody listened then.
+-- nobody listened then; or that the entry came from another partition with the mark that says so: half a ms
+-- in its score.
 --   found                            answer   what is done
 --   alive, and asked for             a        the index says when to look again
 --   alive, without a deadline,
@@ -33,9 +37,15 @@ export const SWEEP = new Script(`
 --   gone, 'e'                        e        event: it expired
 --   gone, not in the index           n        nothing: a deletion, or settled before
 --   gone, '-'                        ?        nothing: its announcement may still be under way
+--   gone, 'd', in a gap,
+--     and unindexed since            n        out of the index: that expiry was told, without its deadline
 --   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
 --   gone, 'd'                        d        out of the index: it was deleted
+--   elsewhere, 'e'                   e        event: it expired here before it left
+--   elsewhere                        m        from the index to those that are away; with the mark, if in a gap
 --   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
+-- Elsewhere is a key that another node of the Cluster serves, or that is not here while its slot is on its
+-- way: Redis says that of it, and never that it is gone. Without KEYS[5] that is an error.
 -- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
 -- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
 -- source is 'recovery' in a gap, and 'notification' otherwise: also where the server announces nothing
@@ -48,6 +58,7 @@ export const SWEEP = new Script(`
 -- server that refuses writes refuses it before anything was settled, and what the looks removed is
 -- announced.
 local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local away, unindexed = KEYS[5], KEYS[6]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
 local before_keys = 6
@@ -63,13 +74,15 @@ if noted then
   end
 end
 ${DEADLINE_OF}
-local REMOVED, FORBIDDEN = -3, -5
+local REMOVED, ELSEWHERE, FORBIDDEN = -3, -4, -5
 local scores = count > 0 and redis.call('ZMSCORE', index, unpack(ARGV, before_keys + 1))
 local deadlines, size = {}, redis.call('DBSIZE')
 for i = 1, count do
   local at = deadline_of(ARGV[before_keys + i])
-  if type(at) == 'table' then return at end
-  if at == -2 then
+  if type(at) == 'table' then
+    if not (away and string.find(at.err, 'non local key', 1, true)) then return at end
+    at = ELSEWHERE
+  elseif at == -2 then
     local left = redis.call('DBSIZE')
     if left < size then at = REMOVED end
     size = left
@@ -90,12 +103,20 @@ local function in_gap(at)
   return false
 end
 
+-- Clocks of two nodes may differ: by a second, for what this is about.
+local CLOCKS_APART = 1000
+local function was_told_since(key, score)
+  local at = unindexed and redis.call('ZMSCORE', unindexed, key)[1]
+  return at and score <= at + CLOCKS_APART
+end
+
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
+local moved, untracked = {}, {}
 for i = 1, count do
   local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
   local due, code = score and score <= now, 'a'
   if at >= 0 and (wanted == '' or string.sub(wanted, i, i) == '1') then
-    if not score or at < score or due then
+    if not score or at < score or due or score % 1 > 0 then
       later[#later + 1] = at
       later[#later + 1] = key
     end
@@ -106,17 +127,28 @@ for i = 1, count do
     code = 'x'
     if due then gone[#gone + 1] = key end
   else
-    local said, missed = string.sub(known, i, i), due and in_gap(score)
+    local said, marked = string.sub(known, i, i), score and score % 1 > 0
+    local missed = marked or due and in_gap(score)
     if at == REMOVED then code = 'r'
     elseif said == 'e' then code = 'e'
+    elseif at == ELSEWHERE then code = 'm'
     elseif not score then code = 'n'
     elseif said ~= 'd' then code = '?'
-    elseif missed then code = 'g'
-    else code = 'd' end
+    elseif not missed then code = 'd'
+    elseif was_told_since(key, score) then code = 'n'
+    else code = 'g' end
     if score and code ~= '?' then gone[#gone + 1] = key end
     if code == 'r' or code == 'e' or code == 'g' then
-      local timely = not missed or (previewed and score > previewed)
-      fired[#fired + 1] = { key, due and scores[i] or '', timely and 'notification' or 'recovery' }
+      local timely = not missed or (not marked and previewed and score > previewed)
+      local deadline = marked and string.format('%.0f', score - 0.5) or due and scores[i] or ''
+      fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery' }
+    end
+    if code == 'm' and score then
+      moved[#moved + 1] = missed and not marked and scores[i] .. '.5' or scores[i]
+      moved[#moved + 1] = key
+    elseif unindexed and not score and code ~= 'm' then
+      untracked[#untracked + 1] = now
+      untracked[#untracked + 1] = key
     end
   end
   codes[i] = code
@@ -127,7 +159,13 @@ for _, event in ipairs(fired) do
   redis.call('XADD', events, '*', 'k', event[1], 'd', event[2], 't', now, 's', event[3])
 end
 if #later > 0 then redis.call('ZADD', index, unpack(later)) end
+if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end
 if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+if #untracked > 0 then
+  redis.call('ZADD', unindexed, unpack(untracked))
+  local memory = redis.call('ZCARD', unindexed) > 10000 and 60000 or 600000
+  redis.call('ZREMRANGEBYSCORE', unindexed, '-inf', now - memory)
+end
 -- Where writes are refused, this one is only where nothing was written before, and then nothing is done
 -- twice. Refused for another reason it must not hide that all was done.
 local set = redis.pcall('SET', request, line)

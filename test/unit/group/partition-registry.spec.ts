@@ -28,7 +28,7 @@ describe('PartitionRegistry', () => {
     await list.add([]);
     await list.add([partitionName('g', 12), partitionName('g', 3)]);
     await list.add([partitionName('g', 3)]);
-    await server.redis.sadd(keys.partitions, 'nonsense', 'g', 'g:0');
+    await server.redis.zadd(keys.partitions, 5, 'nonsense', 0, 'g', 7, 'g:0');
 
     expect((await list.read()).map(({ number }) => number)).toEqual([0, 3, 12]);
   });
