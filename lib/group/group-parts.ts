@@ -12,6 +12,7 @@ import { Mutex } from '../util/mutex.js';
 import { DeadLetters } from './dead-letters.js';
 import { homeKeys } from './group-keys.js';
 import { HandlerRegistry } from './handler-registry.js';
+import { LeaseShares } from './lease-shares.js';
 import type { WatcherOptions } from './leader-term.js';
 import { DroppedLetters, type LetterLimits } from './letter-limits.js';
 import { OwnHandlers } from './own-handlers.js';
@@ -84,6 +85,7 @@ export function groupParts(
   const memberParts: MemberParts = {
     ...{ group, instance, options, topology, patterns },
     ...{ places, counters, log },
+    shares: new LeaseShares(instance, () => registry.well),
     dropped: new DroppedLetters(group, deadLetters, log),
     context: {
       ...{ group, retry, dispatcher, handlers, registry },

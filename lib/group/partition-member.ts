@@ -10,6 +10,7 @@ import type { Backlog } from './backlog.js';
 import { EventStream } from './event-stream.js';
 import { LeaderLease, type LeaseHolder } from './leader-lease.js';
 import { LeaderTerm, type WatcherOptions } from './leader-term.js';
+import type { LeaseShares } from './lease-shares.js';
 import type { DroppedLetters, LetterLimits } from './letter-limits.js';
 import type { Partition } from './partition.js';
 import { RunLedger } from './run-ledger.js';
@@ -31,6 +32,8 @@ export interface MemberParts {
   readonly places: Places;
   readonly counters: ExpiryCounters;
   readonly dropped: DroppedLetters;
+  /** How the leases are spread over the instances. */
+  readonly shares: LeaseShares;
   readonly log: Log;
 }
 
@@ -74,6 +77,7 @@ export class PartitionMember implements LeaseHolder {
     );
     this.#lease = new LeaderLease(
       ...([partition.commands, partition.keys, instance, this, log] as const),
+      parts.shares.open(),
     );
     this.#consumer = new Consumer({
       ...{ stream, places, counters, dropped, log },
