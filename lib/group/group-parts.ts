@@ -97,7 +97,7 @@ export function groupParts(
     },
   };
   members.add(new PartitionMember(home, memberParts));
-  const letters = new DeadLetters([home], group, target.keyPrefix);
+  const letters = new DeadLetters(() => [home], group, target.keyPrefix);
   return { handlers, patterns, home, members, registry, letters, refusals };
 }
 
