@@ -1,3 +1,4 @@
+import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import { RedisClock } from '../deadlines/redis-clock.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { Forwarder, type ForwardingTerm } from './forwarder.js';
@@ -22,6 +23,7 @@ export class Drain {
     >,
     private readonly only: OnlyNode,
     private readonly destinations: Destinations,
+    private readonly isMissed: (entry: DeadlineEntry) => boolean,
   ) {}
 
   start(): void {
@@ -47,6 +49,7 @@ export class Drain {
       ...{ token, keys, log, clock: new RedisClock() },
       commands: (connection) => this.term.commands(connection),
       due: () => undefined,
+      isMissed: this.isMissed,
     };
     this.#forwarder = new Forwarder(term, node, this.destinations, true);
     this.#forwarder.start();

@@ -22,6 +22,8 @@ const PAGE = 200;
 const RETRY_MS = 250;
 /** Ms for which a page waits for one node. */
 const PATIENCE_MS = 500;
+/** What SWEEP takes for the mark that a key that is gone was missed. */
+const MARK = 0.5;
 /** Ms between two looks whether there is anything to do, where nobody says so. */
 const POLL_MS = 1_000;
 
@@ -38,6 +40,8 @@ export interface ForwardingTerm {
   commands(connection: Commands): Commands;
   /** The index has an entry that is due then, which another partition may have brought. */
   due(soonest: number): void;
+  /** For a partition that is drained: whether its key may have run out while nobody looked, so that gone means recovered. */
+  isMissed?(entry: DeadlineEntry): boolean;
 }
 
 /**
@@ -191,7 +195,7 @@ export class Forwarder implements Forwarding {
       some: readonly DeadlineEntry[],
     ): Promise<void> => {
       if (some.length === 0) return;
-      const words = some.flatMap(({ key, at }) => [at, key]);
+      const words = some.flatMap((entry) => [this.#scoreOf(entry), entry.key]);
       await redis.call('ZADD', index, how, ...words);
     };
     const past = entries.filter((entry) => this.#isPast(entry));
@@ -229,6 +233,15 @@ export class Forwarder implements Forwarding {
       redis.zrange(index, '0', '0', 'WITHSCORES'),
     );
     if (soonest !== undefined) this.term.due(Number(soonest));
+  }
+
+  /** With the mark, half a ms, where what is gone was missed: see SWEEP. */
+  #scoreOf(entry: DeadlineEntry): number {
+    const { at } = entry;
+    const isMarked = at % 1 > 0;
+    return !isMarked && this.#isPast(entry) && this.term.isMissed?.(entry)
+      ? at + MARK
+      : at;
   }
 
   #isPast({ at }: DeadlineEntry): boolean {

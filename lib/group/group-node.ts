@@ -118,6 +118,14 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.gaps.inherit(other.gaps);
   }
 
+  /**
+   * Whether a key that is gone, and was due then, ran out unheard or unsettled, for all that can be known. One that was
+   * said to be gone without having expired did not.
+   */
+  isMissed(key: Buffer, at: number): boolean {
+    return this.gaps.covers(at) && !this.#gone.wasLeft(key);
+  }
+
   look(due: readonly DeadlineEntry[]): Promise<void> {
     return this.#judge.judgeDue(due);
   }

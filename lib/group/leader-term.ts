@@ -1,5 +1,6 @@
 import type { Commands } from '../connection/commands.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { PunctualOptions } from '../deadlines/discovery.js';
 import type { NodeWatch } from '../deadlines/node-watch.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
@@ -89,7 +90,11 @@ export class LeaderTerm implements NodeTerm {
     this.index = new RedisIndex(commands, partition.keys);
     const key = Buffer.from(partition.keys.index);
     this.#only = new OnlyNode(topology, key, drained);
-    this.#drain = destinations && new Drain(this, this.#only, destinations);
+    this.#drain =
+      destinations &&
+      new Drain(this, this.#only, destinations, (entry) =>
+        this.#isMissed(entry),
+      );
     this.listener = new KeyspaceListener(
       this.#only,
       patterns,
@@ -138,6 +143,12 @@ export class LeaderTerm implements NodeTerm {
 
   barrier({ address }: RedisNode): Promise<void> {
     return this.listener.barrier(address);
+  }
+
+  /** Whether a deadline that has passed was left by whoever watched: nobody settles it here any more. */
+  #isMissed({ key, at }: DeadlineEntry): boolean {
+    if (this.#node) return this.#node.isMissed(key, at);
+    return this.watched !== undefined && at >= this.watched;
   }
 
   /** `since`: it was found late, and served keys unheard from then on, in epoch ms. */
