@@ -46,6 +46,7 @@ export const SWEEP = new Script(`
 --   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
 -- Elsewhere is a key that another node of the Cluster serves, or that is not here while its slot is on its
 -- way: Redis says that of it, and never that it is gone. Without KEYS[5] that is an error.
+-- An entry that was set aside counts as one of the index where its key turns out to have expired here, or to be here.
 -- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
 -- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
 -- source is 'recovery' in a gap, and 'notification' otherwise: also where the server announces nothing
@@ -76,6 +77,7 @@ end
 ${DEADLINE_OF}
 local REMOVED, ELSEWHERE, FORBIDDEN = -3, -4, -5
 local scores = count > 0 and redis.call('ZMSCORE', index, unpack(ARGV, before_keys + 1))
+local set_aside = away and count > 0 and redis.call('ZMSCORE', away, unpack(ARGV, before_keys + 1))
 local deadlines, size = {}, redis.call('DBSIZE')
 for i = 1, count do
   local at = deadline_of(ARGV[before_keys + i])
@@ -111,7 +113,7 @@ local function was_told_since(key, score)
 end
 
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
-local moved, untracked = {}, {}
+local moved, untracked, taken_back = {}, {}, {}
 for i = 1, count do
   local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
   local due, code = score and score <= now, 'a'
@@ -127,7 +129,14 @@ for i = 1, count do
     code = 'x'
     if due then gone[#gone + 1] = key end
   else
-    local said, marked = string.sub(known, i, i), score and score % 1 > 0
+    local said = string.sub(known, i, i)
+    local is_aside = not score and set_aside and set_aside[i] and (at ~= ELSEWHERE or said == 'e')
+    if is_aside then
+      scores[i] = set_aside[i]
+      score = tonumber(scores[i])
+      due = score <= now
+    end
+    local marked = score and score % 1 > 0
     local missed = marked or due and in_gap(score)
     if at == REMOVED then code = 'r'
     elseif said == 'e' then code = 'e'
@@ -137,7 +146,10 @@ for i = 1, count do
     elseif not missed then code = 'd'
     elseif was_told_since(key, score) then code = 'n'
     else code = 'g' end
-    if score and code ~= '?' then gone[#gone + 1] = key end
+    if score and code ~= '?' then
+      local from = is_aside and taken_back or gone
+      from[#from + 1] = key
+    end
     if code == 'r' or code == 'e' or code == 'g' then
       local timely = not missed or (not marked and previewed and score > previewed)
       local deadline = marked and string.format('%.0f', score - 0.5) or due and scores[i] or ''
@@ -161,6 +173,7 @@ end
 if #later > 0 then redis.call('ZADD', index, unpack(later)) end
 if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end
 if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+if #taken_back > 0 then redis.call('ZREM', away, unpack(taken_back)) end
 if #untracked > 0 then
   redis.call('ZADD', unindexed, unpack(untracked))
   local memory = redis.call('ZCARD', unindexed) > 10000 and 60000 or 600000

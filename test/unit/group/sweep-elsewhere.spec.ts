@@ -83,6 +83,24 @@ describe('SWEEP, of keys that are elsewhere', () => {
     ]);
   });
 
+  it('settles what was set aside, once it is heard that it expired before it left', async () => {
+    const { home, other, send } = await scene();
+    const [key] = await keysAt(other, 1);
+    const past = Date.now() - 60_000;
+    await home.redis.zadd(KEYS.index, past, key!);
+    const keys = [Buffer.from(key!)];
+
+    const first = await send({ keys, known: '-', amongOthers: true });
+    const second = await send({ keys, known: 'e', amongOthers: true });
+
+    expect([first.codes, second.codes]).toEqual(['m', 'e']);
+    expect(await home.redis.exists(KEYS.away, KEYS.unindexed)).toBe(0);
+    const events = await home.redis.xrangeBuffer(KEYS.events, '-', '+');
+    expect(events.map(([, fields]) => fromFields(fields))).toMatchObject([
+      { redisKey: keys[0], deadline: past },
+    ]);
+  });
+
   it('does so while their slot is on its way, and looks at those that are still there', async () => {
     const { home, other, send } = await scene();
     const [left, ranOut, stays, gone] = await keysAt(home, 4);
