@@ -64,6 +64,9 @@ export class LeaderTerm implements NodeTerm {
   readonly #fence: TermFence;
   readonly #only: OnlyNode;
   readonly #drain: Drain | undefined;
+  #unfollow: (() => void) | undefined;
+  /** The addresses of all primaries, before the newest change. */
+  #primaries: ReadonlySet<string> = new Set();
   /** The one that is watched, or was last. */
   #node: GroupNode | undefined;
 
@@ -119,6 +122,9 @@ export class LeaderTerm implements NodeTerm {
     this.listener.start().catch((error: unknown) => {
       this.log.error(`Watching failed: ${reasonOf(error)}`);
     });
+    // After the listener, which asks what was known before.
+    this.#unfollow = this.#only.onChange(() => this.#noteNodes());
+    this.#noteNodes();
   }
 
   /** Epoch ms by Redis's clock before which every deadline is settled. */
@@ -129,6 +135,7 @@ export class LeaderTerm implements NodeTerm {
   close(): void {
     this.#fence.end();
     this.#drain?.stop();
+    this.#unfollow?.();
     this.listener.close();
     this.#node?.close();
   }
@@ -151,13 +158,19 @@ export class LeaderTerm implements NodeTerm {
     return this.watched !== undefined && at >= this.watched;
   }
 
+  #noteNodes(): void {
+    this.#primaries = new Set(this.#only.primaries);
+  }
+
   /** `since`: it was found late, and served keys unheard from then on, in epoch ms. */
   #observe(node: RedisNode, since: number | undefined): NodeWatch {
     const former = this.#node;
     former?.close();
     // A partition that is new on a Cluster is brought entries of keys that nobody watched there.
     let watched = this.watchedUntil() ?? (this.destinations ? 0 : undefined);
-    if (since !== undefined) watched = Math.min(since, watched ?? since);
+    // A primary that was there beside the former node is the partition's since the slot moved, and not since it was found.
+    if (since !== undefined && !this.#primaries.has(node.address))
+      watched = Math.min(since, watched ?? since);
     this.#node = new GroupNode(node, this, watched);
     if (former) this.#node.succeed(former);
     return this.#node.watch;

@@ -26,6 +26,11 @@ export class OnlyNode implements Topology {
     return this.topology.nodeOf(this.key);
   }
 
+  /** The addresses of all nodes. */
+  get primaries(): string[] {
+    return this.topology.nodes.map(({ address }) => address);
+  }
+
   get isDrained(): boolean {
     return this.drained?.isDrained() ?? false;
   }
