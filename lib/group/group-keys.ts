@@ -21,7 +21,7 @@ export interface GroupKeys {
   /** ZSET: entries of the index whose keys another node serves, until that node's partition has them. */
   readonly away: string;
   /** ZSET: keys that fired without an entry in the index, by when they did. */
-  readonly unindexed: string;
+  readonly told: string;
   /** Never written: what a server can do is tried out on it. */
   readonly probe: string;
 }
@@ -64,7 +64,7 @@ export function groupKeys(
     watched: of('watched'),
     request: of('request'),
     away: of('away'),
-    unindexed: of('unindexed'),
+    told: of('told'),
     probe: of('probe'),
   };
 }

@@ -10,8 +10,9 @@ export const SWEEP = new Script(`
 -- KEYS[3] lease      the fencing token of the leader
 -- KEYS[4] request    the newest request, and its answer
 -- KEYS[5] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
--- KEYS[6] unindexed  on a Cluster: ZSET of keys that fired, or were found gone, without an entry, by when
---                    that was; of the last ten minutes, or of the last one where they are many
+-- KEYS[6] told       on a Cluster: ZSET of keys that fired, by the deadline that was told, less CLOCKS_APART; or by
+--                    when they fired or were found gone, where they had no entry. Of the last ten
+--                    minutes, or of the last one where they are many
 -- ARGV[1] token      of the leader who asks
 -- ARGV[2] number     of the request
 -- ARGV[3] known      of each key one character: 'e' its expiry was announced, 'd' an earlier look found it
@@ -38,7 +39,8 @@ export const SWEEP = new Script(`
 --   gone, not in the index           n        nothing: a deletion, or settled before
 --   gone, '-'                        ?        nothing: its announcement may still be under way
 --   gone, 'd', in a gap,
---     and unindexed since            n        out of the index: that expiry was told, without its deadline
+--     and told since            n        out of the index: that very expiry was told before, by what
+--                                        another partition knew of it, or without its deadline
 --   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
 --   gone, 'd'                        d        out of the index: it was deleted
 --   elsewhere, 'e'                   e        event: it expired here before it left
@@ -59,7 +61,7 @@ export const SWEEP = new Script(`
 -- server that refuses writes refuses it before anything was settled, and what the looks removed is
 -- announced.
 local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local away, unindexed = KEYS[5], KEYS[6]
+local away, told = KEYS[5], KEYS[6]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
 local before_keys = 6
@@ -108,12 +110,12 @@ end
 -- Clocks of two nodes may differ: by a second, for what this is about.
 local CLOCKS_APART = 1000
 local function was_told_since(key, score)
-  local at = unindexed and redis.call('ZMSCORE', unindexed, key)[1]
+  local at = told and redis.call('ZMSCORE', told, key)[1]
   return at and score <= at + CLOCKS_APART
 end
 
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
-local moved, untracked, taken_back = {}, {}, {}
+local moved, noted_keys, taken_back = {}, {}, {}
 for i = 1, count do
   local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
   local due, code = score and score <= now, 'a'
@@ -154,13 +156,17 @@ for i = 1, count do
       local timely = not missed or (not marked and previewed and score > previewed)
       local deadline = marked and string.format('%.0f', score - 0.5) or due and scores[i] or ''
       fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery' }
+      if told and score then
+        noted_keys[#noted_keys + 1] = deadline ~= '' and tonumber(deadline) - CLOCKS_APART or now
+        noted_keys[#noted_keys + 1] = key
+      end
     end
     if code == 'm' and score then
       moved[#moved + 1] = missed and not marked and scores[i] .. '.5' or scores[i]
       moved[#moved + 1] = key
-    elseif unindexed and not score and code ~= 'm' then
-      untracked[#untracked + 1] = now
-      untracked[#untracked + 1] = key
+    elseif told and not score and code ~= 'm' then
+      noted_keys[#noted_keys + 1] = now
+      noted_keys[#noted_keys + 1] = key
     end
   end
   codes[i] = code
@@ -174,10 +180,10 @@ if #later > 0 then redis.call('ZADD', index, unpack(later)) end
 if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end
 if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 if #taken_back > 0 then redis.call('ZREM', away, unpack(taken_back)) end
-if #untracked > 0 then
-  redis.call('ZADD', unindexed, unpack(untracked))
-  local memory = redis.call('ZCARD', unindexed) > 10000 and 60000 or 600000
-  redis.call('ZREMRANGEBYSCORE', unindexed, '-inf', now - memory)
+if #noted_keys > 0 then
+  redis.call('ZADD', told, 'GT', unpack(noted_keys))
+  local memory = redis.call('ZCARD', told) > 10000 and 60000 or 600000
+  redis.call('ZREMRANGEBYSCORE', told, '-inf', now - memory)
 end
 -- Where writes are refused, this one is only where nothing was written before, and then nothing is done
 -- twice. Refused for another reason it must not hide that all was done.

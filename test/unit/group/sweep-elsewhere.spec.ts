@@ -76,7 +76,9 @@ describe('SWEEP, of keys that are elsewhere', () => {
       [ahead!]: `${future}`,
     });
     expect(await scoresOf(home, KEYS.index)).toEqual({ [here!]: `${future}` });
-    expect(await home.redis.exists(KEYS.unindexed)).toBe(0);
+    expect(await scoresOf(home, KEYS.told)).toEqual({
+      [expired!]: `${past - 1_000}`,
+    });
     const events = await home.redis.xrangeBuffer(KEYS.events, '-', '+');
     expect(events.map(([, fields]) => fromFields(fields))).toMatchObject([
       { redisKey: Buffer.from(expired!), deadline: past },
@@ -94,7 +96,7 @@ describe('SWEEP, of keys that are elsewhere', () => {
     const second = await send({ keys, known: 'e', amongOthers: true });
 
     expect([first.codes, second.codes]).toEqual(['m', 'e']);
-    expect(await home.redis.exists(KEYS.away, KEYS.unindexed)).toBe(0);
+    expect(await home.redis.exists(KEYS.away)).toBe(0);
     const events = await home.redis.xrangeBuffer(KEYS.events, '-', '+');
     expect(events.map(([, fields]) => fromFields(fields))).toMatchObject([
       { redisKey: keys[0], deadline: past },
