@@ -44,6 +44,7 @@ export const SWEEP = new Script(`
 --   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
 --   gone, 'd'                        d        out of the index: it was deleted
 --   elsewhere, 'e'                   e        event: it expired here before it left
+--   elsewhere, in a gap, and told    n        out of the index, as above
 --   elsewhere                        m        from the index to those that are away; with the mark, if in a gap
 --   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
 -- Elsewhere is a key that another node of the Cluster serves, or that is not here while its slot is on its
@@ -111,7 +112,7 @@ end
 local CLOCKS_APART = 1000
 local function was_told_since(key, score)
   local at = told and redis.call('ZMSCORE', told, key)[1]
-  return at and score <= at + CLOCKS_APART
+  return at and math.floor(score) <= at + CLOCKS_APART
 end
 
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
@@ -142,7 +143,7 @@ for i = 1, count do
     local missed = marked or due and in_gap(score)
     if at == REMOVED then code = 'r'
     elseif said == 'e' then code = 'e'
-    elseif at == ELSEWHERE then code = 'm'
+    elseif at == ELSEWHERE then code = missed and was_told_since(key, score) and 'n' or 'm'
     elseif not score then code = 'n'
     elseif said ~= 'd' then code = '?'
     elseif not missed then code = 'd'

@@ -367,6 +367,28 @@ onEveryServer(
       expect(await redis.exists(KEYS.away)).toBe(0);
     });
 
+    it('drops on a Cluster an entry that another partition brings of an expiry that was told', async () => {
+      const { send } = await judgeOn(server);
+      const { redis } = server;
+      const at = Date.now() - MINUTE;
+      const keys = [Buffer.from('told')];
+      const look = async (number: number, score: number, known: string) => {
+        await redis.zadd(KEYS.index, score, 'told');
+        return send(number, { keys, known, amongOthers: true });
+      };
+
+      const codes = [
+        (await look(1, at, 'e')).codes,
+        (await look(2, at + 0.5, 'd')).codes,
+        // Its next life.
+        (await look(3, at + 1.5, 'd')).codes,
+      ];
+
+      expect(codes).toEqual(['e', 'n', 'g']);
+      const events = await eventsOf(server);
+      expect(events.map(({ deadline }) => deadline)).toEqual([at, at + 1]);
+    });
+
     it('notes on a Cluster which keys fired or were gone without an entry, for ten minutes', async () => {
       const { send } = await judgeOn(server);
       const { redis } = server;
@@ -384,9 +406,7 @@ onEveryServer(
       });
 
       expect(codes).toBe('enea');
-      expect(
-        await redis.zrange(KEYS.told, '0', '-1', 'WITHSCORES'),
-      ).toEqual([
+      expect(await redis.zrange(KEYS.told, '0', '-1', 'WITHSCORES')).toEqual([
         ...['recent', `${old + 2 * MINUTE}`],
         ...['fired', `${now}`, 'gone', `${now}`],
       ]);
