@@ -83,6 +83,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
         ...{ token: term.token, keys: term.keys, registry },
         ...{ counters: term.counters, forwarder: this.#forwarder },
         nextRequest: () => term.nextRequest(),
+        tolds: () => destinations?.tolds() ?? [],
       },
       this,
     );

@@ -109,6 +109,7 @@ export function groupParts(
       redirect: (answer) => topology.redirect(answer),
       nodeOf: (key) => topology.nodeOf(key),
       indexOf: ({ address }) => members.indexOf(map.watchingAt(address)),
+      tolds: () => members.partitions.map(({ keys }) => keys.told),
     },
     shares: new LeaseShares(instance, () => registry.well),
     dropped: new DroppedLetters(group, deadLetters, log),

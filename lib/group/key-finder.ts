@@ -22,6 +22,8 @@ export interface Destination {
 export interface Destinations extends Pick<Topology, 'redirect' | 'nodeOf'> {
   /** The index of the partition that watches a node; undefined while none does. */
   indexOf(node: RedisNode): Destination | undefined;
+  /** Where each partition notes which expiries it told. */
+  tolds(): readonly string[];
 }
 
 /** The index that an entry belongs to; `'none'`, as nothing can be told of its key; undefined while that is not known. */

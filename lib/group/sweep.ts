@@ -39,6 +39,8 @@ export interface JudgingTerm {
   readonly counters: ExpiryCounters;
   /** On a Cluster: brings entries to where their keys are. Undefined where one server holds all keys. */
   readonly forwarder?: Pick<Forwarding, 'nudge'> | undefined;
+  /** On a Cluster: where each partition notes which expiries it told. */
+  tolds?(): readonly string[];
   /** The number of the next request: each is higher than the one before. */
   nextRequest(): number;
 }
@@ -58,6 +60,8 @@ export interface SweepArguments {
   readonly previewedAfter?: number | undefined;
   /** Whether keys may be elsewhere, and entries come from other partitions: it is a Cluster. */
   readonly amongOthers?: boolean;
+  /** Where other partitions note which expiries they told. */
+  readonly tolds?: readonly string[] | undefined;
 }
 
 /** What it found and did. */
@@ -78,12 +82,14 @@ export async function runSweep(
   words: SweepArguments,
 ): Promise<SweepReply> {
   const { keys, known, wanted, gaps, previewedAfter, amongOthers } = words;
+  const others = words.tolds?.filter((name) => name !== names.told) ?? [];
   const { index, events, lease, request, away, told } = names;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
   const line = await SWEEP.run(
     redis,
     [index, events, lease, request, ...(amongOthers ? [away, told] : [])],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
+    ...[others.length, ...others],
     ...keys,
   );
   const [, now, soonest, codes] = String(line).split(' ');
@@ -161,8 +167,14 @@ export class Sweep {
   #run(number: number, words: SweepArguments): Promise<SweepReply> {
     const { keys, token, forwarder } = this.term;
     const amongOthers = forwarder !== undefined;
+    const tolds = amongOthers ? this.term.tolds?.() : undefined;
     return this.node.commands.runNow((redis) =>
-      runSweep(redis, keys, { token, number }, { ...words, amongOthers }),
+      runSweep(
+        redis,
+        keys,
+        { token, number },
+        { ...words, amongOthers, tolds },
+      ),
     );
   }
 }

@@ -22,7 +22,9 @@ export const SWEEP = new Script(`
 -- ARGV[5] gaps       the times in which nobody listened, as 'from to from to ...' in epoch ms
 -- ARGV[6] previewed  '' where the server announces expiries; else the deadline after which every key was
 --                    looked at a moment before it was due
--- ARGV[7...]         the keys, each once, some hundreds: about 2 us each. They are not declared, see
+-- ARGV[7] others     how many names follow of what other partitions have instead of KEYS[6]. They are read where
+--                    this server has them: a partition may have come here from another node
+-- ARGV[...]          those names; then the keys, each once, some hundreds: about 2 us each. They are not declared, see
 --                    DEADLINE_OF. With none, older requests are refused from now on
 -- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each key
 --         one character, token
@@ -65,7 +67,8 @@ local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local away, told = KEYS[5], KEYS[6]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
-local before_keys = 6
+local before_others = 7
+local before_keys = before_others + tonumber(ARGV[7])
 local count = #ARGV - before_keys
 
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
@@ -111,8 +114,13 @@ end
 -- Clocks of two nodes may differ: by a second, for what this is about.
 local CLOCKS_APART = 1000
 local function was_told_since(key, score)
-  local at = told and redis.call('ZMSCORE', told, key)[1]
-  return at and math.floor(score) <= at + CLOCKS_APART
+  if not told then return false end
+  for i = before_others, before_keys do
+    local name = i == before_others and told or ARGV[i]
+    local at = redis.pcall('ZMSCORE', name, key)[1]
+    if at and math.floor(score) <= at + CLOCKS_APART then return true end
+  end
+  return false
 end
 
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1

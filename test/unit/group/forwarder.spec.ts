@@ -48,6 +48,7 @@ describe('Forwarder', () => {
     const destinations: Destinations = {
       redirect: (answer) => topology.redirect(answer),
       nodeOf: (key) => topology.nodeOf(key),
+      tolds: () => [],
       indexOf: ({ address }) => {
         const there = partitions.find(({ node }) => node === address);
         return there && !unknown.has(address)

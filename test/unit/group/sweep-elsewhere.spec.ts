@@ -103,6 +103,26 @@ describe('SWEEP, of keys that are elsewhere', () => {
     ]);
   });
 
+  it('does not tell again what another partition told, which is here or was', async () => {
+    const { home, other, send } = await scene();
+    const [told] = keysForSlot(slotOf((await keysAt(home, 1))[0]!), 'told', 1);
+    const [away] = await keysAt(other, 1);
+    const keys = await keysAt(home, 2);
+    const past = Date.now() - 60_000;
+    for (const key of keys) await home.redis.zadd(KEYS.index, past, key);
+    await home.redis.zadd(told!, past, keys[0]!);
+
+    const { codes } = await send({
+      ...{ keys: keys.map((key) => Buffer.from(key)), known: 'dd' },
+      gaps: [{ from: past, to: past }],
+      amongOthers: true,
+      tolds: [KEYS.told, away!, told!],
+    });
+
+    expect(codes).toBe('ng');
+    expect(await home.redis.exists(KEYS.index)).toBe(0);
+  });
+
   it('does so while their slot is on its way, and looks at those that are still there', async () => {
     const { home, other, send } = await scene();
     const [left, ranOut, stays, gone] = await keysAt(home, 4);
