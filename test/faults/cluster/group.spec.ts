@@ -62,12 +62,6 @@ describe.each(inject('redisServers'))(
         // Nobody could note the deadline of what is created now, and that may be over before somebody can.
         await traffic.hold((key) => isOnIt(key) || traffic.isFresh(key));
         await scene.knowsAll(traffic.newest);
-        // Its replica is to have the newest deadlines, too: they are kept where the keys are.
-        const soon = Date.now() + 2_000;
-        const newest = scene.history.expired.filter(
-          ({ key, deadline }) => isOnIt(key) && deadline > soon,
-        );
-        await scene.knowsAll(newest.map(({ key }) => key));
         await cluster.replicated(primary);
         await Promise.all([cluster.kill(primary), leader.kill()]);
         const promotion = await cluster.untilPromoted(primary);
