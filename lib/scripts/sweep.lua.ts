@@ -10,7 +10,7 @@ export const SWEEP = new Script(`
 -- KEYS[3] lease      the fencing token of the leader
 -- KEYS[4] request    the newest request, and its answer
 -- KEYS[5] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
--- KEYS[6] told       on a Cluster: ZSET of keys that fired, by the deadline that was told, less CLOCKS_APART; or by
+-- KEYS[6] told       on a Cluster: ZSET of keys that fired, by 0.8 s before the deadline that was told; or by
 --                    when they fired or were found gone, where they had no entry. Of the last ten
 --                    minutes, or of the last one where they are many
 -- ARGV[1] token      of the leader who asks
@@ -113,6 +113,8 @@ end
 
 -- Clocks of two nodes may differ: by a second, for what this is about.
 local CLOCKS_APART = 1000
+-- MIGRATE hands a time to live on, and no deadline: it is some ms later at each node to which the key came.
+local SHIFTED = 200
 local function was_told_since(key, score)
   if not told then return false end
   for i = before_others, before_keys do
@@ -166,7 +168,7 @@ for i = 1, count do
       local deadline = marked and string.format('%.0f', score - 0.5) or due and scores[i] or ''
       fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery' }
       if told and score then
-        noted_keys[#noted_keys + 1] = deadline ~= '' and tonumber(deadline) - CLOCKS_APART or now
+        noted_keys[#noted_keys + 1] = deadline ~= '' and tonumber(deadline) - CLOCKS_APART + SHIFTED or now
         noted_keys[#noted_keys + 1] = key
       end
     end

@@ -77,7 +77,7 @@ describe('SWEEP, of keys that are elsewhere', () => {
     });
     expect(await scoresOf(home, KEYS.index)).toEqual({ [here!]: `${future}` });
     expect(await scoresOf(home, KEYS.told)).toEqual({
-      [expired!]: `${past - 1_000}`,
+      [expired!]: `${past - 800}`,
     });
     const events = await home.redis.xrangeBuffer(KEYS.events, '-', '+');
     expect(events.map(([, fields]) => fromFields(fields))).toMatchObject([
