@@ -16,12 +16,18 @@ export interface JudgedNode {
   readonly commands: Commands;
   readonly evidence: Evidence;
   readonly gaps: GapBook;
+  /** Redis's time; each look sets it. */
+  readonly clock: RedisClock;
+  /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
+  readonly previewedAfter: number | undefined;
   /** Whether the server announces nothing, as far as can be known. */
   readonly isSilent: boolean;
   /** Resolves once everything that the server announced before now has been heard. Rejects if that cannot be known. */
   barrier(): Promise<void>;
   /** Everything that was announced of these keys, in latin1, has been taken into account. */
   settled(keys: readonly string[]): void;
+  /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
+  due(soonest: number): void;
 }
 
 /** The leader's term for which keys are looked at, as their judge sees it. */
@@ -29,18 +35,12 @@ export interface JudgingTerm {
   /** The fencing token. */
   readonly token: string;
   readonly keys: GroupKeys;
-  /** Redis's time; each look sets it. */
-  readonly clock: RedisClock;
   readonly registry: Pick<Patterns, 'matches'>;
   readonly counters: ExpiryCounters;
-  /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
-  readonly previewedAfter: number | undefined;
   /** On a Cluster: brings entries to where their keys are. Undefined where one server holds all keys. */
   readonly forwarder?: Pick<Forwarding, 'nudge'> | undefined;
   /** The number of the next request: each is higher than the one before. */
   nextRequest(): number;
-  /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
-  due(soonest: number): void;
 }
 
 /** Who is told that entries wait whose keys are elsewhere. `Forwarder` is one. */
@@ -146,7 +146,7 @@ export class Sweep {
     await this.#requests.send({
       isFresh: () => look.isFresh,
       send: async (number, isLate) => {
-        const { clock } = this.term;
+        const { clock } = this.node;
         const sent = clock.mark();
         const reply = await this.#run(number, look.arguments(isLate));
         // A late answer may tell the time of a while ago.
@@ -192,7 +192,7 @@ class Look {
         .join(''),
       wanted: this.#wanted(),
       gaps: gaps.spans,
-      previewedAfter: isSilent ? term.previewedAfter : undefined,
+      previewedAfter: isSilent ? node.previewedAfter : undefined,
     };
   }
 
@@ -215,7 +215,7 @@ class Look {
     this.node.settled(
       this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!)),
     );
-    if (soonest !== undefined) this.term.due(soonest);
+    if (soonest !== undefined) this.node.due(soonest);
     if (codes.includes('m')) this.term.forwarder?.nudge();
     return this.keys.filter((_, i) => codes[i] === '?');
   }

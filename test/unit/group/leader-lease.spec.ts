@@ -1,11 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CommandClient } from '../../../lib/connection/command-client.js';
-import { SettledIndex } from '../../support/group/settled-index.js';
 import { LeaderLease } from '../../../lib/group/leader-lease.js';
 import { RENEW_LEASE } from '../../../lib/scripts/renew-lease.lua.js';
 import { TAKE_LEASE } from '../../../lib/scripts/take-lease.lua.js';
-import { TermFence } from '../../../lib/group/term-fence.js';
+import { runSweep } from '../../../lib/group/sweep.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
@@ -161,17 +160,16 @@ describe.each([0, 4])(
     it('is lost when another took it, and no settling under the old token is heard', async () => {
       const a = await leaseOf('a');
       await a.lease.start();
-      const index = new SettledIndex(
-        a.commands,
-        KEYS,
-        new TermFence(a.tokens[0]!),
-      );
-      await index.enrol([{ key: Buffer.from('k'), at: 5 }]);
+      await server.redis.zadd(KEYS.index, 5, 'k');
       await server.redis.set(KEYS.lease, 'another', 'PX', 60_000);
-      const fire = { source: 'notification', deadline: 5 } as const;
 
       await expect(
-        index.settle([{ key: Buffer.from('k'), seen: 5, at: undefined, fire }]),
+        a.commands.run((redis) =>
+          runSweep(
+            ...([redis, KEYS, { token: a.tokens[0]!, number: 1 }] as const),
+            { keys: [Buffer.from('k')], known: 'e' },
+          ),
+        ),
       ).rejects.toThrow(/^LEASE/);
       expect(await server.redis.xlen(KEYS.events)).toBe(0);
       await eventually(() =>
