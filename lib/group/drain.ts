@@ -46,7 +46,7 @@ export class Drain {
     const term: ForwardingTerm = {
       ...{ token, keys, log, clock: new RedisClock() },
       commands: (connection) => this.term.commands(connection),
-      due: () => undefined,
+      judge: () => Promise.resolve(),
     };
     this.#forwarder = new Forwarder(term, node, this.destinations, true);
     this.#forwarder.start();

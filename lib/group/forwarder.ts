@@ -36,8 +36,8 @@ export interface ForwardingTerm {
   readonly log: Log;
   /** The same connection, as long as the term lasts. */
   commands(connection: Commands): Commands;
-  /** The index has an entry that is due then, which another partition may have brought. */
-  due(soonest: number): void;
+  /** Looks at keys that came here, or that left. Rejects to be asked again. */
+  judge(keys: readonly Buffer[]): Promise<void>;
 }
 
 /**
@@ -49,6 +49,9 @@ export interface ForwardingTerm {
  * effect: of a key that the other index knows, an entry whose time has come says nothing new, and of two that are
  * ahead the sooner one counts. While a slot is on its way nobody looks at its keys by SWEEP: those that are due
  * are touched where they are going to, so that Redis announces there what has run out, and their entries wait.
+ *
+ * Where slots have left the node, it has the keys looked at that went with them, so that their entries follow before
+ * they are due. What other partitions brought it has looked at, too: a key may have been deleted before its entry came.
  *
  * States: new → `start` → idle ⇄ working → stopped, by `stop`. It works when it is told that there is something to do,
  * every 250 ms while something could not be done, and once a second, when it also looks whether another partition
@@ -63,6 +66,9 @@ export class Forwarder implements Forwarding {
   readonly #timer = new SoonestTimer(() => this.#work());
   /** Indexes to which entries are under way. */
   readonly #busy = new Set<string>();
+  #unfollow: (() => void) | undefined;
+  /** Slots have left the node. */
+  #hasLeavers = false;
   #isStopped = false;
   #lastError: string | undefined;
 
@@ -72,8 +78,8 @@ export class Forwarder implements Forwarding {
    */
   constructor(
     private readonly term: ForwardingTerm,
-    node: RedisNode,
-    destinations: Destinations,
+    private readonly node: RedisNode,
+    private readonly destinations: Destinations,
     private readonly isDrained = false,
   ) {
     this.#commands = term.commands(node.commands);
@@ -84,6 +90,12 @@ export class Forwarder implements Forwarding {
   }
 
   start(): void {
+    const { address } = this.node;
+    this.#unfollow ??= this.destinations.onChange((moves) => {
+      if (![...moves.values()].some((from) => from.has(address))) return;
+      this.#hasLeavers = true;
+      this.#timer.within(0);
+    });
     this.#timer.within(0);
   }
 
@@ -94,6 +106,7 @@ export class Forwarder implements Forwarding {
   /** For good. A page that is under way goes on to its end, or is rejected with the term. */
   stop(): void {
     this.#isStopped = true;
+    this.#unfollow?.();
     this.#timer.stop();
   }
 
@@ -103,7 +116,10 @@ export class Forwarder implements Forwarding {
       const { away, index } = this.term.keys;
       for (const from of this.isDrained ? [away, index] : [away])
         left += await this.#forwardAll(from);
-      if (!this.isDrained) await this.#lookForArrivals();
+      if (!this.isDrained) {
+        await this.#lookAtArrivals();
+        await this.#lookAtLeavers();
+      }
       if (left === 0) this.#lastError = undefined;
     } catch (error) {
       left++;
@@ -182,7 +198,7 @@ export class Forwarder implements Forwarding {
   }
 
   async #add(
-    { commands, index }: Destination,
+    { commands, index, arrived }: Destination,
     entries: readonly DeadlineEntry[],
   ): Promise<void> {
     const add = async (
@@ -192,7 +208,10 @@ export class Forwarder implements Forwarding {
     ): Promise<void> => {
       if (some.length === 0) return;
       const words = some.flatMap(({ key, at }) => [at, key]);
-      await redis.call('ZADD', index, how, ...words);
+      await Promise.all([
+        redis.call('ZADD', index, how, ...words),
+        redis.call('ZADD', arrived, ...words),
+      ]);
     };
     const past = entries.filter((entry) => this.#isPast(entry));
     const ahead = entries.filter((entry) => !past.includes(entry));
@@ -219,16 +238,45 @@ export class Forwarder implements Forwarding {
     await this.#commands.runNow((redis) =>
       FORWARDED.run(redis, [lease, from, index], token, ...words),
     );
-    for (const { at } of back) this.term.due(at);
+    if (back.length > 0) await this.term.judge(back.map(({ key }) => key));
   }
 
-  /** Nobody else tells of what other partitions bring. */
-  async #lookForArrivals(): Promise<void> {
+  /** Looks at what other partitions brought: nobody else tells of it. */
+  async #lookAtArrivals(): Promise<void> {
+    const { arrived } = this.term.keys;
+    for (;;) {
+      const keys = await this.#commands.runNow((redis) =>
+        redis.zrangeBuffer(arrived, '0', PAGE - 1),
+      );
+      if (keys.length === 0 || this.#isStopped) return;
+      await this.term.judge(keys);
+      await this.#commands.runNow((redis) => redis.zrem(arrived, ...keys));
+    }
+  }
+
+  /** Looks at the keys of the index that another node serves, as far as is known: SWEEP puts their entries aside. */
+  async #lookAtLeavers(): Promise<void> {
+    if (!this.#hasLeavers) return;
+    this.#hasLeavers = false;
     const { index } = this.term.keys;
-    const [, soonest] = await this.#commands.runNow((redis) =>
-      redis.zrange(index, '0', '0', 'WITHSCORES'),
-    );
-    if (soonest !== undefined) this.term.due(Number(soonest));
+    const { address } = this.node;
+    const isHere = (key: Buffer): boolean =>
+      (this.destinations.nodeOf(key)?.address ?? address) === address;
+    try {
+      let cursor = '0';
+      do {
+        const [next, flat] = await this.#commands.runNow((redis) =>
+          redis.zscanBuffer(index, cursor, 'COUNT', PAGE),
+        );
+        cursor = next.toString();
+        const keys = entriesOf(flat, 0, flat.length).map(({ key }) => key);
+        const left = keys.filter((key) => !isHere(key));
+        if (left.length > 0) await this.term.judge(left);
+      } while (cursor !== '0' && !this.#isStopped);
+    } catch (error) {
+      this.#hasLeavers = true;
+      throw error;
+    }
   }
 
   #isPast({ at }: DeadlineEntry): boolean {

@@ -20,8 +20,10 @@ export interface GroupKeys {
   readonly request: string;
   /** ZSET: entries of the index whose keys another node serves, until that node's partition has them. */
   readonly away: string;
-  /** ZSET: keys that fired without an entry in the index, by when they did. */
-  readonly unindexed: string;
+  /** ZSET: entries that other partitions brought, and whose keys were not looked at since. */
+  readonly arrived: string;
+  /** ZSET: keys that fired, or were gone without an entry, by when that was. */
+  readonly told: string;
   /** Never written: what a server can do is tried out on it. */
   readonly probe: string;
 }
@@ -64,7 +66,8 @@ export function groupKeys(
     watched: of('watched'),
     request: of('request'),
     away: of('away'),
-    unindexed: of('unindexed'),
+    arrived: of('arrived'),
+    told: of('told'),
     probe: of('probe'),
   };
 }

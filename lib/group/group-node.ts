@@ -73,7 +73,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
         {
           ...{ token: term.token, keys: term.keys, clock: this.clock, log },
           commands: (connection) => term.commands(connection),
-          due: (soonest) => this.due(soonest),
+          judge: (keys) => this.#lookAt(keys),
         },
         node,
         destinations,
@@ -217,6 +217,12 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.#suspects.resume();
     this.#gone.resume();
     return true;
+  }
+
+  /** To look while nobody listens would destroy evidence. */
+  async #lookAt(keys: readonly Buffer[]): Promise<void> {
+    if (!this.watch.isWatching) throw new Error('listening was lost');
+    await this.#judge.judge(keys);
   }
 
   /** From then on nothing is known. */

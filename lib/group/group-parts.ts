@@ -108,6 +108,7 @@ export function groupParts(
     destinations: map && {
       redirect: (answer) => topology.redirect(answer),
       nodeOf: (key) => topology.nodeOf(key),
+      onChange: (callback) => topology.onChange(callback),
       indexOf: ({ address }) => members.indexOf(map.watchingAt(address)),
     },
     shares: new LeaseShares(instance, () => registry.well),

@@ -16,10 +16,15 @@ const PATIENCE_MS = 500;
 export interface Destination {
   readonly commands: Commands;
   readonly index: string;
+  /** What is brought is noted here, too, to be looked at. */
+  readonly arrived: string;
 }
 
 /** Where keys are, and who keeps their deadlines there. */
-export interface Destinations extends Pick<Topology, 'redirect' | 'nodeOf'> {
+export interface Destinations extends Pick<
+  Topology,
+  'redirect' | 'nodeOf' | 'onChange'
+> {
   /** The index of the partition that watches a node; undefined while none does. */
   indexOf(node: RedisNode): Destination | undefined;
 }

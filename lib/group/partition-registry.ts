@@ -54,13 +54,13 @@ export class PartitionRegistry {
   ): Promise<boolean> {
     if (number === 0) return false;
     const { lease, events, index, away, retry, dead } = keys;
-    const { runs, watched, request, unindexed, dropped } = keys;
+    const { runs, watched, request, arrived, told, dropped } = keys;
     const isDone = await commands.run((redis) =>
       RETIRE_PARTITION.run(
         redis,
         [
           ...[lease, events, index, away, retry, dead],
-          ...[runs, watched, request, unindexed, dropped],
+          ...[runs, watched, request, arrived, told, dropped],
         ],
         token,
       ),

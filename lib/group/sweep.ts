@@ -78,11 +78,11 @@ export async function runSweep(
   words: SweepArguments,
 ): Promise<SweepReply> {
   const { keys, known, wanted, gaps, previewedAfter, amongOthers } = words;
-  const { index, events, lease, request, away, unindexed } = names;
+  const { index, events, lease, request, away, told } = names;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
   const line = await SWEEP.run(
     redis,
-    [index, events, lease, request, ...(amongOthers ? [away, unindexed] : [])],
+    [index, events, lease, request, ...(amongOthers ? [away, told] : [])],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
     ...keys,
   );

@@ -10,8 +10,8 @@ export const SWEEP = new Script(`
 -- KEYS[3] lease      the fencing token of the leader
 -- KEYS[4] request    the newest request, and its answer
 -- KEYS[5] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
--- KEYS[6] unindexed  on a Cluster: ZSET of keys that fired, or were found gone, without an entry, by when
---                    that was; of the last ten minutes, or of the last one where they are many
+-- KEYS[6] told       on a Cluster: ZSET of keys that fired, or that were found gone without an entry, by when
+--                    that was; of the last ten minutes, or of the last ten seconds where they are many
 -- ARGV[1] token      of the leader who asks
 -- ARGV[2] number     of the request
 -- ARGV[3] known      of each key one character: 'e' its expiry was announced, 'd' an earlier look found it
@@ -38,7 +38,7 @@ export const SWEEP = new Script(`
 --   gone, not in the index           n        nothing: a deletion, or settled before
 --   gone, '-'                        ?        nothing: its announcement may still be under way
 --   gone, 'd', in a gap,
---     and unindexed since            n        out of the index: that expiry was told, without its deadline
+--     and told since                 n        out of the index: this entry of it came late
 --   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
 --   gone, 'd'                        d        out of the index: it was deleted
 --   elsewhere, 'e'                   e        event: it expired here before it left
@@ -58,7 +58,7 @@ export const SWEEP = new Script(`
 -- server that refuses writes refuses it before anything was settled, and what the looks removed is
 -- announced.
 local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local away, unindexed = KEYS[5], KEYS[6]
+local away, told = KEYS[5], KEYS[6]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
 local before_keys = 6
@@ -106,12 +106,12 @@ end
 -- Clocks of two nodes may differ: by a second, for what this is about.
 local CLOCKS_APART = 1000
 local function was_told_since(key, score)
-  local at = unindexed and redis.call('ZMSCORE', unindexed, key)[1]
+  local at = told and redis.call('ZMSCORE', told, key)[1]
   return at and score <= at + CLOCKS_APART
 end
 
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
-local moved, untracked = {}, {}
+local moved, said_now = {}, {}
 for i = 1, count do
   local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
   local due, code = score and score <= now, 'a'
@@ -146,9 +146,9 @@ for i = 1, count do
     if code == 'm' and score then
       moved[#moved + 1] = missed and not marked and scores[i] .. '.5' or scores[i]
       moved[#moved + 1] = key
-    elseif unindexed and not score and code ~= 'm' then
-      untracked[#untracked + 1] = now
-      untracked[#untracked + 1] = key
+    elseif told and (code == 'r' or code == 'e' or code == 'g' or (code == 'n' and not score)) then
+      said_now[#said_now + 1] = now
+      said_now[#said_now + 1] = key
     end
   end
   codes[i] = code
@@ -161,10 +161,10 @@ end
 if #later > 0 then redis.call('ZADD', index, unpack(later)) end
 if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end
 if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
-if #untracked > 0 then
-  redis.call('ZADD', unindexed, unpack(untracked))
-  local memory = redis.call('ZCARD', unindexed) > 10000 and 60000 or 600000
-  redis.call('ZREMRANGEBYSCORE', unindexed, '-inf', now - memory)
+if #said_now > 0 then
+  redis.call('ZADD', told, unpack(said_now))
+  local memory = redis.call('ZCARD', told) > 10000 and 10000 or 600000
+  redis.call('ZREMRANGEBYSCORE', told, '-inf', now - memory)
 end
 -- Where writes are refused, this one is only where nothing was written before, and then nothing is done
 -- twice. Refused for another reason it must not hide that all was done.

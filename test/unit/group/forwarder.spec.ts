@@ -48,20 +48,24 @@ describe('Forwarder', () => {
     const destinations: Destinations = {
       redirect: (answer) => topology.redirect(answer),
       nodeOf: (key) => topology.nodeOf(key),
+      onChange: (callback) => topology.onChange(callback),
       indexOf: ({ address }) => {
         const there = partitions.find(({ node }) => node === address);
         return there && !unknown.has(address)
-          ? { commands: there.commands, index: there.keys.index }
+          ? { commands: there.commands, ...there.keys }
           : undefined;
       },
     };
-    const due: number[] = [];
+    const judged: string[] = [];
     const forwarder = new Forwarder(
       {
         ...{ token: 'token', keys: own!.keys, clock: new RedisClock() },
         log: noLog,
         commands: (connection) => fence.commands(connection),
-        due: (soonest) => due.push(soonest),
+        judge: (keys) => {
+          judged.push(...keys.map(String));
+          return Promise.resolve();
+        },
       },
       topology.nodeOf(Buffer.from(own!.keys.index))!,
       destinations,
@@ -79,7 +83,7 @@ describe('Forwarder', () => {
     const [here, ...others] = partitions.map(({ node }) => serverAt(node));
     await here!.redis.set(own!.keys.lease, 'token');
     const indexes = partitions.map(({ keys }) => keys.index);
-    const parts = { forwarder, fence, unknown, due, indexes, partitions };
+    const parts = { forwarder, fence, unknown, judged, indexes, partitions };
     return { ...parts, own: own!, here: here!, others };
   }
 
@@ -100,7 +104,8 @@ describe('Forwarder', () => {
   };
 
   it('brings entries to where their keys are, with their marks, and back where they are here after all', async () => {
-    const { forwarder, due, own, here, others, indexes } = await scene();
+    const { forwarder, judged, own, here, others, indexes, partitions } =
+      await scene();
     const [past, ahead] = [Date.now() - MINUTE, Date.now() + MINUTE];
     const [returned] = await keysAt(here, 1);
     const away: Record<string, number> = { [returned!]: past };
@@ -127,7 +132,7 @@ describe('Forwarder', () => {
     expect(await scores(here, own.keys.index)).toEqual({
       [returned!]: `${past}`,
     });
-    expect(due).toContain(past);
+    await eventually(() => expect(judged).toEqual([returned]));
     expect(await scores(one, indexes[1]!)).toEqual({
       ...{ [missed!]: `${past}.5`, [known!]: `${ahead}` },
       ...{ [later!]: `${ahead - 5}`, [sooner!]: `${ahead}` },
@@ -135,10 +140,13 @@ describe('Forwarder', () => {
     expect(await scores(two, indexes[2]!)).toEqual(
       Object.fromEntries(many.map((key, i) => [key, `${past + i}`])),
     );
+    expect(await one.redis.zcard(partitions[1]!.keys.arrived)).toBe(4);
     // What others bring is noticed without a word.
-    due.length = 0;
-    await here.redis.zadd(own.keys.index, past - 1, 'brought');
-    await eventually(() => expect(due).toContain(past - 1));
+    await here.redis.zadd(own.keys.arrived, past - 1, 'brought');
+    await eventually(() => expect(judged).toEqual([returned, 'brought']));
+    await eventually(async () =>
+      expect(await here.redis.exists(own.keys.arrived)).toBe(0),
+    );
   });
 
   it('keeps entries that nobody can have yet, and one node that hangs holds up no other', async () => {

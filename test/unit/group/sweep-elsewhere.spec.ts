@@ -76,7 +76,7 @@ describe('SWEEP, of keys that are elsewhere', () => {
       [ahead!]: `${future}`,
     });
     expect(await scoresOf(home, KEYS.index)).toEqual({ [here!]: `${future}` });
-    expect(await home.redis.exists(KEYS.unindexed)).toBe(0);
+    expect(await home.redis.exists(KEYS.told)).toBe(0);
     const events = await home.redis.xrangeBuffer(KEYS.events, '-', '+');
     expect(events.map(([, fields]) => fromFields(fields))).toMatchObject([
       { redisKey: Buffer.from(expired!), deadline: past },
