@@ -45,6 +45,8 @@ export class NodeListener {
   readonly #pause = new Pause();
   #refreshing: Promise<void> | undefined;
   #looks = 0;
+  /** The session that is being looked at. */
+  #looking: SessionChannels | undefined;
   /** The run of the server that was listened to last, as far as it told. */
   #runId: string | undefined;
   /** The session ends, and since the last look at which all was well it may have heard nothing, or another server. */
@@ -185,7 +187,7 @@ export class NodeListener {
         );
         failures = 0;
         const looking = setInterval(
-          () => this.#look(channels),
+          () => void this.#look(channels),
           LOOK_INTERVAL_MS,
         ).unref();
         end = await session.lost;
@@ -230,11 +232,15 @@ export class NodeListener {
     await this.#enqueue(channels, 'everything');
   }
 
-  #look(channels: SessionChannels): void {
+  async #look(channels: SessionChannels): Promise<void> {
     const state = this.#state.is;
     const isWell = state === 'listening' && !this.#setup.isOutdated(channels);
     if (++this.#looks % LOOKS_PER_CHECK !== 0 && isWell) return;
-    void this.#takeUp(channels, state === 'deaf' ? 'everything' : 'changes');
+    // A look waits while there is no connection for commands: the next ones must not wait behind it.
+    if (this.#looking === channels) return;
+    this.#looking = channels;
+    await this.#takeUp(channels, state === 'deaf' ? 'everything' : 'changes');
+    if (this.#looking === channels) this.#looking = undefined;
   }
 
   /**

@@ -1,7 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { bedOf, clientsOf, eventually } from '../support/faults/bed.js';
+import {
+  bedOf,
+  clientsOf,
+  eventually,
+  killClient,
+} from '../support/faults/bed.js';
 import type { ExpiryApp } from '../support/faults/expiry-app.js';
 import { KeyLedger } from '../support/faults/key-ledger.js';
 
@@ -109,6 +114,36 @@ describe.concurrent('a network that falls silent', () => {
     const audit = await ledger.settle(app);
     expect(audit).toMatchObject({ expired: 500, handled: 500 });
     expect(app.node.gaps).toBe(0);
+  });
+
+  it('leaves no looks behind that wait, however long commands have no connection', async (t) => {
+    const bed = bedOf(t);
+    const server = await bed.server();
+    const proxy = await bed.proxy(server);
+    const admin = bed.admin(server);
+    const app = await bed.app({ connection: proxy.url });
+    const [commands] = (await clientsOf(admin, app.name)).filter(
+      ({ subscribed }) => !subscribed,
+    );
+
+    await proxy.refuse();
+    await killClient(admin, commands!.id);
+    // A look is made after 5 s, and then every 15 s: four would wait by now.
+    await delay(52_000);
+    await admin.config('RESETSTAT');
+    await proxy.pass();
+    const looks = async (): Promise<number> => {
+      const stats = await admin.info('commandstats');
+      const [, calls = '0'] =
+        /^cmdstat_config\|get:calls=(\d+)/m.exec(stats) ?? [];
+      return Number(calls);
+    };
+    await eventually(async () => expect(await looks()).toBeGreaterThan(0));
+    // Those that waited would be made one after the other, at once.
+    await delay(500);
+
+    expect(await looks()).toBeLessThanOrEqual(2);
+    expect(app.node).toMatchObject({ state: 'listening', gaps: 0 });
   });
 
   it('is got over when it comes in the middle of a reconnect', async (t) => {
