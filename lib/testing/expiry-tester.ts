@@ -169,7 +169,7 @@ export class ExpiryTester {
       this.#engines.length === 0
         ? 'install() was not called, or the application does not import RedisExpiryModule'
         : handlers.length === 0
-          ? 'there is no handler: was moduleRef.init() called?'
+          ? 'there is no handler: was moduleRef.init() called, and is enabled not false?'
           : `there are ${handlers.join(', ')}`;
     return new RedisExpiryError(
       'NO_HANDLER',

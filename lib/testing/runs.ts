@@ -32,7 +32,8 @@ const GRACE_MS = 50;
 /** Every try that has not ended, of all engines of one kit, so that a test can wait for them. */
 export class OpenRuns {
   readonly #open = new Set<OpenRun>();
-  #wake: (() => void) | undefined;
+  /** One for each who waits. */
+  readonly #wakers = new Set<() => void>();
 
   begin(run: OpenRun): void {
     this.#open.add(run);
@@ -40,7 +41,7 @@ export class OpenRuns {
 
   end(run: OpenRun): void {
     this.#open.delete(run);
-    this.#wake?.();
+    for (const wake of this.#wakers) wake();
   }
 
   /**
@@ -62,14 +63,16 @@ export class OpenRuns {
   /** Resolves with whether one has ended; with false if none did in time. `isLimited`: whether there is such a time. */
   #progress(isLimited: boolean): Promise<boolean> {
     return new Promise((resolve) => {
-      const timer = isLimited
-        ? setTimeout(() => resolve(false), GRACE_MS)
-        : undefined;
-      this.#wake = () => {
+      const settle = (hasEnded: boolean): void => {
         clearTimeout(timer);
-        this.#wake = undefined;
-        resolve(true);
+        this.#wakers.delete(wake);
+        resolve(hasEnded);
       };
+      const wake = (): void => settle(true);
+      const timer = isLimited
+        ? setTimeout(() => settle(false), GRACE_MS)
+        : undefined;
+      this.#wakers.add(wake);
     });
   }
 }

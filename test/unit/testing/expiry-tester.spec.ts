@@ -286,6 +286,21 @@ describe('ExpiryTester.advance', () => {
     ]);
   });
 
+  it('may be called while another call waits', async () => {
+    const { expiry } = await applicationOf(async ({ key }) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return key;
+    });
+    expiry.set('device:1', { ttl: 10 });
+    expiry.set('device:2', { ttl: 20 });
+
+    const both = await Promise.all([expiry.advance(15), expiry.advance(30)]);
+
+    expect(
+      both.flatMap(({ handled }) => handled.map(({ result }) => result)),
+    ).toHaveLength(2);
+  });
+
   it('works under fake timers, and does not move them', async () => {
     // All that Jest's fake timers hold up.
     vi.useFakeTimers({
@@ -366,12 +381,17 @@ describe('an application in the test kit', () => {
       .compile();
     await moduleRef.init();
     const subscriber = moduleRef.get(RedisExpirySubscriber);
+    const begun = expiry.now.getTime();
+    expiry.set('later', { ttl: 60_000 });
     const expired = expiry.expire('k');
     await vi.waitFor(() => expect(signals).toHaveLength(1));
 
     await moduleRef.close();
 
     expect(signals[0]!.reason).toMatchObject({ code: 'CLOSED' });
+    // Shutdown waits for shutdownTimeout, and lets no key expire that lives longer.
+    expect(expiry.now.getTime() - begun).toBe(10_000);
+    expect(expiry.delete('later')).toBe(true);
     await expired;
     await expect(
       subscriber.subscribe('k', () => undefined),
