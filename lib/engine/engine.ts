@@ -1,14 +1,18 @@
 import { newCounters } from '../dispatch/counters.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
-import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { ConsumerGroup } from '../group/consumer-group.js';
 import { GapTotals } from '../listening/gap-totals.js';
 import { unknownNode } from '../listening/keyspace-listener.js';
 import type { Log } from '../util/log.js';
-import type { ExpiryEngine, OwnHandler } from './expiry-engine.js';
+import { Draining } from './draining.js';
+import {
+  withGroup,
+  type ExpiryEngine,
+  type OwnHandler,
+} from './expiry-engine.js';
 import type { ResolvedOptions } from './options.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './status.js';
-import { type AssignedHandler, Workings } from './workings.js';
+import { Workings } from './workings.js';
 
 /**
  * The module without Nest: it puts the parts together and gives them one life. The Nest module makes one from
@@ -29,10 +33,9 @@ import { type AssignedHandler, Workings } from './workings.js';
 export class RedisExpiryEngine implements ExpiryEngine {
   /** Undefined until it is known where Redis is. */
   #workings: Workings | undefined;
-  readonly #onDraining = new Set<() => void>();
+  readonly #draining = new Draining();
   #started: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
-  #closed = false;
   readonly #since = new Date();
 
   constructor(
@@ -74,8 +77,8 @@ export class RedisExpiryEngine implements ExpiryEngine {
    * and then nothing is left of it and all else goes on.
    */
   async handle(own: OwnHandler): Promise<ExpirySubscription> {
-    this.#assertOpen();
-    const { group, ...handler } = this.#assigned(own);
+    this.#draining.assertNotBegun();
+    const { group, ...handler } = withGroup(own, this.options.group);
     const workings = this.#workings ?? (await this.#locate());
     return group === undefined
       ? workings.broadcast.handle(handler)
@@ -87,7 +90,7 @@ export class RedisExpiryEngine implements ExpiryEngine {
     channelPattern: string,
     handler: (pattern: string, channel: string, message: string) => unknown,
   ): Promise<ExpirySubscription> {
-    this.#assertOpen();
+    this.#draining.assertNotBegun();
     const workings = this.#workings ?? (await this.#locate());
     return workings.broadcast.listen(channelPattern, handler);
   }
@@ -103,9 +106,7 @@ export class RedisExpiryEngine implements ExpiryEngine {
 
   /** Calls back once, when shutdown begins, or at once if it has begun. Returns a function that takes the callback back. */
   onDraining(callback: () => void): () => void {
-    if (this.#drained || this.#closed) callback();
-    else this.#onDraining.add(callback);
-    return () => this.#onDraining.delete(callback);
+    return this.#draining.whenBegun(callback);
   }
 
   /** Stops listening and taking events, and waits `shutdownTimeout` ms at most for what is queued and running. Never rejects. */
@@ -116,15 +117,14 @@ export class RedisExpiryEngine implements ExpiryEngine {
 
   /** Closes every connection. */
   close(): void {
-    this.#closed = true;
-    this.#tellDraining();
+    this.#draining.begin();
     this.#workings?.close();
     this.options.source.close();
   }
 
   async #start(handlers: readonly OwnHandler[]): Promise<void> {
-    this.#assertOpen();
-    const assigned = handlers.map((handler) => this.#assigned(handler));
+    this.#draining.assertNotBegun();
+    const assigned = handlers.map((own) => withGroup(own, this.options.group));
     // With nothing to run, it need not be known where Redis is.
     if (!this.#workings && !this.options.enabled) return;
     await (this.#workings ?? (await this.#locate())).start(assigned);
@@ -133,7 +133,7 @@ export class RedisExpiryEngine implements ExpiryEngine {
   /** Makes the workings, by the answer of the user's function. */
   async #locate(): Promise<Workings> {
     const target = await this.options.source.locate(this.log);
-    this.#assertOpen();
+    this.#draining.assertNotBegun();
     // Several may have waited for the answer.
     if (this.#workings) return this.#workings;
     this.#workings = new Workings({ ...this.options, target }, this.log);
@@ -143,15 +143,9 @@ export class RedisExpiryEngine implements ExpiryEngine {
   }
 
   async #drain(): Promise<void> {
-    this.#tellDraining();
+    this.#draining.begin();
     if (this.#workings) await this.#workings.drain();
     else this.options.source.close();
-  }
-
-  #tellDraining(): void {
-    const callbacks = [...this.#onDraining];
-    this.#onDraining.clear();
-    for (const callback of callbacks) callback();
   }
 
   /** As `status`, while it is not known where Redis is. */
@@ -168,16 +162,5 @@ export class RedisExpiryEngine implements ExpiryEngine {
       running: 0,
       longRunning: [],
     };
-  }
-
-  /** The handler, with the group that it belongs to. */
-  #assigned({ group, ...handler }: OwnHandler): AssignedHandler {
-    const name = group === false ? undefined : (group ?? this.options.group);
-    return { ...handler, group: name };
-  }
-
-  #assertOpen(): void {
-    if (this.#drained || this.#closed)
-      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
 }

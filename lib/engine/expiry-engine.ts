@@ -7,6 +7,26 @@ export type OwnHandler = ExpiryHandler & {
   readonly group: string | false | undefined;
 };
 
+/** A handler, and the group that it belongs to; undefined: broadcast. */
+export type AssignedHandler = ExpiryHandler & {
+  readonly group: string | undefined;
+};
+
+/**
+ * A handler with the group that it belongs to.
+ *
+ * @param moduleGroup the group of handlers that name none
+ */
+export function withGroup(
+  { group, ...handler }: OwnHandler,
+  moduleGroup: string | undefined,
+): AssignedHandler {
+  return {
+    ...handler,
+    group: group === false ? undefined : (group ?? moduleGroup),
+  };
+}
+
 /** A group as `RedisExpirySubscriber` uses it. */
 export interface GroupAccess {
   readonly name: string;

@@ -13,13 +13,9 @@ import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
 import { Broadcast } from './broadcast.js';
 import { Membership } from './membership.js';
+import type { AssignedHandler } from './expiry-engine.js';
 import type { LocatedOptions } from './options.js';
 import type { RedisExpiryStatus } from './status.js';
-
-/** A handler, and the group that it belongs to; undefined: broadcast. */
-export type AssignedHandler = ExpiryHandler & {
-  readonly group: string | undefined;
-};
 
 /**
  * What an engine works with: one topology and one dispatcher, broadcast, and a membership for each group. The

@@ -7,17 +7,18 @@ import {
 } from '../dispatch/dispatcher.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
-import type {
-  ExpiryEngine,
-  GroupAccess,
-  OwnHandler,
+import { Draining } from '../engine/draining.js';
+import {
+  withGroup,
+  type ExpiryEngine,
+  type GroupAccess,
+  type OwnHandler,
 } from '../engine/expiry-engine.js';
 import type { ResolvedOptions } from '../engine/options.js';
 import type {
   ExpirySubscription,
   RedisExpiryStatus,
 } from '../engine/status.js';
-import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import { eventId } from '../group/stored-event.js';
 import { RunCounts } from '../group/run-counts.js';
 import type { Log } from '../util/log.js';
@@ -64,9 +65,8 @@ export class MemoryEngine implements ExpiryEngine {
   readonly #handlers = new Map<ExpiryHandler, string | undefined>();
   readonly #groups = new Map<string, MemoryGroup>();
   readonly #channels: MemoryChannels;
-  readonly #onDraining = new Set<() => void>();
+  readonly #draining = new Draining();
   #drained: Promise<void> | undefined;
-  #isOver = false;
 
   constructor(
     private readonly options: ResolvedOptions,
@@ -110,7 +110,7 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   async handle(handler: OwnHandler): Promise<ExpirySubscription> {
-    this.#assertOpen();
+    this.#draining.assertNotBegun();
     const added = this.#add(handler);
     return {
       pattern: handler.glob.pattern,
@@ -126,7 +126,7 @@ export class MemoryEngine implements ExpiryEngine {
     channelPattern: string,
     handler: ChannelHandler,
   ): Promise<ExpirySubscription> {
-    this.#assertOpen();
+    this.#draining.assertNotBegun();
     return this.#channels.subscribe(channelPattern, handler);
   }
 
@@ -148,9 +148,7 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   onDraining(callback: () => void): () => void {
-    if (this.#isOver) callback();
-    else this.#onDraining.add(callback);
-    return () => this.#onDraining.delete(callback);
+    return this.#draining.whenBegun(callback);
   }
 
   drain(): Promise<void> {
@@ -159,7 +157,7 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   close(): void {
-    this.#end();
+    this.#draining.begin();
   }
 
   /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
@@ -175,8 +173,8 @@ export class MemoryEngine implements ExpiryEngine {
     return matching.length;
   }
 
-  #add({ group, ...handler }: OwnHandler): ExpiryHandler {
-    const name = group === false ? undefined : (group ?? this.options.group);
+  #add(own: OwnHandler): ExpiryHandler {
+    const { group: name, ...handler } = withGroup(own, this.options.group);
     this.#handlers.set(handler, name);
     if (name !== undefined && !this.#groups.has(name))
       this.#groups.set(
@@ -266,25 +264,14 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   async #drain(): Promise<void> {
-    this.#end();
+    this.#draining.begin();
     const { runs, time } = this.parts;
     const drained = this.#dispatcher.drain(this.options.shutdownTimeout);
     await runs.settledSoon();
     // What has not ended by now, shutdown waits for by the kit's clock.
-    while (time.step(time.now + this.options.shutdownTimeout));
+    const until = time.now + this.options.shutdownTimeout;
+    while (time.step(until));
     await drained;
-  }
-
-  #end(): void {
-    this.#isOver = true;
-    const callbacks = [...this.#onDraining];
-    this.#onDraining.clear();
-    for (const callback of callbacks) callback();
-  }
-
-  #assertOpen(): void {
-    if (this.#isOver)
-      throw new RedisExpiryError('CLOSED', 'The module was shut down.');
   }
 }
 
