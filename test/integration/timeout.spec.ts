@@ -93,6 +93,29 @@ describe('a handler that does not settle', () => {
     );
   });
 
+  it('that heeds its signal leaves its event to another instance at once, when shutdown gives it up', async () => {
+    const events = collect<KeyExpiredEvent>();
+    const work = async (event: KeyExpiredEvent): Promise<void> => {
+      events.add(event);
+      if (event.attempt > 1) return;
+      await untilAborted(event);
+      event.signal.throwIfAborted();
+    };
+    const options = { shutdownTimeout: 100, retry: { backoff: 10 } };
+    const first = await groupApp(server, [handler('k', work)], options);
+    await server.expire('k');
+    await events.one();
+    const second = await groupApp(server, [handler('k', work)], options);
+
+    await first.close();
+
+    // Not after leaseDuration, which is 30 s.
+    expect(await events.one(10_000)).toMatchObject({ attempt: 2 });
+    await groupIsDone(server);
+    expect(second.subscriber.status().counters).toMatchObject({ handled: 1 });
+    expect(await second.subscriber.deadLetters()).toEqual([]);
+  });
+
   it('is told by its signal when shutdown gives it up', async () => {
     const events = collect<KeyExpiredEvent>();
     const { app } = await createApp({
