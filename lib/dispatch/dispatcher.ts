@@ -4,6 +4,7 @@ import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
 import { PROCESS_TIME, type Scheduler } from '../util/scheduler.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
+import { type Delivery, type Outcome, refusedOf } from './run-gate.js';
 import { HandlerCall } from './handler-call.js';
 import { type LongRunningHandler, LongRuns } from './long-runs.js';
 import {
@@ -27,30 +28,6 @@ export interface DispatcherOptions {
   readonly queueLimit: number;
   /** Is around each try. */
   readonly telemetry?: TryObserver | undefined;
-}
-
-/** How an event ended for one handler. */
-export type Outcome = 'handled' | 'failed' | 'superseded' | 'dropped';
-/** Called once, when an event has ended for a handler: with the error if it failed, and with what the handler returned if it was handled. */
-export type OnEnd = (
-  outcome: Outcome,
-  error?: unknown,
-  result?: unknown,
-) => void;
-
-/** What the consumer of a group hands along with an event. */
-export interface Delivery {
-  /** Has the last word before the handler runs. */
-  readonly gate: RunGate;
-  /** The event has killed a process before, for all that is known, so it is checked and begun apart from others. */
-  readonly isAlone?: boolean;
-  readonly ended: OnEnd;
-}
-
-/** Decides which handlers run, at the moment at which they are about to. */
-export interface RunGate {
-  /** Resolves with the deliveries whose handlers must not run. Rejects only once it was closed. */
-  admit(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>>;
 }
 
 interface Job {
@@ -231,7 +208,7 @@ export class Dispatcher {
     try {
       [alive, refused] = await Promise.all([
         this.keys.alive(batch.map(([, job]) => job.expiry.redisKey)),
-        refusedOf(batch),
+        refusedOf(batch.flatMap(([, { delivery }]) => delivery ?? [])),
       ]);
     } catch {
       // The check was closed meanwhile, so whether these keys exist will never be known.
@@ -292,23 +269,4 @@ export class Dispatcher {
     this.counters.dropped += jobs.length;
     for (const { delivery } of jobs) delivery?.ended('dropped');
   }
-}
-
-/** Asks each gate once for all that are to pass it. */
-async function refusedOf(
-  batch: readonly Turn<Job>[],
-): Promise<ReadonlySet<Delivery>> {
-  const byGate = new Map<RunGate, Delivery[]>();
-  for (const [, { delivery }] of batch) {
-    if (!delivery) continue;
-    const waiting = byGate.get(delivery.gate);
-    if (waiting) waiting.push(delivery);
-    else byGate.set(delivery.gate, [delivery]);
-  }
-  const refused = await Promise.all(
-    [...byGate].map(([gate, deliveries]) => gate.admit(deliveries)),
-  );
-  return refused.length === 1
-    ? refused[0]!
-    : new Set(refused.flatMap((set) => [...set]));
 }

@@ -15,6 +15,13 @@ import type {
   EnhancerKind,
   RedisExpiryModuleOptions,
 } from './module-options.js';
+import {
+  checkNames,
+  count,
+  LONGEST_TIMER_MS,
+  ms,
+  wholeMs,
+} from './option-checks.js';
 import type { ExpiryTelemetry } from './telemetry.js';
 import type { NotificationsMode } from '../listening/flag-keeper.js';
 
@@ -76,7 +83,6 @@ const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
 const HANDLER_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
@@ -263,49 +269,4 @@ export function resolvePage(given: { count?: number; after?: string } = {}): {
 } {
   checkNames(given, ['count', 'after'], 'page');
   return { count: count('count', given.count, 100), after: given.after };
-}
-
-function checkNames(
-  given: object,
-  known: readonly string[],
-  what: string,
-): void {
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw invalidOption(what, given, 'an object');
-  for (const [name, value] of Object.entries(given))
-    if (!known.includes(name))
-      throw invalidOption(name, value, `no such option; ${known.join(', ')}`);
-}
-
-function count(name: string, value: unknown, fallback: number): number {
-  if (value === undefined) return fallback;
-  if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw invalidOption(name, value, 'a whole number from 1 on');
-  return value as number;
-}
-
-function wholeMs(name: string, value: unknown, fallback: number): number {
-  if (value === undefined) return fallback;
-  if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw invalidOption(name, value, 'whole milliseconds from 1 on');
-  return value as number;
-}
-
-function ms(
-  name: string,
-  value: unknown,
-  fallback: number,
-  least: number,
-): number {
-  if (value === undefined) return fallback;
-  if (
-    typeof value !== 'number' ||
-    !(value >= least && value <= LONGEST_TIMER_MS)
-  )
-    throw invalidOption(
-      name,
-      value,
-      `milliseconds from ${least} to ${LONGEST_TIMER_MS}`,
-    );
-  return value;
 }

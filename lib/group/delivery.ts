@@ -1,5 +1,6 @@
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { Dispatcher, OnEnd, Outcome } from '../dispatch/dispatcher.js';
+import type { Dispatcher } from '../dispatch/dispatcher.js';
+import type { OnEnd, Outcome } from '../dispatch/run-gate.js';
 import type { Expiry, RetryPolicy } from '../dispatch/expiry.js';
 import type { Mutex } from '../util/mutex.js';
 import { within } from '../util/within.js';

@@ -6,7 +6,7 @@ import {
   isWriteRefused,
 } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import type { Delivery, OnEnd, RunGate } from '../dispatch/dispatcher.js';
+import type { Delivery, OnEnd, RunGate } from '../dispatch/run-gate.js';
 import type { Log } from '../util/log.js';
 import type { EventStream } from './event-stream.js';
 import type { NamedHandler } from './own-handlers.js';

@@ -1,10 +1,6 @@
 import { newCounters } from '../dispatch/counters.js';
-import {
-  type Delivery,
-  Dispatcher,
-  type OnEnd,
-  type Outcome,
-} from '../dispatch/dispatcher.js';
+import { Dispatcher } from '../dispatch/dispatcher.js';
+import type { Delivery, OnEnd, Outcome } from '../dispatch/run-gate.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Draining } from '../engine/draining.js';

@@ -5,10 +5,10 @@ import {
 } from '../../../lib/dispatch/counters.js';
 import {
   type AliveCheck,
-  type Delivery,
   Dispatcher,
   type DispatcherOptions,
 } from '../../../lib/dispatch/dispatcher.js';
+import type { Delivery } from '../../../lib/dispatch/run-gate.js';
 import type { Expiry, ExpiryHandler } from '../../../lib/dispatch/expiry.js';
 import type { KeyExpiredEvent } from '../../../lib/dispatch/key-expired-event.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
