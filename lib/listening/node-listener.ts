@@ -16,12 +16,8 @@ import { NodeSetup, type SetupResult } from './node-setup.js';
 import type { ListenerOptions, NodeStatus } from './node-status.js';
 import { ReplacedError, SilencedError } from './server-identity.js';
 import { SessionChannels } from './session-channels.js';
+import { SessionLooks } from './session-looks.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-
-/** Between two looks at what is refused or deaf. */
-const LOOK_INTERVAL_MS = 5_000;
-/** Looks between two checks of the flags where all is well. */
-const LOOKS_PER_CHECK = 3;
 
 /**
  * Keeps one node listened to; `KeyspaceListener` has one for each node. Its states are
@@ -44,9 +40,6 @@ export class NodeListener {
   #mutex = new Mutex();
   readonly #pause = new Pause();
   #refreshing: Promise<void> | undefined;
-  #looks = 0;
-  /** The session that is being looked at. */
-  #looking: SessionChannels | undefined;
   /** The run of the server that was listened to last, as far as it told. */
   #runId: string | undefined;
   /** The session ends, and since the last look at which all was well it may have heard nothing, or another server. */
@@ -186,12 +179,10 @@ export class NodeListener {
           this.#establish(channels),
         );
         failures = 0;
-        const looking = setInterval(
-          () => void this.#look(channels),
-          LOOK_INTERVAL_MS,
-        ).unref();
+        const looks = this.#looksOf(channels);
+        looks.begin();
         end = await session.lost;
-        clearInterval(looking);
+        looks.end();
         proof = session.lastProof;
       } catch (error) {
         end = reasonOf(error);
@@ -212,9 +203,6 @@ export class NodeListener {
       (keys) => router.takeChanged(keys),
     );
     this.#mutex = new Mutex();
-    // The first look of a session checks the flags: another instance that completed them at the same
-    // moment, as after a restart, may have undone what this one wrote.
-    this.#looks = LOOKS_PER_CHECK - 1;
     this.#channels = new SessionChannels(session, router, this.registry);
     return this.#channels;
   }
@@ -232,15 +220,15 @@ export class NodeListener {
     await this.#enqueue(channels, 'everything');
   }
 
-  async #look(channels: SessionChannels): Promise<void> {
-    const state = this.#state.is;
-    const isWell = state === 'listening' && !this.#setup.isOutdated(channels);
-    if (++this.#looks % LOOKS_PER_CHECK !== 0 && isWell) return;
-    // A look waits while there is no connection for commands: the next ones must not wait behind it.
-    if (this.#looking === channels) return;
-    this.#looking = channels;
-    await this.#takeUp(channels, state === 'deaf' ? 'everything' : 'changes');
-    if (this.#looking === channels) this.#looking = undefined;
+  #looksOf(channels: SessionChannels): SessionLooks {
+    return new SessionLooks(
+      () => this.#state.is === 'listening' && !this.#setup.isOutdated(channels),
+      () =>
+        this.#takeUp(
+          channels,
+          this.#state.is === 'deaf' ? 'everything' : 'changes',
+        ),
+    );
   }
 
   /**
