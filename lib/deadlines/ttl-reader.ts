@@ -19,12 +19,6 @@ export interface Ttls {
   readonly ttls: readonly number[];
 }
 
-/** How the reader of one node's keys tells times where another node keeps the index. */
-export interface ClusterReading {
-  /** The clock by which times are told; the node's own, unless it is given. */
-  readonly reference?: RedisClock;
-}
-
 /** One page of a scan. */
 export interface ScanPage {
   /** The cursor of the next page; `'0'` at the end. */
@@ -52,8 +46,6 @@ export class TtlReader {
   constructor(
     private readonly commands: Commands,
     private readonly clock: RedisClock,
-    /** For a node of a Cluster. */
-    private readonly cluster?: ClusterReading,
   ) {}
 
   /**
@@ -67,7 +59,7 @@ export class TtlReader {
       () => this.#pipeline(keys),
     );
     this.#tellForbidden(keys, ttls);
-    return { now: this.#translate(now), ttls };
+    return { now, ttls };
   }
 
   /** Calls back for each key that the ACL forbids. */
@@ -77,64 +69,11 @@ export class TtlReader {
     });
   }
 
-  /**
-   * As `read`, and -3 for a key that this very look removed: it expired, and was not deleted. Takes
-   * the permission to run scripts.
-   */
-  async readProven(keys: readonly Buffer[]): Promise<Ttls> {
-    const sent = this.clock.mark();
-    const { now, ttls } = await this.commands.runNow((redis) =>
-      this.#runBatch(redis, keys),
-    );
-    this.clock.read(now, sent);
-    return { now: this.#translate(now), ttls };
-  }
-
-  /**
-   * As `readProven`, of keys that are on their way to this node. Rejects with the answer where one
-   * is not.
-   */
-  async readAsking(keys: readonly Buffer[]): Promise<Ttls> {
-    const sent = this.clock.mark();
-    const replies = await this.commands.runNow((redis) =>
-      Promise.all(
-        keys.map((key) => {
-          // Sent in one go with what follows, so by its text: the permission is for one command.
-          redis.asking().catch(() => undefined);
-          return redis.eval(READ_PROVEN.text, 1, key) as Promise<
-            [number, number]
-          >;
-        }),
-      ),
-    );
-    const now = Math.min(...replies.map(([time]) => time));
-    this.clock.read(now, sent);
-    return { now: this.#translate(now), ttls: replies.map(([, ttl]) => ttl) };
-  }
-
-  /** The answer that tells where a key lives that this node does not serve; undefined if it serves it after all. */
-  async whereabouts(key: Buffer): Promise<Error | undefined> {
-    try {
-      await this.commands.runNow((redis) => READ_PROVEN.run(redis, [key]));
-      return undefined;
-    } catch (error) {
-      if (isRedirect(error)) return error;
-      throw error;
-    }
-  }
-
   /** One script. The keys are not declared: they differ in their slots, and the ACL may forbid some. */
   async #runBatch(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
     const reply = await READ_PROVEN.run(redis, [], ...keys);
     const [now, ...ttls] = reply as [number, ...number[]];
     return { now, ttls };
-  }
-
-  /** A time by the node's clock, by the clock that is referred to. */
-  #translate(now: number): number {
-    const reference = this.cluster?.reference;
-    if (!reference?.known || !this.clock.known) return now;
-    return Math.floor(now + reference.now() - this.clock.now());
   }
 
   /** One page of a pass. */
@@ -168,7 +107,7 @@ export class TtlReader {
       () => now,
       () => this.#scanPlain(cursor, match, count),
     );
-    const ahead = this.#translate(now) - now;
+    const ahead = now - now;
     if (ahead === 0 || now === 0) return page;
     const entries = page.entries.map(({ key, at }) => ({
       key,

@@ -65,8 +65,9 @@ type LetterBox = Pick<Partition, 'commands' | 'keys' | 'number'>;
  * Ids of letters are to be checked before, by `readLetterId`.
  */
 export class DeadLetters {
+  /** @param partitions those that there are now: they come and go, and one with letters does not go */
   constructor(
-    private readonly partitions: Iterable<LetterBox>,
+    private readonly partitions: () => Iterable<LetterBox>,
     private readonly group: string,
     private readonly keyPrefix: string,
   ) {}
@@ -75,7 +76,7 @@ export class DeadLetters {
   async list(count: number, after?: string): Promise<DeadLetter[]> {
     const last = readLetterId(after);
     const pages = await Promise.all(
-      [...this.partitions].map(async ({ commands, keys, number }) => {
+      [...this.partitions()].map(async ({ commands, keys, number }) => {
         // Of the entries with the same id, those of partitions up to that number were listed.
         const isListed = last && number <= last.partition;
         const from = last ? `${isListed ? '(' : ''}${last.entry}` : '-';
@@ -129,7 +130,7 @@ export class DeadLetters {
   /** The partition that has a letter, and the letter's entry there; undefined where there is no such partition any more. */
   #find(letter: string): (LetterBox & { readonly id: string }) | undefined {
     const name = readLetterId(letter);
-    for (const { number, commands, keys } of this.partitions)
+    for (const { number, commands, keys } of this.partitions())
       if (number === name?.partition)
         return { number, commands, keys, id: name.entry };
     return undefined;

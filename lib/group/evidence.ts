@@ -15,8 +15,6 @@ export const toText = (key: Buffer): string => key.toString('latin1');
 export class Evidence {
   /** How often each key's expiry was announced, as far as that is not settled yet. */
   readonly #announced = new Map<string, number>();
-  /** Keys that a look removed and whose settling is still to succeed: there is no evidence but this. */
-  readonly #removed = new Set<string>();
   /** Keys that a look removed and whose announcement is still to come, with when that was. */
   readonly #expected = new RecentKeys<number>(ANNOUNCEMENT_MS);
   #generation = 0;
@@ -29,7 +27,6 @@ export class Evidence {
   /** Nothing more is heard: announcements that were expected will not come. */
   forget(): void {
     this.#announced.clear();
-    this.#removed.clear();
     this.#expected.clear();
     this.#generation++;
   }
@@ -53,22 +50,9 @@ export class Evidence {
     return since !== undefined && performance.now() - since < ANNOUNCEMENT_MS;
   }
 
-  /** Whether a look removed it, and that is not settled. */
-  wasRemoved(text: string): boolean {
-    return this.#removed.has(text);
-  }
-
   /** Whether it is known to have expired. */
   isProven(text: string): boolean {
-    return this.#announced.has(text) || this.#removed.has(text);
-  }
-
-  /** A look removed these: each is announced once; unless that was heard already, it is no news. */
-  removed(texts: readonly string[]): void {
-    for (const text of texts) {
-      if (!this.#announced.has(text)) this.expect(text);
-      this.#removed.add(text);
-    }
+    return this.#announced.has(text);
   }
 
   /** A look caused an announcement that is still to come. */
@@ -76,9 +60,8 @@ export class Evidence {
     this.#expected.set(text, performance.now());
   }
 
-  /** Settled, with what a look removed and so many announcements taken into account. Whether that was all that was announced. */
+  /** Settled, with so many announcements taken into account. Whether that was all that was announced. */
   settle(text: string, announced: number): boolean {
-    this.#removed.delete(text);
     if (announced === 0) return false;
     const left = this.announced(text) - announced;
     if (left > 0) this.#announced.set(text, left);

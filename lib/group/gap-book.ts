@@ -16,12 +16,16 @@ const FOREVER = Number.MAX_SAFE_INTEGER;
  *
  * `ListeningGaps` tells of the same losses, and they cannot be one: that one is about one listener of one
  * process, by this process's clock, for people. This one begins at the low watermark that another
- * process may have left, and forgets a gap as soon as all that fell due in it is recovered.
+ * process may have left, and forgets a gap as soon as all that fell due in it is recovered; on a Cluster a
+ * while later, because entries of keys that were on their way come late.
  */
 export class GapBook {
   #open: number | undefined;
   #settledBefore = -Infinity;
   readonly #closed: Span[] = [];
+
+  /** @param memoryMs for how many ms a gap matters after all that was known to fall due in it is settled */
+  constructor(private readonly memoryMs = 0) {}
 
   /** Nobody listens since then. */
   begin(from: number): void {
@@ -53,8 +57,9 @@ export class GapBook {
 
   /** Every deadline before then is settled: what is enrolled with an earlier one comes late, and proves nothing. */
   settle(before: number): void {
-    this.#settledBefore = Math.max(before, this.#settledBefore);
-    while (this.#closed[0] && this.#closed[0].to < before) this.#closed.shift();
+    const since = before - this.memoryMs;
+    this.#settledBefore = Math.max(since, this.#settledBefore);
+    while (this.#closed[0] && this.#closed[0].to < since) this.#closed.shift();
   }
 
   /** Whether there is no such time that still matters. */

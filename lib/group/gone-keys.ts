@@ -28,6 +28,7 @@ const MOST_WAITING = 50_000;
  */
 export class GoneKeys {
   readonly #keys: KeyBatch;
+  #left: ReadonlySet<string> = new Set();
 
   constructor(
     judge: (keys: readonly Buffer[]) => Promise<void>,
@@ -44,8 +45,15 @@ export class GoneKeys {
     this.#keys.resume();
   }
 
+  /** Forgets what waits, but for what `wasLeft` tells. */
   pause(): void {
+    this.#left = new Set(this.#keys.texts());
     this.#keys.pause();
+  }
+
+  /** Whether the key waited when this was paused last. */
+  wasLeft(key: Buffer): boolean {
+    return this.#left.has(key.toString('latin1'));
   }
 
   /** Something was announced that means that the key is gone. O(1). */

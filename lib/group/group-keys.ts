@@ -18,6 +18,10 @@ export interface GroupKeys {
   readonly watched: string;
   /** The newest request to settle keys, and its answer: see `RequestChannel`. */
   readonly request: string;
+  /** ZSET: entries of the index whose keys another node serves, until that node's partition has them. */
+  readonly away: string;
+  /** ZSET: keys that fired without an entry in the index, by when they did. */
+  readonly told: string;
   /** Never written: what a server can do is tried out on it. */
   readonly probe: string;
 }
@@ -30,16 +34,25 @@ export interface HomeKeys {
   readonly handlers: string;
   /** The numbers of the lists whose patterns are listened for. */
   readonly listened: string;
+  /** ZSET: the hash tags of the partitions in use beside the home partition, by their numbers. */
+  readonly partitions: string;
 }
 
 /**
- * The keys of a partition.
+ * The keys of a partition. The number is beside the tag, too: the group `a:1` is another one than `a`, and
+ * the home partition of the one has the tag of the other's first partition.
  *
  * @param ownPrefix what every key of the module begins with
  * @param tag the partition's hash tag; that of the home partition is the group's name
+ * @param number the partition's number; 0 for the home partition
  */
-export function groupKeys(ownPrefix: string, tag: string): GroupKeys {
-  const of = (part: string): string => `${ownPrefix}{${tag}}:${part}`;
+export function groupKeys(
+  ownPrefix: string,
+  tag: string,
+  number = 0,
+): GroupKeys {
+  const prefix = `${ownPrefix}{${tag}}:${number === 0 ? '' : `${number}:`}`;
+  const of = (part: string): string => `${prefix}${part}`;
   return {
     index: of('index'),
     events: of('events'),
@@ -50,6 +63,8 @@ export function groupKeys(ownPrefix: string, tag: string): GroupKeys {
     lease: of('lease'),
     watched: of('watched'),
     request: of('request'),
+    away: of('away'),
+    told: of('told'),
     probe: of('probe'),
   };
 }
@@ -61,5 +76,6 @@ export function homeKeys(ownPrefix: string, group: string): HomeKeys {
     instances: of('instances'),
     handlers: of('handlers'),
     listened: of('listened'),
+    partitions: of('partitions'),
   };
 }

@@ -1,215 +1,204 @@
-import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { Commands } from '../connection/commands.js';
-import { DeadlineDiscovery } from '../deadlines/discovery.js';
-import { RedisClock } from '../deadlines/redis-clock.js';
-import { TtlReader } from '../deadlines/ttl-reader.js';
-import { reasonOf } from '../errors/redis-expiry.error.js';
-import type {
-  DeadlineStatus,
-  DeadlineKeeper,
-} from '../listening/deadline-keeper.js';
+import type { DeadlineEntry } from '../deadlines/deadline-index.js';
+import type { DeadlineJudge } from '../deadlines/deadline-judge.js';
+import { NodeWatch } from '../deadlines/node-watch.js';
+import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { RedisNode } from '../topology/redis-node.js';
+import { sleep } from '../util/sleep.js';
 import { Evidence, toText } from './evidence.js';
+import { Forwarder } from './forwarder.js';
 import { GapBook } from './gap-book.js';
 import { GoneKeys } from './gone-keys.js';
-import { ClusterJudge } from './cluster-judge.js';
 import { Judge } from './judge.js';
-import type { ClusterNode, ClusterTerm, NodeTerm } from './node-term.js';
+import type { NodeTerm } from './node-term.js';
+import { Preview } from './preview.js';
 import { RecheckQueue } from './recheck-queue.js';
-import { Redirector } from './redirector.js';
+import type { RedisIndex } from './redis-index.js';
 import type { JudgedNode } from './sweep.js';
-import { Verdicts } from './verdicts.js';
 
-/** Ms between two readings of the clock of a Cluster's node while nothing else brings one. */
-const CLOCK_INTERVAL = 1_000;
-/** Ms by which the clocks of a Cluster's nodes may move against each other before the deadlines are learnt anew. */
-const MOST_SHIFTED = 250;
-/** Nodes that a key is handed on to, one after the other, in one look. */
-const MOST_HOPS = 3;
-/** Entries that an audit looks at in one step. */
+/** Entries that an audit looks at in one step, and ms between two steps. */
 const AUDIT_PAGE = 500;
+const AUDIT_PAUSE_MS = 2;
+/** Ms before an audit is made anew that failed. */
+const AUDIT_RETRY_MS = 100;
+/** For how many ms gaps matter on a Cluster, where entries of keys that moved come late. */
+const MEMORY_MS = 600_000;
 
 /**
- * One node of a group that this instance watches: learns its keys' deadlines, and judges them when
- * they are due.
+ * A group's judge of the node that serves a partition, in one leader's term: it keeps the deadlines of that
+ * node's keys in the partition's index, and has SWEEP decide what became of those that are due, were announced, or
+ * are said to be gone. `LeaderTerm` makes one, and hands its `watch` to the node's listener.
  *
- * States: lost (at first) ⇄ hearing, or silent where the server announces nothing; → closed. Lost,
- * it looks at nothing, and a gap is open. Silent, it looks, and the gap stays open: a key that is
- * gone at its deadline counts as expired, unless it was found gone before.
+ * States are those of `NodeWatch`. Lost, it looks at nothing, and a gap is open. Silent, it looks, and the gap stays
+ * open: a key that is gone at its deadline counts as expired, unless it was found gone a moment before.
+ *
+ * Guarantees: `watchedUntil` never passes a deadline that is not settled.
  */
-export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
-  readonly gaps = new GapBook();
+export class GroupNode implements DeadlineJudge, JudgedNode {
+  readonly looksInSilence = true;
+  readonly tracked = undefined;
+  readonly gaps: GapBook;
   readonly evidence = new Evidence();
   readonly commands: Commands;
-  readonly #judge: Judge | ClusterJudge;
+  readonly index: RedisIndex;
+  readonly watch: NodeWatch;
+  readonly #judge: Judge;
   readonly #suspects: RecheckQueue;
   readonly #gone: GoneKeys;
-  readonly #learner: DeadlineDiscovery;
-  readonly #reader: TtlReader;
-  #state: 'lost' | 'hearing' | 'silent' | 'closed' = 'lost';
+  readonly #preview: Preview;
+  readonly #forwarder: Forwarder | undefined;
   /** While it is not watched: from when on nothing is known. */
   #lostUntil: number | undefined;
-  /** It is listened to, and the time is known. */
-  #begun = false;
   #auditDue = false;
-  #clockTimer: NodeJS.Timeout | undefined;
-  /** Until it is tried again to begin. */
-  #beginTimer: NodeJS.Timeout | undefined;
-  /** The node's own clock, in a Cluster; else the index's. */
-  readonly #clock: RedisClock;
-  /** By how many ms deadlines come sooner, by the index's clock, than they were learnt to. */
-  #shifted = 0;
+  #isAuditing = false;
 
+  /**
+   * @param watched nobody watched since then, in epoch ms by Redis's clock; undefined for a new group, which knows
+   *   no key that it could have missed
+   */
   constructor(
     readonly node: RedisNode,
     private readonly term: NodeTerm,
-    /** Nobody watched since then; undefined for a new group, which knows no key that it could have missed. */
-    watched: number | undefined,
+    private readonly watched: number | undefined,
   ) {
-    const { index, clock, registry, cluster, log } = term;
+    const { index, registry, punctual, log, destinations } = term;
+    this.index = index;
     this.commands = term.commands(node.commands);
-    this.#clock = cluster ? new RedisClock() : clock;
-    this.#reader = new TtlReader(
-      this.commands,
-      this.#clock,
-      cluster && { reference: clock },
+    this.gaps = new GapBook(destinations && MEMORY_MS);
+    const parts = { patterns: registry, punctual, log };
+    this.watch = new NodeWatch(this, { ...parts, commands: this.commands });
+    this.#forwarder =
+      destinations &&
+      new Forwarder(
+        {
+          ...{ token: term.token, keys: term.keys, clock: this.clock, log },
+          commands: (connection) => term.commands(connection),
+          due: (soonest) => this.due(soonest),
+        },
+        node,
+        destinations,
+      );
+    this.#judge = new Judge(
+      {
+        ...{ token: term.token, keys: term.keys, registry },
+        ...{ counters: term.counters, forwarder: this.#forwarder },
+        nextRequest: () => term.nextRequest(),
+        tolds: () => destinations?.tolds() ?? [],
+      },
+      this,
     );
-    if (cluster) this.#clock.onStep = (ms) => this.#shift(ms);
-    this.#suspects = new RecheckQueue(
-      (keys) => this.#judge.judge(keys),
-      (error) => this.report(error),
-    );
-    this.#gone = new GoneKeys(
-      (keys) => this.#judge.judge(keys),
-      (error) => this.report(error),
-    );
-    this.#learner = new DeadlineDiscovery(
-      index,
-      this.#reader,
-      registry,
-      term.punctual,
-      (soonest) => term.due(soonest),
-      log,
-    );
-    this.#judge = cluster ? this.#clusterJudge(cluster) : new Judge(term, this);
+    const judge = (keys: readonly Buffer[]) => this.#judge.judge(keys);
+    const report = (error: unknown): void => this.report(error);
+    this.#suspects = new RecheckQueue(judge, report);
+    this.#gone = new GoneKeys(judge, report);
+    this.#preview = new Preview(this);
     if (watched !== undefined) this.#miss(watched);
   }
 
-  get status(): DeadlineStatus {
-    const { lastScan } = this.#learner;
-    return lastScan ? { lastScan } : {};
-  }
-
-  get wantsRenewals(): boolean {
-    return this.#learner.wantsRenewals;
-  }
-
-  /** Whether its keys can be looked at. */
-  get watched(): boolean {
-    return this.#begun && this.#isListening;
+  get clock(): RedisClock {
+    return this.watch.clock;
   }
 
   get isSilent(): boolean {
-    return this.#state === 'silent';
+    return this.watch.state === 'silent';
   }
 
-  get closed(): boolean {
-    return this.#state === 'closed';
+  get previewedAfter(): number | undefined {
+    return this.#preview.coversAfter;
   }
 
-  /** Epoch ms by the index's clock from which on nothing is known; undefined while it is watched. */
-  get lostUntil(): number | undefined {
-    return this.watched ? undefined : this.#lostUntil;
+  /** Epoch ms by Redis's clock before which every deadline is settled. */
+  get watchedUntil(): number | undefined {
+    const until = this.watch.lookedBefore ?? this.watched;
+    const lost = this.watch.isWatching ? undefined : this.#lostUntil;
+    return lost === undefined ? until : Math.min(until ?? lost, lost);
   }
 
-  get #isListening(): boolean {
-    return this.#state === 'hearing' || this.#state === 'silent';
-  }
-
-  listening(proven: boolean, served: ReadonlySet<string>): void {
-    this.#listen(proven ? 'hearing' : 'silent', 0, served);
-  }
-
-  silent(ago: number, served: ReadonlySet<string>): void {
-    this.#listen('silent', ago, served);
-  }
-
-  lost(ago: number): void {
-    if (!this.#isListening) return;
-    this.#state = 'lost';
-    this.#suspend(ago);
-  }
-
-  gained(from: ReadonlySet<string>): void {
-    this.#learner.rescan();
-    const { cluster } = this.term;
-    for (const other of cluster?.watchedAt(from) ?? []) this.succeed(other);
-  }
-
-  /** Takes over what another one knows of the times in which nobody listened to its keys. */
-  succeed(other: Pick<GroupNode, 'gaps' | 'lostUntil'>): void {
+  /** It watches in the place of another one: what nobody heard there is still to be recovered. */
+  succeed(other: GroupNode): void {
     this.gaps.inherit(other.gaps);
-    if (other.lostUntil === undefined) return;
-    this.#miss(other.lostUntil);
-    if (this.watched && !this.isSilent)
-      this.gaps.end(Math.ceil(this.term.clock.now()));
   }
 
-  hint(event: string, redisKey: Buffer): void {
-    if (event === 'new') this.#learner.created(redisKey);
-    else if (event === 'expire') this.#learner.renewed(redisKey);
+  /**
+   * Whether a key that is gone, and was due then, ran out unheard or unsettled, for all that can be known. One that was
+   * said to be gone without having expired did not.
+   */
+  isMissed(key: Buffer, at: number): boolean {
+    return this.gaps.covers(at) && !this.#gone.wasLeft(key);
+  }
+
+  look(due: readonly DeadlineEntry[]): Promise<void> {
+    return this.#judge.judgeDue(due);
+  }
+
+  /** For `Preview`. */
+  async lookAhead(entries: readonly DeadlineEntry[]): Promise<void> {
+    if (this.isSilent) await this.#judge.judgeDue(entries);
+  }
+
+  lookedBefore(moment: number): void {
+    this.gaps.settle(moment);
+  }
+
+  enrolled(soonest: number): void {
+    this.#preview.nudge(soonest);
+  }
+
+  due(soonest: number): void {
+    this.watch.nudge(soonest);
+    this.#preview.nudge(soonest);
+  }
+
+  announced(redisKey: Buffer): undefined {
+    if (!this.#hears()) return;
+    if (this.evidence.announce(toText(redisKey)))
+      this.#suspects.expired(redisKey);
+  }
+
+  heard(event: string, redisKey: Buffer): void {
+    if (event === 'new' || event === 'expire' || !this.#hears()) return;
     // Where nothing is announced for certain, what is not found gone at once may count as expired.
-    else if (this.isSilent) this.#suspects.changed(redisKey);
+    if (this.isSilent) this.#suspects.changed(redisKey);
     else this.#gone.add(redisKey);
   }
 
-  changed(redisKey: Buffer): void {
+  written(redisKey: Buffer): boolean {
     // Nothing else tells that it was deleted.
-    if (this.isSilent && this.#suspects.changed(redisKey)) return;
-    this.#learner.changed(redisKey);
+    return this.#hears() && this.isSilent && this.#suspects.changed(redisKey);
   }
 
-  expired(redisKey: Buffer): undefined {
-    if (!this.#isListening) return;
-    if (this.term.cluster?.isExpected(this, redisKey)) return;
-    const text = toText(redisKey);
-    if (this.evidence.announce(text)) this.#suspects.expired(redisKey);
+  began(state: 'listening' | 'silent'): void {
+    this.#hears();
+    this.#auditDue ||= this.gaps.isOpen;
+    if (state === 'silent') {
+      this.gaps.begin(Math.floor(this.clock.now()));
+      this.#preview.resume();
+    } else {
+      this.gaps.end(Math.ceil(this.clock.now()));
+      this.#preview.pause();
+      void this.#audit();
+    }
+    this.#forwarder?.start();
   }
 
-  /** Whether the announcement of an expiry is still to come that a look of this node caused; asked once for each. */
-  expects(redisKey: Buffer): boolean {
-    return this.evidence.expects(toText(redisKey));
+  suspended(ago: number): void {
+    const now = this.clock.known ? this.clock.now() : Date.now();
+    const settled = this.watch.lookedBefore ?? this.watched;
+    this.#suspects.pause();
+    this.#gone.pause();
+    this.#preview.pause();
+    this.evidence.forget();
+    // Lost again before it was watched, it is lost since the first time.
+    if (this.watch.isWatching) this.#lostUntil = undefined;
+    this.#miss(Math.min(settled ?? now, now - ago));
   }
 
-  /** The clock of the index goes otherwise than it was taken to: by so many ms it is ahead, or behind. */
   clockStepped(ms: number): void {
     if (ms < 0) {
       this.gaps.setBack(-ms);
       if (this.#lostUntil !== undefined) this.#lostUntil += ms;
     }
-    if (this.term.cluster) this.#shift(-ms);
-  }
-
-  /** The node's clock is ahead of the index's by so many ms more: its keys run out sooner than the index says. */
-  #shift(ms: number): void {
-    this.#shifted = Math.max(0, this.#shifted + ms);
-    if (this.#shifted < MOST_SHIFTED) return;
-    this.#shifted = 0;
-    this.#learner.rescan();
-  }
-
-  /** Looks at keys that another node was asked for. `asking`: they are on their way here. */
-  take(keys: readonly Buffer[], asking: boolean, hops: number): Promise<void> {
-    if (!this.watched || hops > MOST_HOPS) {
-      const why = this.watched ? 'sends keys away' : 'is not watched';
-      return Promise.reject(new Error(`${this.node.address} ${why}`));
-    }
-    return (this.#judge as ClusterJudge).judge(keys, asking, hops);
-  }
-
-  /** Looks at keys of this node that are due, or about to be. */
-  judge(entries: readonly DeadlineEntry[]): Promise<void> {
-    return this.#judge.judgeDue(entries);
+    this.#preview.retime(ms);
   }
 
   barrier(): Promise<void> {
@@ -220,59 +209,23 @@ export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
     this.#suspects.settled(keys);
   }
 
-  ready(): Promise<void> {
-    return this.#learner.ready();
-  }
-
   /** Logs why looking at keys failed. */
   report(error: unknown): void {
-    this.#learner.report(error);
+    this.watch.report(error);
   }
 
   close(): void {
-    if (this.closed) return;
-    this.lost(0);
-    this.#state = 'closed';
-    this.#learner.close();
+    this.#forwarder?.stop();
+    this.watch.close();
   }
 
-  #listen(
-    state: 'hearing' | 'silent',
-    ago: number,
-    served: ReadonlySet<string>,
-  ): void {
-    if (this.closed) return;
-    if (this.#state === 'hearing' && state === 'silent') this.#suspend(ago);
-    this.#learner.resume(served);
-    if (this.#state === state) return;
-    this.#state = state;
+  /** Whether what is heard counts. What is heard before the watch begins may be all that tells of an expiry. */
+  #hears(): boolean {
+    const { state } = this.watch;
+    if (state !== 'listening' && state !== 'silent') return false;
     this.#suspects.resume();
     this.#gone.resume();
-    if (this.term.cluster)
-      this.#clockTimer ??= setInterval(() => {
-        if (this.#clock.age < CLOCK_INTERVAL) return;
-        this.#reader.readTime().catch(() => undefined);
-      }, CLOCK_INTERVAL).unref();
-    void this.#begin(state);
-  }
-
-  #suspend(ago: number): void {
-    const { clock, settledBefore } = this.term;
-    const now = clock.known ? clock.now() : Date.now();
-    const wasWatched = this.#begun;
-    this.#begun = false;
-    clearInterval(this.#clockTimer);
-    this.#clockTimer = undefined;
-    // The next begin must not find another one waiting beside it.
-    clearTimeout(this.#beginTimer);
-    this.#learner.pause();
-    this.#suspects.pause();
-    this.#gone.pause();
-    this.evidence.forget();
-    // Lost again before it was watched, it is lost since the first time.
-    if (wasWatched) this.#lostUntil = undefined;
-    this.#miss(Math.min(settledBefore ?? now, now - ago));
-    this.term.nodeChanged();
+    return true;
   }
 
   /** From then on nothing is known. */
@@ -281,90 +234,31 @@ export class GroupNode implements DeadlineKeeper, JudgedNode, ClusterNode {
     this.gaps.begin(since);
   }
 
-  async #readTime(): Promise<void> {
-    const { index, clock, cluster } = this.term;
-    await index.readTime(clock);
-    if (cluster) await this.#reader.readTime();
-  }
-
-  /** By a look: -1 without a deadline, below where it is gone. */
-  async timeToLive(key: Buffer, asking: boolean): Promise<number> {
-    const reader = this.#reader;
-    const { ttls } = asking
-      ? await reader.readAsking([key])
-      : await reader.readProven([key]);
-    return ttls[0]!;
-  }
-
-  /** What fell due in a gap is looked into from now on, and what was deleted in it found. */
-  async #begin(state: 'hearing' | 'silent'): Promise<void> {
-    const { clock, log } = this.term;
-    try {
-      await this.#readTime();
-      if (this.#state !== state) return;
-      this.#auditDue ||= this.gaps.isOpen;
-      if (state === 'hearing') this.gaps.end(Math.ceil(clock.now()));
-      else this.gaps.begin(Math.floor(clock.now()));
-      this.#begun = true;
-      this.term.nodeChanged();
-      if (this.#auditDue && state === 'hearing') await this.#audit();
-    } catch (error) {
-      log.debug(`Resuming the watch failed: ${reasonOf(error)}`);
-      // The connection for commands is gone: tried again as long as the listener is there.
-      if (this.#state === state)
-        this.#beginTimer = setTimeout(() => {
-          if (this.#state === state) void this.#begin(state);
-        }, 100).unref();
-    }
-  }
-
   /** Keys that were deleted in the gap must not count as expired in a later one. */
   async #audit(): Promise<void> {
-    const { index, clock, cluster } = this.term;
-    let cursor = '0';
-    do {
-      const page = await index.page(cursor, AUDIT_PAGE);
-      const ahead = page.entries.filter(
-        ({ key, at }) =>
-          at > clock.now() && (cluster?.serves(this.node, key) ?? true),
-      );
-      if (ahead.length > 0) await this.#judge.judgeDue(ahead);
-      cursor = page.cursor;
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    } while (cursor !== '0' && this.#state === 'hearing');
-    if (this.#state === 'hearing') this.#auditDue = false;
-  }
-
-  #clusterJudge(cluster: ClusterTerm): ClusterJudge {
-    const { term, evidence, gaps } = this;
-    const { index, counters, registry } = term;
-    const shared = {
-      ...{ evidence, gaps },
-      isSilent: () => this.isSilent,
-      wanted: (key: Buffer) => registry.matches(key),
-    };
-    return new ClusterJudge({
-      ...shared,
-      index,
-      settling: cluster.settling,
-      reader: this.#reader,
-      verdicts: new Verdicts({
-        ...shared,
-        counters,
-        previewed: (at) => at > (term.previewedAfter ?? Infinity),
-      }),
-      barrier: () => this.barrier(),
-      onSettled: (keys) => this.settled(keys),
-      onLater: (soonest) => term.due(soonest),
-      relearn: (keys) => {
-        for (const key of keys) this.#learner.changed(key);
-      },
-      onRefused: (keys) => {
-        for (const key of keys) this.#suspects.expired(key);
-      },
-      elsewhere: new Redirector(this, this.#reader, (answer) =>
-        cluster.redirect(answer),
-      ),
-    });
+    if (!this.#auditDue || this.#isAuditing) return;
+    this.#isAuditing = true;
+    const { generation } = this.evidence;
+    const isCurrent = (): boolean =>
+      generation === this.evidence.generation &&
+      this.watch.state === 'listening';
+    try {
+      let cursor = '0';
+      do {
+        const page = await this.index.page(cursor, AUDIT_PAGE);
+        const now = this.clock.now();
+        const ahead = page.entries.filter(({ at }) => at > now);
+        if (ahead.length > 0) await this.#judge.judgeDue(ahead);
+        cursor = page.cursor;
+        await sleep(AUDIT_PAUSE_MS);
+      } while (cursor !== '0' && isCurrent());
+      if (isCurrent()) this.#auditDue = false;
+    } catch (error) {
+      this.report(error);
+      await sleep(AUDIT_RETRY_MS, { ref: false });
+    }
+    this.#isAuditing = false;
+    // It failed, or listening was lost meanwhile and found again.
+    if (this.watch.state === 'listening') void this.#audit();
   }
 }

@@ -12,9 +12,17 @@ import { Mutex } from '../util/mutex.js';
 import { DeadLetters } from './dead-letters.js';
 import { homeKeys } from './group-keys.js';
 import { HandlerRegistry } from './handler-registry.js';
+import { LeaseShares } from './lease-shares.js';
 import type { WatcherOptions } from './leader-term.js';
 import { DroppedLetters, type LetterLimits } from './letter-limits.js';
 import { OwnHandlers } from './own-handlers.js';
+import { PartitionMap } from './partition-map.js';
+import { PartitionRegistry } from './partition-registry.js';
+import {
+  type PartitionName,
+  PartitionTags,
+  partitionName,
+} from './partition-tags.js';
 import { Partition } from './partition.js';
 import { type MemberParts, PartitionMember } from './partition-member.js';
 import { PartitionMembers } from './partition-members.js';
@@ -71,8 +79,21 @@ export function groupParts(
     ...target,
     ...{ namespace, hints: HINTS, wantedFlags: 'ng' },
   });
-  const members = new PartitionMembers(patterns);
-  const home = new Partition(group, 0, ownPrefix, topology, refusals);
+  const open = ({ tag, number }: PartitionName): Partition =>
+    new Partition(tag, number, ownPrefix, topology, refusals);
+  const home = open(partitionName(group, 0));
+  const list = new PartitionRegistry(
+    ...([home.commands, homeKeys(ownPrefix, group), group] as const),
+  );
+  // One server has one partition.
+  const map = target.isCluster
+    ? new PartitionMap(
+        list,
+        new PartitionTags(group, ownPrefix, topology),
+        ...([topology, log] as const),
+      )
+    : undefined;
+  const members = new PartitionMembers(patterns, map && { map, list }, log);
   const registry = new HandlerRegistry(
     home.commands,
     homeKeys(ownPrefix, group),
@@ -83,7 +104,14 @@ export function groupParts(
   );
   const memberParts: MemberParts = {
     ...{ group, instance, options, topology, patterns },
-    ...{ places, counters, log },
+    ...{ places, counters, map, log },
+    destinations: map && {
+      redirect: (answer) => topology.redirect(answer),
+      nodeOf: (key) => topology.nodeOf(key),
+      indexOf: ({ address }) => members.indexOf(map.watchingAt(address)),
+      tolds: () => members.partitions.map(({ keys }) => keys.told),
+    },
+    shares: new LeaseShares(instance, () => registry.well),
     dropped: new DroppedLetters(group, deadLetters, log),
     context: {
       ...{ group, retry, dispatcher, handlers, registry },
@@ -95,7 +123,10 @@ export function groupParts(
     },
   };
   members.add(new PartitionMember(home, memberParts));
-  const letters = new DeadLetters([home], group, target.keyPrefix);
+  members.make = (name) => new PartitionMember(open(name), memberParts);
+  const letters = new DeadLetters(
+    ...([() => members.partitions, group, target.keyPrefix] as const),
+  );
   return { handlers, patterns, home, members, registry, letters, refusals };
 }
 

@@ -11,11 +11,13 @@ import {
   type OwnHandlers,
   readHandlerList,
 } from './own-handlers.js';
-import { NOTE_HANDLERS } from '../scripts/note-handlers.lua.js';
+import { NOTE_HANDLERS, type NoteReply } from '../scripts/note-handlers.lua.js';
 import { WITHDRAW_HANDLERS } from '../scripts/withdraw-handlers.lua.js';
 
 /** Between two notes of an instance; what changes anywhere is known everywhere after that time. */
 const NOTE_INTERVAL_MS = 1_000;
+/** An instance that noted nothing for so long is dead, most likely. */
+const WELL_MS = 1_500;
 /** After the last note of an instance that died, its handlers count as gone. */
 const LIFETIME_MS = 15_000;
 /** For which expiries of its patterns wait for an instance that left, or is dead: it may be restarted. */
@@ -52,6 +54,8 @@ interface KnownList {
 export class HandlerRegistry {
   /** How many instances live, this one included. */
   instances = 1;
+  /** How many of them are well: this drops soon after one died, and for a moment where one is late. */
+  well = 1;
   /** The lists of the whole group, by number. */
   #lists: ReadonlyMap<string, KnownList> = new Map();
   /** The number of this instance's own list, and its text, as they were noted. */
@@ -227,19 +231,16 @@ export class HandlerRegistry {
     // It counted as dead, or everything was flushed.
     if (reply[0] === '') reply = await this.#send('', text);
     this.#noted = text;
-    const [number, instances, listened, ...lists] = reply;
+    const [number, instances, well, listened, ...lists] = reply;
     this.#number = number;
-    this.instances = instances;
+    [this.instances, this.well] = [instances, Math.max(1, well)];
     this.#listened = listened;
     this.#lists = this.#read(lists);
     this.#patterns.take(this.#others().flatMap(patternsOf));
     void this.#confirm();
   }
 
-  #send(
-    number: string,
-    text: string,
-  ): Promise<[string, number, string, ...string[]]> {
+  #send(number: string, text: string): Promise<NoteReply> {
     const { instances, handlers, listened } = this.keys;
     const { listening } = this.#patterns;
     const known = [...this.#lists.keys()].map((each) => `${each},`).join('');
@@ -248,9 +249,9 @@ export class HandlerRegistry {
         redis,
         [instances, handlers, listened],
         ...[this.instance, number, text, LIFETIME_MS, MEMORY_MS],
-        ...[listening, `,${known}`],
+        ...[listening, `,${known}`, WELL_MS],
       ),
-    ) as Promise<[string, number, string, ...string[]]>;
+    ) as Promise<NoteReply>;
   }
 
   /** `flat`: for each list its number, for how long it is gone, and the list, or nothing where it is known. */

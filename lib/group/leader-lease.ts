@@ -4,12 +4,15 @@ import type { Log } from '../util/log.js';
 import type { GroupKeys } from './group-keys.js';
 import { GIVE_LEASE } from '../scripts/give-lease.lua.js';
 import { RENEW_LEASE } from '../scripts/renew-lease.lua.js';
+import { type LeaseShare, WHOLE_SHARE } from './lease-shares.js';
 import { TAKE_LEASE } from '../scripts/take-lease.lua.js';
 
 /** Ms for which Redis keeps the lease for its holder after it was asked to. */
 const DURATION_MS = 2_000;
 /** Ms between two requests to keep the lease, and at most between two requests to take it. */
 const INTERVAL_MS = 500;
+/** Ms for which a lease that was given back is left to others. */
+const LEFT_MS = 3 * INTERVAL_MS;
 /**
  * Ms within which the answer to a request for the lease must come. A link that takes longer could not
  * renew it in time; and an answer to a request that waited through an outage does not tell how much
@@ -34,7 +37,9 @@ export interface LeaseHolder {
  *
  * States:
  * - waiting (at first): it asks for the lease every half second, or as soon as the present one runs out.
- * - holding, from an answer that came in time on: it asks to keep the lease every half second.
+ *   A free lease is left to others for half a second more, where this instance has its share already.
+ * - holding, from an answer that came in time on: it asks to keep the lease every half second; or gives it
+ *   back, where another instance has too few, and leaves it to others for a while.
  * - closed: it gave the lease back.
  *
  * Holding ends when Redis says that the lease is another's, or `DURATION_MS` after the newest request
@@ -64,6 +69,8 @@ export class LeaderLease {
   #closed = false;
   /** It goes on by itself. */
   #trying = false;
+  /** It was free when it was looked at last, and left to others. */
+  #wasLeft = false;
   /** A request is under way; the next one waits for it. */
   #request: Promise<unknown> = Promise.resolve();
 
@@ -73,6 +80,7 @@ export class LeaderLease {
     private readonly instance: string,
     private readonly holder: LeaseHolder,
     private readonly log: Log,
+    private readonly share: LeaseShare = WHOLE_SHARE,
   ) {}
 
   get held(): boolean {
@@ -95,18 +103,21 @@ export class LeaderLease {
     this.#closed = true;
     clearTimeout(this.#next);
     await this.#request;
+    this.share.close();
+    await this.#giveBack().catch((error: unknown) =>
+      this.log.debug(`The lease could not be given back: ${reasonOf(error)}`),
+    );
+  }
+
+  async #giveBack(): Promise<void> {
     const token = this.#token;
     if (token === undefined) return;
     const watched = this.#claimed ? this.holder.watchedUntil() : undefined;
     this.#lose();
     const { lease, watched: note } = this.keys;
-    await this.commands
-      .run((redis) =>
-        GIVE_LEASE.run(redis, [lease, note], token, watched ?? ''),
-      )
-      .catch((error: unknown) =>
-        this.log.debug(`The lease could not be given back: ${reasonOf(error)}`),
-      );
+    await this.commands.run((redis) =>
+      GIVE_LEASE.run(redis, [lease, note], token, watched ?? ''),
+    );
   }
 
   #askIn(ms: number): void {
@@ -119,7 +130,11 @@ export class LeaderLease {
   async #ask(): Promise<void> {
     let wait = INTERVAL_MS;
     try {
-      wait = await (this.held ? this.#renew() : this.#take());
+      if (!this.held) wait = await this.#take();
+      else if (this.share.givesBack()) {
+        await this.#giveBack();
+        wait = LEFT_MS;
+      } else wait = await this.#renew();
     } catch (error) {
       this.log.debug(`The lease: ${reasonOf(error)}`);
     }
@@ -132,17 +147,21 @@ export class LeaderLease {
     const turn = ++this.#turn;
     const token = `${this.instance}:${turn}`;
     this.#token = token;
+    const looks = this.share.isReluctant && !this.#wasLeft;
     const { lease, watched } = this.keys;
     const asked = performance.now();
-    const [granted, rest] = (await this.commands.run((redis) =>
+    const [granted, rest, holder] = (await this.commands.run((redis) =>
       TAKE_LEASE.run(
         redis,
         [lease, watched],
-        ...[this.instance, turn, DURATION_MS],
+        ...[this.instance, turn, DURATION_MS, looks ? 1 : ''],
       ),
-    )) as [number, string | number];
+    )) as [number, string | number, string?];
+    this.#wasLeft = looks && holder === '';
+    this.share.note(granted === 1 ? this.instance : holder || undefined);
     if (granted !== 1) {
       this.#token = undefined;
+      if (this.#wasLeft) return INTERVAL_MS;
       const left = Number(rest);
       // -1: somebody else wrote it, without an end.
       return left < 0 ? INTERVAL_MS : Math.min(INTERVAL_MS, left + 1);
@@ -194,6 +213,7 @@ export class LeaderLease {
     clearTimeout(this.#expiry);
     if (!this.#claimed) return;
     this.#claimed = false;
+    this.share.note(undefined);
     this.holder.onLost();
   }
 }

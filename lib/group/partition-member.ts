@@ -1,21 +1,24 @@
-import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { Places } from '../dispatch/places.js';
 import type { NodeStatus } from '../listening/node-status.js';
-import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
-import type { Topology } from '../topology/topology.js';
-import type { Log } from '../util/log.js';
 import { Consumer } from './consumer.js';
 import type { DeliveryContext } from './delivery.js';
 import type { Backlog } from './backlog.js';
 import { EventStream } from './event-stream.js';
 import { LeaderLease, type LeaseHolder } from './leader-lease.js';
-import { LeaderTerm, type WatcherOptions } from './leader-term.js';
+import {
+  LeaderTerm,
+  type TermParts,
+  type WatcherOptions,
+} from './leader-term.js';
+import type { LeaseShares } from './lease-shares.js';
 import type { DroppedLetters, LetterLimits } from './letter-limits.js';
+import type { PartitionMap } from './partition-map.js';
+import type { PartitionRegistry } from './partition-registry.js';
 import type { Partition } from './partition.js';
 import { RunLedger } from './run-ledger.js';
 
 /** What all partitions of a group have in common in one instance. */
-export interface MemberParts {
+export interface MemberParts extends TermParts {
   readonly group: string;
   /** The name of this instance, another one at each start. */
   readonly instance: string;
@@ -23,15 +26,14 @@ export interface MemberParts {
     readonly leaseDuration: number;
     readonly deadLetters: LetterLimits;
   };
-  readonly topology: Topology;
-  /** The patterns that whoever leads listens for. */
-  readonly patterns: SubscriptionRegistry;
   readonly context: Omit<DeliveryContext, 'ledger'>;
   /** The places for events, which all consumers of this instance share. */
   readonly places: Places;
-  readonly counters: ExpiryCounters;
   readonly dropped: DroppedLetters;
-  readonly log: Log;
+  /** How the leases are spread over the instances. */
+  readonly shares: LeaseShares;
+  /** On a Cluster: the partitions that there are. */
+  readonly map: PartitionMap | undefined;
 }
 
 /** What `status()` tells of one partition, as of a few seconds ago. */
@@ -64,6 +66,7 @@ export class PartitionMember implements LeaseHolder {
   readonly #lease: LeaderLease;
   readonly #consumer: Consumer;
   #term: LeaderTerm | undefined;
+  #isStarted = false;
 
   constructor(
     readonly partition: Partition,
@@ -76,6 +79,7 @@ export class PartitionMember implements LeaseHolder {
     );
     this.#lease = new LeaderLease(
       ...([partition.commands, partition.keys, instance, this, log] as const),
+      parts.shares.open(),
     );
     this.#consumer = new Consumer({
       ...{ stream, places, counters, dropped, log },
@@ -97,13 +101,17 @@ export class PartitionMember implements LeaseHolder {
     return { tag, node, leads, leaderSeen, nodes: this.#nodes, ...backlog };
   }
 
-  /** The one server of a group holds all of its keys; of a Cluster's nodes it is not known which. */
+  /** The node that it listens to, and how many keys of it the index knows. */
   get #nodes(): NodeStatus[] {
     const nodes = this.#term?.listener.nodes ?? [];
     const tracked = this.#consumer.backlog?.tracked;
-    const { isCluster } = this.parts.options.target;
-    if (isCluster || tracked === undefined) return nodes;
+    if (tracked === undefined) return nodes;
     return nodes.map((node) => ({ ...node, tracked }));
+  }
+
+  /** Whether `start` has succeeded. */
+  get isStarted(): boolean {
+    return this.#isStarted;
   }
 
   /** What keeps it from working, in words. */
@@ -117,6 +125,15 @@ export class PartitionMember implements LeaseHolder {
   async start(): Promise<void> {
     await this.#consumer.start();
     await this.#lease.start();
+    this.#isStarted = true;
+  }
+
+  /** Takes the partition off the list if it is drained and has nothing to do any more. Rejects as `PartitionRegistry` does. */
+  async retire(list: PartitionRegistry): Promise<boolean> {
+    const { partition } = this;
+    const term = this.leads ? this.#term : undefined;
+    if (!term?.isDrained) return false;
+    return list.retire(partition, term.token);
   }
 
   /** Takes nothing more, and hands the watch over. */
@@ -161,8 +178,13 @@ export class PartitionMember implements LeaseHolder {
   /** For `LeaderLease`. */
   onHeld(token: string, watched: number | undefined): void {
     const { partition, parts } = this;
+    const { map } = parts;
     this.#term = new LeaderTerm(
-      ...([partition, token, watched, parts.topology, parts] as const),
+      ...([partition, token, watched, parts] as const),
+      map && {
+        isDrained: () => map.isDrained(partition),
+        onChange: (callback) => map.onChange(callback),
+      },
     );
     this.#term.start();
   }
@@ -182,7 +204,8 @@ export class PartitionMember implements LeaseHolder {
   async #whileLeading(
     wait: (term: LeaderTerm) => Promise<void>,
   ): Promise<void> {
-    while (this.#term && this.leads) {
+    // A partition that is drained, or that nobody serves now, has no node to wait for.
+    while (this.#term && this.leads && this.#term.hasNode) {
       try {
         await wait(this.#term);
         return;

@@ -36,7 +36,7 @@ export class Partition {
     private readonly topology: Topology,
     private readonly refusals: WriteRefusals,
   ) {
-    this.keys = groupKeys(ownPrefix, tag);
+    this.keys = groupKeys(ownPrefix, tag, number);
     this.#client = topology.openCommands(this.keys.index);
     this.reader = topology.openCommands(this.keys.index);
     this.commands = refusals.watch(this.#client);

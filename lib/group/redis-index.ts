@@ -3,36 +3,23 @@ import type { Commands } from '../connection/commands.js';
 import type {
   DeadlineEntry,
   DeadlineIndex,
-  Verdict,
 } from '../deadlines/deadline-index.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import { readTime } from '../deadlines/ttl-reader.js';
 import type { GroupKeys } from './group-keys.js';
-import { SETTLE } from '../scripts/settle.lua.js';
-import type { TermFence } from './term-fence.js';
 
 /** Entries that one command or script takes. */
 const CHUNK = 1_000;
 
-/** Verdicts on keys, each key once: see the script. */
-export interface SettleRequest {
-  readonly token: string;
-  readonly number: number;
-  readonly verdicts: readonly Verdict[];
-  /** Epoch ms by Redis's clock. */
-  readonly now: number;
-}
-
 /**
  * The index that a group shares, as one term of leadership sees it: a sorted set in Redis, which
- * outlives every instance. On a Cluster, `Settling` settles through it; elsewhere `Sweep` does without.
+ * outlives every instance. What is due in it, `Sweep` settles.
  */
 export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
   constructor(
     /** Those of the term. */
     private readonly commands: Commands,
     private readonly keys: GroupKeys,
-    private readonly term: TermFence,
   ) {}
 
   async enrol(entries: readonly DeadlineEntry[]): Promise<void> {
@@ -93,40 +80,6 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     return { cursor: next.toString(), entries: toEntries(flat) };
   }
 
-  /** The verdicts: one of the batches of `batches`. */
-  settleRequest(verdicts: readonly Verdict[], now: number): SettleRequest {
-    return {
-      token: this.term.token,
-      number: this.term.nextRequest(),
-      ...{ verdicts, now },
-    };
-  }
-
-  /** Resolves with whether each verdict was applied. Rejects, changing nothing, if the lease is another's by now. */
-  async send({
-    token,
-    number,
-    verdicts,
-    now,
-  }: SettleRequest): Promise<boolean[]> {
-    const { index, events, lease, request } = this.keys;
-    const seen = verdicts.flatMap(({ seen, at, fire }) => [
-      seen ?? '',
-      at ?? '',
-      fire?.source ?? '',
-      fire?.deadline ?? '',
-    ]);
-    const keys = verdicts.map(({ key }) => key);
-    const applied = await this.commands.run((redis) =>
-      SETTLE.run(
-        redis,
-        [index, events, lease, request],
-        ...[token, number, now, keys.length, ...keys, ...seen],
-      ),
-    );
-    return Array.from(String(applied), (code) => code === '1');
-  }
-
   /** When each of some keys is to be looked at; undefined for a key that it does not know. */
   async scores(keys: readonly Buffer[]): Promise<(number | undefined)[]> {
     const reply = (await this.commands.run((redis) =>
@@ -138,23 +91,6 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
   size(): Promise<number> {
     return this.commands.run((redis) => redis.zcard(this.keys.index));
   }
-}
-
-/** In the same order, each key once in a batch, and no more than a script takes. */
-export function* batches(verdicts: readonly Verdict[]): Generator<Verdict[]> {
-  let batch: Verdict[] = [];
-  const keys = new Set<string>();
-  for (const verdict of verdicts) {
-    const key = verdict.key.toString('latin1');
-    if (keys.has(key) || batch.length === CHUNK) {
-      yield batch;
-      batch = [];
-      keys.clear();
-    }
-    keys.add(key);
-    batch.push(verdict);
-  }
-  if (batch.length > 0) yield batch;
 }
 
 async function range(

@@ -16,12 +16,18 @@ export interface JudgedNode {
   readonly commands: Commands;
   readonly evidence: Evidence;
   readonly gaps: GapBook;
+  /** Redis's time; each look sets it. */
+  readonly clock: RedisClock;
+  /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
+  readonly previewedAfter: number | undefined;
   /** Whether the server announces nothing, as far as can be known. */
   readonly isSilent: boolean;
   /** Resolves once everything that the server announced before now has been heard. Rejects if that cannot be known. */
   barrier(): Promise<void>;
   /** Everything that was announced of these keys, in latin1, has been taken into account. */
   settled(keys: readonly string[]): void;
+  /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
+  due(soonest: number): void;
 }
 
 /** The leader's term for which keys are looked at, as their judge sees it. */
@@ -29,16 +35,20 @@ export interface JudgingTerm {
   /** The fencing token. */
   readonly token: string;
   readonly keys: GroupKeys;
-  /** Redis's time; each look sets it. */
-  readonly clock: RedisClock;
   readonly registry: Pick<Patterns, 'matches'>;
   readonly counters: ExpiryCounters;
-  /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
-  readonly previewedAfter: number | undefined;
+  /** On a Cluster: brings entries to where their keys are. Undefined where one server holds all keys. */
+  readonly forwarder?: Pick<Forwarding, 'nudge'> | undefined;
+  /** On a Cluster: where each partition notes which expiries it told. */
+  tolds?(): readonly string[];
   /** The number of the next request: each is higher than the one before. */
   nextRequest(): number;
-  /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
-  due(soonest: number): void;
+}
+
+/** Who is told that entries wait whose keys are elsewhere. `Forwarder` is one. */
+export interface Forwarding {
+  /** There are some. */
+  nudge(): void;
 }
 
 /** What the script SWEEP is told of some keys; its header says what each means. */
@@ -48,6 +58,10 @@ export interface SweepArguments {
   readonly wanted?: string;
   readonly gaps?: readonly Span[];
   readonly previewedAfter?: number | undefined;
+  /** Whether keys may be elsewhere, and entries come from other partitions: it is a Cluster. */
+  readonly amongOthers?: boolean;
+  /** Where other partitions note which expiries they told. */
+  readonly tolds?: readonly string[] | undefined;
 }
 
 /** What it found and did. */
@@ -65,14 +79,17 @@ export async function runSweep(
   redis: Redis,
   names: GroupKeys,
   { token, number }: { readonly token: string; readonly number: number },
-  { keys, known, wanted, gaps, previewedAfter }: SweepArguments,
+  words: SweepArguments,
 ): Promise<SweepReply> {
-  const { index, events, lease, request } = names;
+  const { keys, known, wanted, gaps, previewedAfter, amongOthers } = words;
+  const others = words.tolds?.filter((name) => name !== names.told) ?? [];
+  const { index, events, lease, request, away, told } = names;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
   const line = await SWEEP.run(
     redis,
-    [index, events, lease, request],
+    [index, events, lease, request, ...(amongOthers ? [away, told] : [])],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
+    ...[others.length, ...others],
     ...keys,
   );
   const [, now, soonest, codes] = String(line).split(' ');
@@ -135,7 +152,7 @@ export class Sweep {
     await this.#requests.send({
       isFresh: () => look.isFresh,
       send: async (number, isLate) => {
-        const { clock } = this.term;
+        const { clock } = this.node;
         const sent = clock.mark();
         const reply = await this.#run(number, look.arguments(isLate));
         // A late answer may tell the time of a while ago.
@@ -148,9 +165,16 @@ export class Sweep {
   }
 
   #run(number: number, words: SweepArguments): Promise<SweepReply> {
-    const { keys, token } = this.term;
+    const { keys, token, forwarder } = this.term;
+    const amongOthers = forwarder !== undefined;
+    const tolds = amongOthers ? this.term.tolds?.() : undefined;
     return this.node.commands.runNow((redis) =>
-      runSweep(redis, keys, { token, number }, words),
+      runSweep(
+        redis,
+        keys,
+        { token, number },
+        { ...words, amongOthers, tolds },
+      ),
     );
   }
 }
@@ -180,7 +204,7 @@ class Look {
         .join(''),
       wanted: this.#wanted(),
       gaps: gaps.spans,
-      previewedAfter: isSilent ? term.previewedAfter : undefined,
+      previewedAfter: isSilent ? node.previewedAfter : undefined,
     };
   }
 
@@ -203,7 +227,8 @@ class Look {
     this.node.settled(
       this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!)),
     );
-    if (soonest !== undefined) this.term.due(soonest);
+    if (soonest !== undefined) this.node.due(soonest);
+    if (codes.includes('m')) this.term.forwarder?.nudge();
     return this.keys.filter((_, i) => codes[i] === '?');
   }
 

@@ -1,5 +1,14 @@
 import { Script } from '../connection/script.js';
 
+/** What it returns. */
+export type NoteReply = [
+  number: string,
+  living: number,
+  well: number,
+  listened: string,
+  ...lists: string[],
+];
+
 /** See the header of the script. */
 export const NOTE_HANDLERS = new Script(`
 -- NOTE-HANDLERS: notes which handlers an instance has, and tells which lists of handlers the group has.
@@ -14,15 +23,16 @@ export const NOTE_HANDLERS = new Script(`
 -- ARGV[5]   ms for which an instance is remembered that is dead, or that left
 -- ARGV[6]   what KEYS[3] is to hold, where the instance leads; else ''
 -- ARGV[7]   numbers of the lists that the instance knows, as ',1,2,'
+-- ARGV[8]   ms within which an instance that is well notes something
 -- returns   {number of its list, or '' where nothing was noted as Redis does not know that number any more;
---           how many instances live; what KEYS[3] holds; then for each list its number, ms for which no
+--           how many instances live; how many noted something within ARGV[8] ms; what KEYS[3] holds; then for each list its number, ms for which no
 --           living instance has it (0 if one has), and the list, or '' where the instance knows it}
 -- Safe: may be repeated. An instance changes its own entries only; that of another goes when that one is
 --         forgotten. A number is used once, so two lists are never mistaken for each other.
 local instances, handlers, listened = KEYS[1], KEYS[2], KEYS[3]
 local instance, number, list = ARGV[1], ARGV[2], ARGV[3]
 local lifetime, memory = tonumber(ARGV[4]), tonumber(ARGV[5])
-local listening, known = ARGV[6], ARGV[7]
+local listening, known, recent = ARGV[6], ARGV[7], tonumber(ARGV[8])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -55,13 +65,14 @@ if number == '' and list ~= '' then
 end
 if number ~= '' then redis.call('ZADD', instances, now, number .. ' ' .. instance) end
 
-local living, gone = 0, {}
+local living, well, gone = 0, 0, {}
 local entries = redis.call('ZRANGE', instances, 0, -1, 'WITHSCORES')
 for i = 1, #entries, 2 do
   local left, of = string.match(entries[i], '^(%-?)(%d+) ')
   local age = now - entries[i + 1]
   if left == '' and age < lifetime then
     living, gone[of] = living + 1, 0
+    if age < recent then well = well + 1 end
   else
     local since = math.max(1, left == '' and age - lifetime or age)
     gone[of] = math.min(gone[of] or since, since)
@@ -70,7 +81,7 @@ end
 if listening ~= '' and redis.call('GET', listened) ~= listening then
   redis.call('SET', listened, listening)
 end
-local reply = { number, living, redis.call('GET', listened) or '' }
+local reply = { number, living, well, redis.call('GET', listened) or '' }
 local lists = redis.call('ZRANGE', handlers, 0, -1, 'WITHSCORES')
 for i = 1, #lists, 2 do
   local of = lists[i + 1]

@@ -9,6 +9,10 @@ export const SWEEP = new Script(`
 -- KEYS[2] events     stream: expiries to handle
 -- KEYS[3] lease      the fencing token of the leader
 -- KEYS[4] request    the newest request, and its answer
+-- KEYS[5] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
+-- KEYS[6] told       on a Cluster: ZSET of keys that fired, by 0.8 s before the deadline that was told; or by
+--                    when they fired or were found gone, where they had no entry. Of the last ten
+--                    minutes, or of the last one where they are many
 -- ARGV[1] token      of the leader who asks
 -- ARGV[2] number     of the request
 -- ARGV[3] known      of each key one character: 'e' its expiry was announced, 'd' an earlier look found it
@@ -18,13 +22,16 @@ export const SWEEP = new Script(`
 -- ARGV[5] gaps       the times in which nobody listened, as 'from to from to ...' in epoch ms
 -- ARGV[6] previewed  '' where the server announces expiries; else the deadline after which every key was
 --                    looked at a moment before it was due
--- ARGV[7...]         the keys, each once, some hundreds: about 2 us each. They are not declared, see
+-- ARGV[7] others     how many names follow of what other partitions have instead of KEYS[6]. They are read where
+--                    this server has them: a partition may have come here from another node
+-- ARGV[...]          those names; then the keys, each once, some hundreds: about 2 us each. They are not declared, see
 --                    DEADLINE_OF. With none, older requests are refused from now on
 -- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each key
 --         one character, token
 --
 -- What a look finds, and what follows. 'In a gap' means that the recorded deadline has passed, and that
--- nobody listened then.
+-- nobody listened then; or that the entry came from another partition with the mark that says so: half a ms
+-- in its score.
 --   found                            answer   what is done
 --   alive, and asked for             a        the index says when to look again
 --   alive, without a deadline,
@@ -33,9 +40,18 @@ export const SWEEP = new Script(`
 --   gone, 'e'                        e        event: it expired
 --   gone, not in the index           n        nothing: a deletion, or settled before
 --   gone, '-'                        ?        nothing: its announcement may still be under way
+--   gone, 'd', in a gap,
+--     and told since            n        out of the index: that very expiry was told before, by what
+--                                        another partition knew of it, or without its deadline
 --   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
 --   gone, 'd'                        d        out of the index: it was deleted
+--   elsewhere, 'e'                   e        event: it expired here before it left
+--   elsewhere, in a gap, and told    n        out of the index, as above
+--   elsewhere                        m        from the index to those that are away; with the mark, if in a gap
 --   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
+-- Elsewhere is a key that another node of the Cluster serves, or that is not here while its slot is on its
+-- way: Redis says that of it, and never that it is gone. Without KEYS[5] that is an error.
+-- An entry that was set aside counts as one of the index where its key turns out to have expired here, or to be here.
 -- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
 -- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
 -- source is 'recovery' in a gap, and 'notification' otherwise: also where the server announces nothing
@@ -48,9 +64,11 @@ export const SWEEP = new Script(`
 -- server that refuses writes refuses it before anything was settled, and what the looks removed is
 -- announced.
 local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local away, told = KEYS[5], KEYS[6]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
-local before_keys = 6
+local before_others = 7
+local before_keys = before_others + tonumber(ARGV[7])
 local count = #ARGV - before_keys
 
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
@@ -63,13 +81,16 @@ if noted then
   end
 end
 ${DEADLINE_OF}
-local REMOVED, FORBIDDEN = -3, -5
+local REMOVED, ELSEWHERE, FORBIDDEN = -3, -4, -5
 local scores = count > 0 and redis.call('ZMSCORE', index, unpack(ARGV, before_keys + 1))
+local set_aside = away and count > 0 and redis.call('ZMSCORE', away, unpack(ARGV, before_keys + 1))
 local deadlines, size = {}, redis.call('DBSIZE')
 for i = 1, count do
   local at = deadline_of(ARGV[before_keys + i])
-  if type(at) == 'table' then return at end
-  if at == -2 then
+  if type(at) == 'table' then
+    if not (away and string.find(at.err, 'non local key', 1, true)) then return at end
+    at = ELSEWHERE
+  elseif at == -2 then
     local left = redis.call('DBSIZE')
     if left < size then at = REMOVED end
     size = left
@@ -90,12 +111,27 @@ local function in_gap(at)
   return false
 end
 
+-- Clocks of two nodes may differ: by a second, for what this is about.
+local CLOCKS_APART = 1000
+-- MIGRATE hands a time to live on, and no deadline: it is some ms later at each node to which the key came.
+local SHIFTED = 200
+local function was_told_since(key, score)
+  if not told then return false end
+  for i = before_others, before_keys do
+    local name = i == before_others and told or ARGV[i]
+    local at = redis.pcall('ZMSCORE', name, key)[1]
+    if at and math.floor(score) <= at + CLOCKS_APART then return true end
+  end
+  return false
+end
+
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
+local moved, noted_keys, taken_back = {}, {}, {}
 for i = 1, count do
   local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
   local due, code = score and score <= now, 'a'
   if at >= 0 and (wanted == '' or string.sub(wanted, i, i) == '1') then
-    if not score or at < score or due then
+    if not score or at < score or due or score % 1 > 0 then
       later[#later + 1] = at
       later[#later + 1] = key
     end
@@ -106,17 +142,42 @@ for i = 1, count do
     code = 'x'
     if due then gone[#gone + 1] = key end
   else
-    local said, missed = string.sub(known, i, i), due and in_gap(score)
+    local said = string.sub(known, i, i)
+    local is_aside = not score and set_aside and set_aside[i] and (at ~= ELSEWHERE or said == 'e')
+    if is_aside then
+      scores[i] = set_aside[i]
+      score = tonumber(scores[i])
+      due = score <= now
+    end
+    local marked = score and score % 1 > 0
+    local missed = marked or due and in_gap(score)
     if at == REMOVED then code = 'r'
     elseif said == 'e' then code = 'e'
+    elseif at == ELSEWHERE then code = missed and was_told_since(key, score) and 'n' or 'm'
     elseif not score then code = 'n'
     elseif said ~= 'd' then code = '?'
-    elseif missed then code = 'g'
-    else code = 'd' end
-    if score and code ~= '?' then gone[#gone + 1] = key end
+    elseif not missed then code = 'd'
+    elseif was_told_since(key, score) then code = 'n'
+    else code = 'g' end
+    if score and code ~= '?' then
+      local from = is_aside and taken_back or gone
+      from[#from + 1] = key
+    end
     if code == 'r' or code == 'e' or code == 'g' then
-      local timely = not missed or (previewed and score > previewed)
-      fired[#fired + 1] = { key, due and scores[i] or '', timely and 'notification' or 'recovery' }
+      local timely = not missed or (not marked and previewed and score > previewed)
+      local deadline = marked and string.format('%.0f', score - 0.5) or due and scores[i] or ''
+      fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery' }
+      if told and score then
+        noted_keys[#noted_keys + 1] = deadline ~= '' and tonumber(deadline) - CLOCKS_APART + SHIFTED or now
+        noted_keys[#noted_keys + 1] = key
+      end
+    end
+    if code == 'm' and score then
+      moved[#moved + 1] = missed and not marked and scores[i] .. '.5' or scores[i]
+      moved[#moved + 1] = key
+    elseif told and not score and code ~= 'm' then
+      noted_keys[#noted_keys + 1] = now
+      noted_keys[#noted_keys + 1] = key
     end
   end
   codes[i] = code
@@ -127,7 +188,14 @@ for _, event in ipairs(fired) do
   redis.call('XADD', events, '*', 'k', event[1], 'd', event[2], 't', now, 's', event[3])
 end
 if #later > 0 then redis.call('ZADD', index, unpack(later)) end
+if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end
 if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+if #taken_back > 0 then redis.call('ZREM', away, unpack(taken_back)) end
+if #noted_keys > 0 then
+  redis.call('ZADD', told, 'GT', unpack(noted_keys))
+  local memory = redis.call('ZCARD', told) > 10000 and 60000 or 600000
+  redis.call('ZREMRANGEBYSCORE', told, '-inf', now - memory)
+end
 -- Where writes are refused, this one is only where nothing was written before, and then nothing is done
 -- twice. Refused for another reason it must not hide that all was done.
 local set = redis.pcall('SET', request, line)

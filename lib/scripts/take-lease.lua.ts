@@ -8,15 +8,17 @@ export const TAKE_LEASE = new Script(`
 -- ARGV[1] name of the instance
 -- ARGV[2] turn: how often the instance has asked, this time included; with the name it is the token
 -- ARGV[3] for how many ms
+-- ARGV[4] '1' to look only: nothing is taken
 -- returns {1, what watched says, or '' if the group is new and is watched from now on}, or
---         {0, ms until the present lease runs out}. Where watched says a time to come, the server's clock
+--         {0, ms until the present lease runs out, name of the instance that holds it}, or, where it is only
+--         looked and the lease is free, {0, 0, ''}. Where watched says a time to come, the server's clock
 --         was set back, nobody knows by how much, and 0 is returned: nothing counts as watched
 -- Safe: a lease that runs is given to nobody else. An instance asks only while it leads no more, so
 --         a lease of an earlier turn of its own is one that it does not use: its answer was lost, or
 --         came too late. A request that comes late takes nothing from a newer turn. One that the
 --         client sent twice is granted twice, and nobody is told of the first.
 local lease, watched = KEYS[1], KEYS[2]
-local instance, turn, duration = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local instance, turn, duration, looks = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
 local holder = redis.call('GET', lease)
 if holder then
   local name, held = string.match(holder, '^(.*):(%d+)$')
@@ -29,9 +31,10 @@ if holder then
       redis.call('SET', lease, holder, 'PX', duration)
       left = tonumber(duration)
     end
-    return { 0, left }
+    return { 0, left, name or holder }
   end
 end
+if looks then return { 0, 0, '' } end
 redis.call('SET', lease, instance .. ':' .. ARGV[2], 'PX', duration)
 local noted = redis.call('GET', watched)
 local time = redis.call('TIME')

@@ -75,6 +75,11 @@ export class KeyBatch {
     return this.#isRunning;
   }
 
+  /** The keys that wait, in latin1. */
+  texts(): Iterable<string> {
+    return this.#waiting.keys();
+  }
+
   /** Keys that are added from now on are worked on. */
   resume(): void {
     this.#isRunning = true;

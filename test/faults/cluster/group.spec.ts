@@ -31,6 +31,12 @@ describe.each(inject('redisServers'))(
         const isOnIt = await keysOn(primary);
 
         await traffic.hold(isOnIt);
+        // Its replica is to have the newest deadlines, too: they are kept where the keys are.
+        const soon = Date.now() + 2_000;
+        const newest = scene.history.expired.filter(
+          ({ key, deadline }) => isOnIt(key) && deadline > soon,
+        );
+        await scene.knowsAll(newest.map(({ key }) => key));
         await cluster.replicated(primary);
         const killedAt = await cluster.kill(primary);
         const promotion = await cluster.untilPromoted(primary);

@@ -5,6 +5,7 @@ import { createApp } from '../../support/app.js';
 import { useCluster } from '../../support/cluster.js';
 import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
+import { AllPartitions } from '../../support/group/all-partitions.js';
 import { handler } from '../../support/group/app.js';
 import { paced } from '../../support/paced.js';
 import { names } from '../../support/group/history.js';
@@ -84,7 +85,8 @@ describe('a group on a Cluster', () => {
     // Longer than it takes one instance to end and another to start.
     const deadline = Date.now() + paced(2_500);
     await Promise.all(all.map((key) => redis.set(key, '1', 'PXAT', deadline)));
-    const indexed = () => redis.zcard('rx:{presence}:index');
+    const partitions = new AllPartitions(redis, 'presence');
+    const indexed = () => partitions.sum((r, { index }) => r.zcard(index));
     await eventually(async () => expect(await indexed()).toBe(200));
     await before.app.close();
     await Promise.all(all.slice(0, 100).map((key) => redis.del(key)));
@@ -103,13 +105,16 @@ describe('a group on a Cluster', () => {
     ).rejects.toEqual(expect.objectContaining({ code: 'GROUP_REFUSED' }));
   });
 
-  it('keeps its keys on one node', async () => {
-    await instance(() => undefined);
-    const counts = await Promise.all(
-      cluster.servers.map(
-        async ({ redis }) => (await redis.keys('rx:{presence}:*')).length,
-      ),
+  it('has a partition on each primary, which one of its instances watches', async () => {
+    const { subscriber } = await instance(() => undefined);
+    const [group] = subscriber.status().groups;
+    expect(group).toBeDefined();
+    const { partitions } = group!;
+    expect(new Set(partitions.map(({ node }) => node))).toEqual(
+      new Set(cluster.servers.map(({ port }) => `127.0.0.1:${port}`)),
     );
-    expect(counts.filter((count) => count > 0)).toHaveLength(1);
+    expect(partitions).toHaveLength(cluster.servers.length);
+    expect(partitions.every(({ leads }) => leads)).toBe(true);
+    expect(group!.nodes).toHaveLength(cluster.servers.length);
   });
 });

@@ -1,10 +1,7 @@
 import type { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
 import type { Commands } from '../../../lib/connection/commands.js';
-import {
-  RedisIndex,
-  type SettleRequest,
-} from '../../../lib/group/redis-index.js';
+import { RedisIndex } from '../../../lib/group/redis-index.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { newCounters } from '../../../lib/dispatch/counters.js';
 import { Evidence } from '../../../lib/group/evidence.js';
@@ -30,13 +27,6 @@ import { KEYS, commandsOn } from './parts.js';
 export class ObservedIndex extends RedisIndex {
   before: () => Promise<void> = () => Promise.resolve();
   after: () => Promise<void> = () => Promise.resolve();
-
-  override async send(request: SettleRequest): Promise<boolean[]> {
-    await this.before();
-    const applied = await super.send(request);
-    await this.after();
-    return applied;
-  }
 
   /** A connection over which requests are sent; the first command, which connects, is no request. */
   observed(commands: Commands): Commands {
@@ -80,7 +70,7 @@ export async function judgeOn(server: TestServer) {
   onTestFinished(() => commands.close());
   await server.redis.set(KEYS.lease, 'token');
   const term = new TermFence('token');
-  const index = new ObservedIndex(commands, KEYS, term);
+  const index = new ObservedIndex(commands, KEYS);
   const evidence = new Evidence();
   const announcements: Buffer[] = [];
   const [settled, later]: [string[], number[]] = [[], []];
@@ -94,19 +84,20 @@ export async function judgeOn(server: TestServer) {
     unwanted: [] as string[],
   };
   const judging: JudgingTerm = {
-    ...{ token: 'token', keys: KEYS, clock: new RedisClock(), counters },
+    ...{ token: 'token', keys: KEYS, counters },
     registry: { matches: (key) => !node.unwanted.includes(String(key)) },
-    get previewedAfter() {
-      return node.previewedAfter;
-    },
     nextRequest: () => term.nextRequest(),
-    due: (soonest) => later.push(soonest),
   };
   const judged: JudgedNode = {
     ...{ commands: index.observed(commands), evidence, gaps: node.gaps },
+    clock: new RedisClock(),
     get isSilent() {
       return node.isSilent;
     },
+    get previewedAfter() {
+      return node.previewedAfter;
+    },
+    due: (soonest) => later.push(soonest),
     barrier: async () => {
       await hooks.barrier();
       for (const key of announcements.splice(0))

@@ -7,10 +7,9 @@ import {
   groupKeys,
   homeKeys,
 } from '../../../lib/group/group-keys.js';
-import { TermFence } from '../../../lib/group/term-fence.js';
+import { RedisIndex } from '../../../lib/group/redis-index.js';
 import type { Log } from '../../../lib/util/log.js';
 import type { TestServer } from '../servers.js';
-import { SettledIndex } from './settled-index.js';
 
 /** A log that is not kept. */
 export const noLog: Log = {
@@ -39,9 +38,9 @@ export const HOME_KEYS = homeKeys('rx:', 'g');
 export async function indexOn(
   server: TestServer,
   keys: GroupKeys = KEYS,
-): Promise<{ index: SettledIndex; keys: GroupKeys; close: () => void }> {
+): Promise<{ index: RedisIndex; keys: GroupKeys; close: () => void }> {
   const commands = commandsOn(server);
-  const index = new SettledIndex(commands, keys, new TermFence('token'));
+  const index = new RedisIndex(commands, keys);
   await server.redis.set(keys.lease, 'token');
   return { index, keys, close: () => commands.close() };
 }

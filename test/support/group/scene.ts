@@ -5,6 +5,7 @@ import { eventually } from '../eventually.js';
 import type { FaultBed } from '../faults/bed.js';
 import type { CompiledLibrary } from '../faults/child-app.js';
 import { PATIENCE_MS } from '../patience.js';
+import { AllPartitions } from './all-partitions.js';
 import { type CheckOptions, History, expectNothing } from './history.js';
 import { TrackedKeys } from './tracked-keys.js';
 import { Fleet, type WorkerOptions } from './workers.js';
@@ -14,6 +15,7 @@ export const GROUP = 'presence';
 /** A group's processes, and the history of what was done to keys and what became of it. */
 export class GroupScene {
   readonly keys: TrackedKeys;
+  readonly partitions: AllPartitions;
 
   constructor(
     readonly bed: FaultBed,
@@ -23,6 +25,7 @@ export class GroupScene {
     readonly history = new History(),
   ) {
     this.keys = new TrackedKeys(redis, this.history);
+    this.partitions = new AllPartitions(redis, GROUP);
   }
 
   /** Processes of the group; none runs yet. */
@@ -42,7 +45,7 @@ export class GroupScene {
 
   /** How many keys the group knows the deadline of. */
   tracked(): Promise<number> {
-    return this.redis.zcard(`rx:{${GROUP}}:index`);
+    return this.partitions.sum((redis, { index }) => redis.zcard(index));
   }
 
   async knows(count: number): Promise<void> {
@@ -51,11 +54,9 @@ export class GroupScene {
 
   /** Resolves when the group knows the deadline of each of these. */
   async knowsAll(keys: readonly string[]): Promise<void> {
-    await eventually(async () => {
-      const index = `rx:{${GROUP}}:index`;
-      const scores = await this.redis.zmscore(index, ...keys);
-      expect(scores).not.toContain(null);
-    });
+    await eventually(async () =>
+      expect(await this.partitions.indexed(keys)).toEqual(keys),
+    );
   }
 
   /**
@@ -66,7 +67,7 @@ export class GroupScene {
     options: CheckOptions = {},
     timeout = PATIENCE_MS,
   ): Promise<void> {
-    const { redis, history } = this;
+    const { partitions, history } = this;
     await eventually(
       async () => {
         const { missing } = history.check(options);
@@ -77,15 +78,22 @@ export class GroupScene {
         // A false event of a key that was deleted would come at its deadline.
         expect(now).toBeGreaterThan(history.lastDeadline + 100);
         const left = {
-          events: await redis.xlen(`rx:{${GROUP}}:events`),
-          retry: await redis.zcard(`rx:{${GROUP}}:retry`),
-          due: await redis.zcount(`rx:{${GROUP}}:index`, '-inf', now - 5),
+          events: await partitions.sum((redis, { events }) =>
+            redis.xlen(events),
+          ),
+          retry: await partitions.sum((redis, { retry }) => redis.zcard(retry)),
+          due: await partitions.sum((redis, { index }) =>
+            redis.zcount(index, '-inf', now - 5),
+          ),
+          away: await partitions.sum((redis, { away }) =>
+            redis.zcount(away, '-inf', now - 5),
+          ),
         };
-        expect(left).toEqual({ events: 0, retry: 0, due: 0 });
+        expect(left).toEqual({ events: 0, retry: 0, due: 0, away: 0 });
       },
       { timeout },
     );
-    expect(await redis.xlen(`rx:{${GROUP}}:dead`)).toBe(0);
+    expect(await partitions.sum((redis, { dead }) => redis.xlen(dead))).toBe(0);
     expectNothing(history.check(options));
   }
 }

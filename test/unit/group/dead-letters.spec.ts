@@ -18,12 +18,15 @@ describe('the dead letters of several partitions', () => {
   const keysOf = (number: number) =>
     groupKeys('rx:', number === 0 ? 'g' : `g:${number}`);
 
-  function lettersOf(...numbers: number[]): DeadLetters {
+  const lettersOf = (...numbers: number[]): DeadLetters =>
+    lettersIn(() => numbers);
+  function lettersIn(numbers: () => readonly number[]): DeadLetters {
     const commands = commandsOn(server);
     onTestFinished(() => commands.close());
-    const partitions = numbers.map((number) => ({
-      ...{ commands, number, keys: keysOf(number) },
-    }));
+    const partitions = () =>
+      numbers().map((number) => ({
+        ...{ commands, number, keys: keysOf(number) },
+      }));
     return new DeadLetters(partitions, 'g', '');
   }
   const add = async (number: number, id: string): Promise<void> => {
@@ -59,6 +62,20 @@ describe('the dead letters of several partitions', () => {
     });
     // Also after one that is not there any more, or never was.
     expect((await letters.list(1, 'g/5-1@7'))[0]!.id).toBe('g/5-1@12');
+  });
+
+  it('are those of the partitions that there are at the time', async () => {
+    let numbers = [0];
+    const letters = lettersIn(() => numbers);
+    for (const number of [0, 2]) await add(number, '5-1');
+    expect(await letters.list(10)).toHaveLength(1);
+    expect(await letters.discard('g/5-1@2')).toBe(false);
+
+    numbers = [0, 2];
+    expect((await letters.list(10)).map(({ id }) => id)).toEqual([
+      ...['g/5-1', 'g/5-1@2'],
+    ]);
+    expect(await letters.discard('g/5-1@2')).toBe(true);
   });
 
   it('are redriven and discarded where they are', async () => {

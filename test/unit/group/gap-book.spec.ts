@@ -56,6 +56,18 @@ describe('GapBook', () => {
     ]);
   });
 
+  it('remembers a gap for as long as it is told to after all is settled', () => {
+    const book = new GapBook(100);
+    book.begin(10);
+    book.end(20);
+    book.settle(110);
+    expect([9, 10, 20, 21].map((at) => book.covers(at))).toEqual([
+      ...[false, true, true, false],
+    ]);
+    book.settle(121);
+    expect(book.isEmpty).toBe(true);
+  });
+
   it('forgets the oldest of more than a thousand', () => {
     const book = new GapBook();
     for (let i = 0; i < 1_001; i++) {

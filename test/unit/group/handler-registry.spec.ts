@@ -2,7 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HandlerRegistry } from '../../../lib/group/handler-registry.js';
 import { OwnHandlers } from '../../../lib/group/own-handlers.js';
-import { NOTE_HANDLERS } from '../../../lib/scripts/note-handlers.lua.js';
+import {
+  NOTE_HANDLERS,
+  type NoteReply,
+} from '../../../lib/scripts/note-handlers.lua.js';
 import { WITHDRAW_HANDLERS } from '../../../lib/scripts/withdraw-handlers.lua.js';
 import type { ExpiryHandler } from '../../../lib/dispatch/expiry.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
@@ -34,18 +37,18 @@ onEveryServer('NOTE-HANDLERS', (server) => {
   }
   const note = async (instance: string, given: Note) => {
     const { number = '', list = '', listening = '', known = ',' } = given;
-    const [own, instances, listened, ...flat] = (await NOTE_HANDLERS.run(
+    const [own, instances, well, listened, ...flat] = (await NOTE_HANDLERS.run(
       server.redis,
       SCRIPT_KEYS,
-      ...[instance, number, list, 15_000, 60_000, listening, known],
-    )) as [string, number, string, ...string[]];
+      ...[instance, number, list, 15_000, 60_000, listening, known, 1_500],
+    )) as NoteReply;
     /** By number, the lists that live, and those that are gone for so many ms. */
     const lists: Record<string, string> = {};
     const gone: Record<string, string> = {};
     for (let i = 0; i < flat.length; i += 3)
       if (flat[i + 1] === '0') lists[flat[i]!] = flat[i + 2]!;
       else gone[flat[i + 2]!] = flat[i + 1]!;
-    return { number: own, instances, listened, lists, gone };
+    return { number: own, instances, well, listened, lists, gone };
   };
   const withdraw = (instance: string) =>
     WITHDRAW_HANDLERS.run(server.redis, [HOME_KEYS.instances], instance);
@@ -62,7 +65,7 @@ onEveryServer('NOTE-HANDLERS', (server) => {
     const c = await note('c', { list: 'C' });
 
     expect(a).toEqual({
-      ...{ number: a.number, instances: 1, listened: '' },
+      ...{ number: a.number, instances: 1, well: 1, listened: '' },
       ...{ lists: { [a.number]: 'A' }, gone: {} },
     });
     expect(b).toMatchObject({ number: a.number, instances: 2 });
@@ -72,7 +75,7 @@ onEveryServer('NOTE-HANDLERS', (server) => {
     expect(
       await note('a', { number: a.number, known: `,${a.number},` }),
     ).toEqual({
-      ...{ number: a.number, instances: 3, listened: '' },
+      ...{ number: a.number, instances: 3, well: 3, listened: '' },
       ...{ lists: { [a.number]: '', [c.number]: 'C' }, gone: {} },
     });
   });
@@ -123,7 +126,8 @@ onEveryServer('NOTE-HANDLERS', (server) => {
       await age(ms, ' b');
       return note('a', { number: a.number });
     };
-    expect(await at(14_000)).toMatchObject({ instances: 2, gone: {} });
+    expect(await at(1_400)).toMatchObject({ well: 2 });
+    expect(await at(14_000)).toMatchObject({ instances: 2, well: 1, gone: {} });
     const dead = await at(15_500);
     expect(dead).toMatchObject({ instances: 1, lists: { [a.number]: 'A' } });
     expect(Number(dead.gone['B'])).toBeGreaterThanOrEqual(500);

@@ -1,13 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
-import { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { GapBook } from '../../../lib/group/gap-book.js';
-import { ClusterJudge } from '../../../lib/group/cluster-judge.js';
 import { Judge } from '../../../lib/group/judge.js';
-import { Settling } from '../../../lib/group/settling.js';
 import { TermFence } from '../../../lib/group/term-fence.js';
-import { Verdicts } from '../../../lib/group/verdicts.js';
 import { newCounters } from '../../../lib/dispatch/counters.js';
 import {
   ObservedIndex,
@@ -18,11 +14,8 @@ import { deferred } from '../../support/eventually.js';
 import { KEYS, commandsOn } from '../../support/group/parts.js';
 import { type TestServer, useServer } from '../../support/servers.js';
 
-/** Whether looks and settling are one step, as where one server holds the keys and the index, or two. */
-type Steps = 'one step' | 'two steps';
-
 /** A judge that hears, by the barrier at the latest, what the test announces. */
-async function judgeOn(server: TestServer, steps: Steps) {
+async function judgeOn(server: TestServer) {
   const connection = commandsOn(server);
   onTestFinished(() => connection.close());
   const term = new TermFence('token');
@@ -30,13 +23,11 @@ async function judgeOn(server: TestServer, steps: Steps) {
   await server.redis.set(KEYS.lease, 'token');
   // Only what is looked at expires.
   await server.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
-  const index = new ObservedIndex(commands, KEYS, term);
+  const index = new ObservedIndex(commands, KEYS);
   const gaps = new GapBook();
   const counters = newCounters();
   const announcements: Buffer[] = [];
-  const relearnt: string[] = [];
   const settled: string[] = [];
-  const refused: string[] = [];
   const state = {
     barriers: 0,
     barrierFails: false,
@@ -54,42 +45,21 @@ async function judgeOn(server: TestServer, steps: Steps) {
     return Promise.resolve();
   };
   const onSettled = (keys: readonly string[]) => void settled.push(...keys);
-  const isSilent = () => false;
   const wanted = (key: Buffer) =>
     state.wanted && key.toString() !== state.unwanted;
-  const oneStep = () =>
-    new Judge(
-      {
-        ...{ token: 'token', keys: KEYS, clock, counters },
-        registry: { matches: wanted },
-        previewedAfter: undefined,
-        nextRequest: () => term.nextRequest(),
-        due: () => undefined,
-      },
-      {
-        ...{ commands: index.observed(commands), evidence, gaps, barrier },
-        isSilent: false,
-        settled: onSettled,
-      },
-    );
-  const twoSteps = () =>
-    new ClusterJudge({
-      ...{ index, evidence, gaps, isSilent, wanted, barrier, onSettled },
-      settling: new Settling(index),
-      verdicts: new Verdicts({
-        ...{ evidence, gaps, counters, isSilent, wanted },
-        previewed: () => false,
-      }),
-      reader: new TtlReader(commands, clock),
-      relearn: (keys) => void relearnt.push(...keys.map(String)),
-      onRefused: (keys) => void refused.push(...keys.map(String)),
-      onLater: () => undefined,
-      elsewhere: {
-        judge: () => Promise.resolve(),
-        lives: () => Promise.resolve(false),
-      },
-    });
-  const judge = steps === 'one step' ? oneStep() : twoSteps();
+  const judge = new Judge(
+    {
+      ...{ token: 'token', keys: KEYS, counters },
+      registry: { matches: wanted },
+      nextRequest: () => term.nextRequest(),
+    },
+    {
+      ...{ commands: index.observed(commands), evidence, gaps, barrier },
+      ...{ isSilent: false, clock, previewedAfter: undefined },
+      settled: onSettled,
+      due: () => undefined,
+    },
+  );
   return {
     judge,
     term,
@@ -99,9 +69,7 @@ async function judgeOn(server: TestServer, steps: Steps) {
     gaps,
     counters,
     announcements,
-    relearnt,
     settled,
-    refused,
     state,
     events: () => eventsOf(server),
   };
@@ -109,15 +77,12 @@ async function judgeOn(server: TestServer, steps: Steps) {
 
 const K = Buffer.from('k');
 
-describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
+describe('Judge', () => {
   const server = useServer({ args: ['--enable-debug-command', 'yes'] });
 
   describe('fires on a proof', () => {
     it('its own look removed the key', async () => {
-      const { judge, announce, index, events, state } = await judgeOn(
-        server,
-        steps,
-      );
+      const { judge, announce, index, events, state } = await judgeOn(server);
       const at = await lapsed(server.redis, 'k');
       await index.enrol([{ key: K, at }]);
 
@@ -140,10 +105,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('Redis announced it before the look', async () => {
-      const { judge, announce, index, events, state } = await judgeOn(
-        server,
-        steps,
-      );
+      const { judge, announce, index, events, state } = await judgeOn(server);
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
 
@@ -157,10 +119,8 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('Redis announced it, and that is heard only after the look', async () => {
-      const { judge, index, events, state, announcements } = await judgeOn(
-        server,
-        steps,
-      );
+      const { judge, index, events, state, announcements } =
+        await judgeOn(server);
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
       announcements.push(K);
@@ -172,10 +132,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('nobody listened at its deadline', async () => {
-      const { judge, index, events, gaps, state } = await judgeOn(
-        server,
-        steps,
-      );
+      const { judge, index, events, gaps, state } = await judgeOn(server);
       const at = Date.now() - 1_000;
       gaps.begin(at - 10);
       gaps.end(at + 10);
@@ -195,7 +152,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('Redis announced a key that the index does not know, or not with that deadline', async () => {
-      const { judge, announce, index, events } = await judgeOn(server, steps);
+      const { judge, announce, index, events } = await judgeOn(server);
       const ahead = Date.now() + 60_000;
       await index.enrol([{ key: K, at: ahead }]);
       const unknown = Buffer.from([0xff, 0x00]);
@@ -214,7 +171,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
   describe('does not fire', () => {
     it('for a key that was deleted', async () => {
-      const { judge, index, events, state } = await judgeOn(server, steps);
+      const { judge, index, events, state } = await judgeOn(server);
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
 
@@ -226,7 +183,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('while it cannot know whether it was deleted', async () => {
-      const { judge, index, events, state } = await judgeOn(server, steps);
+      const { judge, index, events, state } = await judgeOn(server);
       const at = Date.now() - 10;
       await index.enrol([{ key: K, at }]);
       state.barrierFails = true;
@@ -240,7 +197,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('for a key that a gap makes suspect, but whose deadline is ahead', async () => {
-      const { judge, index, events, gaps } = await judgeOn(server, steps);
+      const { judge, index, events, gaps } = await judgeOn(server);
       gaps.begin(0);
       const at = Date.now() + 60_000;
       await index.enrol([{ key: K, at }]);
@@ -252,7 +209,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('for a key that lives: it looks again at its deadline', async () => {
-      const { judge, index, events } = await judgeOn(server, steps);
+      const { judge, index, events } = await judgeOn(server);
       const { redis } = server;
       const at = Date.now() - 10;
       const deadline = Date.now() + 60_000;
@@ -273,7 +230,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('for a key that lives and that nobody asks for any more: it is dropped', async () => {
-      const { judge, index, state } = await judgeOn(server, steps);
+      const { judge, index, state } = await judgeOn(server);
       await server.redis.set('k', '1', 'PX', 60_000);
       await index.enrol([{ key: K, at: 5 }]);
       state.wanted = false;
@@ -284,10 +241,8 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('for a key that expired and was written again: that is superseded', async () => {
-      const { judge, announce, index, events, counters } = await judgeOn(
-        server,
-        steps,
-      );
+      const { judge, announce, index, events, counters } =
+        await judgeOn(server);
       await server.redis.set('k', '1', 'PX', 60_000);
       await index.enrol([{ key: K, at: 5 }]);
       announce(K);
@@ -303,10 +258,8 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     });
 
     it('for an announcement of a time before it was to forget', async () => {
-      const { judge, evidence, announce, index, events } = await judgeOn(
-        server,
-        steps,
-      );
+      const { judge, evidence, announce, index, events } =
+        await judgeOn(server);
       announce(K);
       evidence.forget();
       await index.enrol([{ key: K, at: 5 }]);
@@ -318,7 +271,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('keeps the proof while settling fails', async () => {
-    const { judge, index, events } = await judgeOn(server, steps);
+    const { judge, index, events } = await judgeOn(server);
     const { redis } = server;
     const at = await lapsed(redis, 'k');
     await index.enrol([{ key: K, at }]);
@@ -326,7 +279,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
     await expect(judge.judgeDue([{ key: K, at }])).rejects.toThrow(/^LEASE/);
     // Where the look removed the key, nothing in Redis tells any more that it expired.
-    expect(await redis.dbsize()).toBe(steps === 'one step' ? 3 : 2);
+    expect(await redis.dbsize()).toBe(3);
     expect(await events()).toEqual([]);
     await redis.set(KEYS.lease, 'token');
     await judge.judgeDue([{ key: K, at }]);
@@ -337,7 +290,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('fires once, however often and by whichever way it looks', async () => {
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     const at = await lapsed(server.redis, 'k');
     await index.enrol([{ key: K, at }]);
     announce(K);
@@ -354,7 +307,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('fires once where Redis settled and the reply was lost: a look at a due key', async () => {
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     const at = await lapsed(server.redis, 'k');
     await index.enrol([{ key: K, at }]);
     index.after = () => Promise.reject(new Error('the connection closed'));
@@ -373,7 +326,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('fires once where Redis settled and the reply was lost: an announced key, which is looked at again', async () => {
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     const at = Date.now() - 10;
     await index.enrol([{ key: K, at }]);
     announce(K);
@@ -389,7 +342,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('fires once where Redis settled and the reply was lost: an announced key that the index does not know', async () => {
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     announce(K);
     index.after = () => Promise.reject(new Error('the connection closed'));
     await expect(judge.judge([K])).rejects.toThrow('closed');
@@ -403,7 +356,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('does not lose an expiry that is announced while an earlier one of the same key is being settled', async () => {
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     const at = Date.now() - 10;
     await index.enrol([{ key: K, at }]);
     announce(K);
@@ -425,7 +378,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
   it('does not lose an expiry that is announced while its key, found alive, is being settled', async () => {
     // As an audit after a gap does, which looks at keys whose deadline is just ahead.
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     const at = Date.now() + 60_000;
     // Sooner than the index knows: there is something to settle.
     await server.redis.set('k', '1', 'PXAT', at - 1_000);
@@ -451,7 +404,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     'keeps the proof (%s) where a scan moved the entry between the look and the settling',
     async ([, touch]) => {
       // What a scan reads may differ by a millisecond, and `LT` takes the sooner one.
-      const { judge, announce, index, events } = await judgeOn(server, steps);
+      const { judge, announce, index, events } = await judgeOn(server);
       const at = touch ? await lapsed(server.redis, 'k') : Date.now() - 20;
       await index.enrol([{ key: K, at }]);
       if (!touch) announce(K);
@@ -468,7 +421,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   );
 
   it('keeps the proof where a key was enrolled between its announcement and the settling', async () => {
-    const { judge, announce, index, events } = await judgeOn(server, steps);
+    const { judge, announce, index, events } = await judgeOn(server);
     const at = Date.now() - 20;
     announce(K);
     index.before = () => index.enrol([{ key: K, at }]);
@@ -485,7 +438,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   it('fires once for a key that ran out in a gap and whose announcement is heard after the look', async () => {
     // Redis got to it after the gap: it is announced, too, by the other connection.
     const { judge, announce, index, events, gaps, announcements } =
-      await judgeOn(server, steps);
+      await judgeOn(server);
     const at = Date.now() - 1_000;
     gaps.begin(at - 10);
     gaps.end(at + 10);
@@ -499,10 +452,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('goes on looking at keys that are written again while they are settled', async () => {
-    const { judge, announce, index, relearnt, state } = await judgeOn(
-      server,
-      steps,
-    );
+    const { judge, announce, index, state } = await judgeOn(server);
     const { redis } = server;
     const names = ['expired', 'deleted', 'lasting', 'unwanted', 'unknown'];
     const keys = names.map((name) => Buffer.from(name));
@@ -516,14 +466,11 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
     await judge.judge(keys);
 
-    // In one step, nothing can be written in between.
-    const inBetween = ['expired', 'deleted', 'lasting'];
-    expect(relearnt).toEqual(steps === 'one step' ? [] : inBetween);
     expect(await index.size()).toBe(0);
   });
 
   it('goes by the scores of now where what was not answered is answered late', async () => {
-    const { judge, index, relearnt } = await judgeOn(server, steps);
+    const { judge, index } = await judgeOn(server);
     const { redis } = server;
     const at = Date.now() - 10;
     await index.enrol([{ key: K, at }]);
@@ -538,15 +485,11 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
 
     const [score] = await index.scores([K]);
     expect(score).toBeLessThan(Date.now() + 5_001);
-    // In two steps it was said to live for a minute, and may have been written since.
-    expect(relearnt).toEqual(steps === 'one step' ? [] : ['k']);
   });
 
   it('does not use up what is announced after listening was lost while it settles', async () => {
-    const { judge, announce, index, evidence, settled, events } = await judgeOn(
-      server,
-      steps,
-    );
+    const { judge, announce, index, evidence, settled, events } =
+      await judgeOn(server);
     announce(K);
     index.after = () => {
       evidence.forget();
@@ -554,7 +497,6 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
       announce(K);
       return Promise.resolve();
     };
-    // In two steps it is settled by then, and in one step there is more to look at.
     await judge.judge([K]).catch(() => undefined);
     index.after = () => Promise.resolve();
     expect(settled).toEqual([]);
@@ -565,7 +507,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('looks at nothing more once its term has ended, though a look waits for its turn', async () => {
-    const { judge, term, index, events } = await judgeOn(server, steps);
+    const { judge, term, index, events } = await judgeOn(server);
     const { redis } = server;
     const at = await lapsed(redis, 'k');
     const other = Buffer.from('other');
@@ -598,7 +540,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('looks at nothing where listening was lost while a look waited for its turn', async () => {
-    const { judge, index, evidence } = await judgeOn(server, steps);
+    const { judge, index, evidence } = await judgeOn(server);
     const { redis } = server;
     const at = await lapsed(redis, 'k');
     await index.enrol([{ key: K, at }]);
@@ -615,10 +557,7 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
   });
 
   it('judges hundreds at once, each by its own evidence', async () => {
-    const { judge, index, events, announcements } = await judgeOn(
-      server,
-      steps,
-    );
+    const { judge, index, events, announcements } = await judgeOn(server);
     const { redis } = server;
     const at = await lapsed(redis, 'touched0');
     const pipeline = redis.pipeline();
@@ -641,28 +580,5 @@ describe.for<Steps>(['one step', 'two steps'])('Judge, %s', (steps) => {
     expect(fired).toHaveLength(200);
     expect(fired.every((key) => /^(touched|announced)/.test(key))).toBe(true);
     expect(await index.size()).toBe(100);
-  });
-});
-
-describe('Judge, which compares scores in two steps,', () => {
-  const server = useServer({ args: ['--enable-debug-command', 'yes'] });
-
-  it('tells of what is proven, and refused as the index no longer holds what was seen', async () => {
-    const { judge, announce, index, refused, settled, relearnt, events } =
-      await judgeOn(server, 'two steps');
-    const at = Date.now() - 20;
-    await index.enrol([{ key: K, at }]);
-    announce(K);
-    index.before = () => index.enrol([{ key: K, at: at - 1 }]);
-    await judge.judgeDue([{ key: K, at }]);
-
-    expect({ refused, settled }).toEqual({ refused: ['k'], settled: [] });
-    expect(await events()).toEqual([]);
-
-    relearnt.length = 0;
-    index.before = () => Promise.reject(new Error('the connection closed'));
-    await expect(judge.judge([K])).rejects.toThrow('closed');
-    // It may be done though no answer came.
-    expect(relearnt).toEqual(['k']);
   });
 });

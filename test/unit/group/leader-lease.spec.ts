@@ -1,11 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CommandClient } from '../../../lib/connection/command-client.js';
-import { SettledIndex } from '../../support/group/settled-index.js';
 import { LeaderLease } from '../../../lib/group/leader-lease.js';
 import { RENEW_LEASE } from '../../../lib/scripts/renew-lease.lua.js';
 import { TAKE_LEASE } from '../../../lib/scripts/take-lease.lua.js';
-import { TermFence } from '../../../lib/group/term-fence.js';
+import { runSweep } from '../../../lib/group/sweep.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
@@ -161,17 +160,16 @@ describe.each([0, 4])(
     it('is lost when another took it, and no settling under the old token is heard', async () => {
       const a = await leaseOf('a');
       await a.lease.start();
-      const index = new SettledIndex(
-        a.commands,
-        KEYS,
-        new TermFence(a.tokens[0]!),
-      );
-      await index.enrol([{ key: Buffer.from('k'), at: 5 }]);
+      await server.redis.zadd(KEYS.index, 5, 'k');
       await server.redis.set(KEYS.lease, 'another', 'PX', 60_000);
-      const fire = { source: 'notification', deadline: 5 } as const;
 
       await expect(
-        index.settle([{ key: Buffer.from('k'), seen: 5, at: undefined, fire }]),
+        a.commands.run((redis) =>
+          runSweep(
+            ...([redis, KEYS, { token: a.tokens[0]!, number: 1 }] as const),
+            { keys: [Buffer.from('k')], known: 'e' },
+          ),
+        ),
       ).rejects.toThrow(/^LEASE/);
       expect(await server.redis.xlen(KEYS.events)).toBe(0);
       await eventually(() =>
@@ -211,7 +209,7 @@ describe('the lease of an instance', () => {
       ...[instance, turn, 60_000],
     );
   const GRANTED = [1, expect.any(String)];
-  const REFUSED = [0, expect.any(Number)];
+  const REFUSED = [0, expect.any(Number), 'a'];
 
   it('that nobody told it of does not hold it up, nor does a request that comes late take it back', async () => {
     expect(await take('a', 1)).toEqual(GRANTED);
@@ -240,7 +238,7 @@ describe('the lease of an instance', () => {
     const later = Date.now() + 40_000;
     await redis.set(KEYS.watched, later);
 
-    expect(await TAKE_LEASE.run(redis, ...ask)).toEqual([0, 2_000]);
+    expect(await TAKE_LEASE.run(redis, ...ask)).toEqual([0, 2_000, 'a']);
     expect(await redis.pttl(KEYS.lease)).toBeLessThanOrEqual(2_000);
     await redis.del(KEYS.lease);
     // What was watched until a time to come says nothing of what was missed.
@@ -260,6 +258,22 @@ describe('the lease of an instance', () => {
     await redis.flushall();
     expect(await RENEW_LEASE.run(redis, keys, 'a:1', 60_000, '')).toBe(0);
     expect(await redis.exists(KEYS.lease)).toBe(0);
+  });
+
+  it('is not taken by one who only looks, and who learns whether somebody holds it', async () => {
+    const keys = [KEYS.lease, KEYS.watched];
+    const look = (instance: string, turn: number): Promise<unknown> =>
+      TAKE_LEASE.run(server.redis, keys, instance, turn, 60_000, 1);
+
+    expect(await look('a', 1)).toEqual([0, 0, '']);
+    expect(await server.redis.dbsize()).toBe(0);
+    expect(await take('a', 2)).toEqual(GRANTED);
+    expect(await look('b', 1)).toEqual(REFUSED);
+    // One that it does not use.
+    expect(await look('a', 3)).toEqual([0, 0, '']);
+    expect(await server.redis.get(KEYS.lease)).toBe('a:2');
+    await server.redis.set(KEYS.lease, 'nonsense');
+    expect(await look('b', 1)).toEqual([0, -1, 'nonsense']);
   });
 
   it('is given back at its end though it was granted too late to be used', async () => {

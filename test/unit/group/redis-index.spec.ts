@@ -1,81 +1,30 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeDeadlineIndex } from '../../support/deadline-index.conformance.js';
+import { describe, expect, it } from 'vitest';
 import { indexOn } from '../../support/group/parts.js';
-import { TestServer, useServer } from '../../support/servers.js';
-
-const conformance = new TestServer();
-beforeAll(() => conformance.start());
-afterAll(() => conformance.stop());
-
-describeDeadlineIndex('RedisIndex', async () => {
-  await conformance.reset();
-  const { index, close } = await indexOn(conformance);
-  return { index, close: () => Promise.resolve(close()) };
-});
+import { useServer } from '../../support/servers.js';
 
 describe('RedisIndex', () => {
   const server = useServer();
   const KEY = Buffer.from('k');
 
-  it('refuses to settle without the lease, and changes nothing', async () => {
-    const { index, close, keys } = await indexOn(server);
-    await index.enrol([{ key: KEY, at: 5 }]);
-    await server.redis.set(keys.lease, 'another');
+  it('has the sooner look of a key, and tells what is due and what comes next', async () => {
+    const { index, close } = await indexOn(server);
+    const other = Buffer.from([0xff, 0, 0x0a, 0x80]);
+    await index.enrol([
+      { key: KEY, at: 50 },
+      { key: other, at: 7 },
+    ]);
+    await index.enrol([{ key: KEY, at: 60 }]);
+    await index.enrol([{ key: other, at: 5 }]);
 
-    await expect(
-      index.settle([
-        {
-          key: KEY,
-          seen: 5,
-          at: undefined,
-          fire: { source: 'notification', deadline: 5 },
-        },
-      ]),
-    ).rejects.toThrow(/^LEASE/);
-    await server.redis.del(keys.lease);
-    await expect(index.settle([{ key: KEY, seen: 5, at: 9 }])).rejects.toThrow(
-      /^LEASE/,
-    );
-
-    expect(await index.scores([KEY])).toEqual([5]);
-    expect(await server.redis.xlen(keys.events)).toBe(0);
-    close();
-  });
-
-  it('appends an event in the step that takes the entry, once', async () => {
-    const { index, close, keys } = await indexOn(server);
-    const binary = Buffer.from([0xff, 0, 0x0a, 0x80]);
-    await index.enrol([{ key: binary, at: 5 }]);
-    const fire = { source: 'recovery', deadline: 5 } as const;
-    const verdict = { key: binary, seen: 5, at: undefined, fire };
-
-    const applied = await Promise.all(
-      Array.from({ length: 10 }, () => index.settle([verdict], 7)),
-    );
-
-    expect(applied.flat().filter(Boolean)).toHaveLength(1);
-    const entries = await server.redis.xrangeBuffer(keys.events, '-', '+');
-    expect(entries).toHaveLength(1);
-    expect(entries[0]![1]).toEqual(
-      ['k', binary, 'd', '5', 't', '7', 's', 'recovery'].map((part) =>
-        Buffer.from(part as string),
-      ),
-    );
-    expect(await index.size()).toBe(0);
-    close();
-  });
-
-  it('appends an event of a key that it does not know, unless it knows it by then', async () => {
-    const { index, close, keys } = await indexOn(server);
-    const fire = { source: 'notification', deadline: undefined } as const;
-    const verdict = { key: KEY, seen: undefined, at: undefined, fire };
-
-    expect(await index.settle([verdict], 1)).toEqual([true]);
-    await index.enrol([{ key: KEY, at: 99 }]);
-    expect(await index.settle([verdict], 1)).toEqual([false]);
-
-    expect(await server.redis.xlen(keys.events)).toBe(1);
-    expect(await index.scores([KEY])).toEqual([99]);
+    expect(await index.peek(50, 10)).toEqual({
+      due: [{ key: other, at: 5 }],
+      next: 50,
+    });
+    expect(await index.peek(51, 1)).toMatchObject({ due: [{ at: 5 }] });
+    expect(await index.peek(51, 10)).toMatchObject({
+      ...{ due: [{ at: 5 }, { at: 50 }], next: undefined },
+    });
+    expect(await index.size()).toBe(2);
     close();
   });
 

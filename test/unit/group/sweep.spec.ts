@@ -317,6 +317,105 @@ onEveryServer(
       expect(await index.scores([K])).toEqual([5]);
     });
 
+    it('takes an entry with the mark, half a ms, for one whose deadline lies in a gap', async () => {
+      const { send } = await judgeOn(server);
+      const { redis } = server;
+      const at = Date.now() - MINUTE;
+      await redis.set('alive', '1', 'PXAT', at + 2 * MINUTE);
+      const removed = await lapsed(redis, 'removed');
+      const scores: Record<string, number> = {
+        ...{ gone: at + 0.5, announced: at + 0.5, removed: removed + 0.5 },
+        ...{ plain: at, alive: at + 3 * MINUTE + 0.5, skewed: at + 0.5 },
+        // Told since, told long before, and told a moment before by a clock that is behind.
+        ...{ told: at + 0.5, before: at + 0.5 },
+      };
+      const names = Object.keys(scores);
+      for (const name of names)
+        await redis.zadd(KEYS.index, scores[name]!, name);
+      await redis.zadd(
+        KEYS.told,
+        ...[at + 5, 'told', at - MINUTE, 'before', at - 500, 'skewed'],
+      );
+      const known = names.map((name) => (name === 'announced' ? 'e' : 'd'));
+
+      const { codes } = await send(1, {
+        keys: names.map((name) => Buffer.from(name)),
+        known: known.join(''),
+        amongOthers: true,
+      });
+
+      expect(
+        Object.fromEntries(names.map((name, i) => [name, codes[i]])),
+      ).toEqual({
+        ...{ gone: 'g', announced: 'e', removed: 'r', plain: 'd', alive: 'a' },
+        ...{ told: 'n', before: 'g', skewed: 'n' },
+      });
+      const events = await eventsOf(server);
+      expect(
+        events.map(({ redisKey, deadline, source }) => [
+          ...[redisKey.toString(), deadline, source],
+        ]),
+      ).toEqual([
+        ['gone', at, 'recovery'],
+        ['announced', at, 'recovery'],
+        ['removed', removed, 'recovery'],
+        ['before', at, 'recovery'],
+      ]);
+      expect(await redis.zrange(KEYS.index, '0', '-1', 'WITHSCORES')).toEqual([
+        ...['alive', `${at + 2 * MINUTE}`],
+      ]);
+      expect(await redis.exists(KEYS.away)).toBe(0);
+    });
+
+    it('drops on a Cluster an entry that another partition brings of an expiry that was told', async () => {
+      const { send } = await judgeOn(server);
+      const { redis } = server;
+      const at = Date.now() - MINUTE;
+      const keys = [Buffer.from('told')];
+      const look = async (number: number, score: number, known: string) => {
+        await redis.zadd(KEYS.index, score, 'told');
+        return send(number, { keys, known, amongOthers: true });
+      };
+
+      const codes = [
+        (await look(1, at, 'e')).codes,
+        (await look(2, at + 3.5, 'd')).codes,
+        // Its next life.
+        (await look(3, at + 500.5, 'd')).codes,
+      ];
+
+      expect(codes).toEqual(['e', 'n', 'g']);
+      const events = await eventsOf(server);
+      expect(events.map(({ deadline }) => deadline)).toEqual([at, at + 500]);
+    });
+
+    it('notes on a Cluster which keys fired or were gone without an entry, for ten minutes', async () => {
+      const { send } = await judgeOn(server);
+      const { redis } = server;
+      const old = Date.now() - 11 * MINUTE;
+      await redis.zadd(KEYS.told, old, 'old', old + 2 * MINUTE, 'recent');
+      await redis.zadd(KEYS.index, 5, 'indexed');
+      await redis.set('alive', '1');
+      const keys = ['fired', 'gone', 'indexed', 'alive'].map((name) =>
+        Buffer.from(name),
+      );
+
+      const { codes, now } = await send(1, {
+        ...{ keys, known: 'e-ee' },
+        amongOthers: true,
+      });
+
+      expect(codes).toBe('enea');
+      expect(await redis.zrange(KEYS.told, '0', '-1', 'WITHSCORES')).toEqual([
+        ...['recent', `${old + 2 * MINUTE}`],
+        ...['fired', `${now}`, 'gone', `${now}`],
+      ]);
+      await send(2, { keys, known: '----' });
+      await redis.del(KEYS.told);
+      await send(3, { keys, known: 'e-ee' });
+      expect(await redis.exists(KEYS.told)).toBe(0);
+    });
+
     it("touches nothing where the lease is another one's", async () => {
       const { judge, index, evidence } = await judgeOn(server);
       const { redis } = server;

@@ -1,0 +1,88 @@
+import type { Commands } from '../connection/commands.js';
+import type { HomeKeys } from './group-keys.js';
+import type { Partition } from './partition.js';
+import {
+  type PartitionName,
+  partitionName,
+  readTag,
+} from './partition-tags.js';
+import { RETIRE_PARTITION } from '../scripts/retire-partition.lua.js';
+
+/**
+ * The list of a group's partitions, which is kept beside the home partition. On a Cluster every instance reads
+ * it, adds what is missing, and takes off it what is drained; one server has no such list.
+ *
+ * Guarantees: the home partition is always on it. A partition that is not empty does not leave it for longer
+ * than `retire` takes.
+ */
+export class PartitionRegistry {
+  /** @param commands the home partition's */
+  constructor(
+    private readonly commands: Commands,
+    private readonly keys: Pick<HomeKeys, 'partitions'>,
+    private readonly group: string,
+  ) {}
+
+  /** The partitions in use, by number. Rejects as the command does. */
+  async read(): Promise<PartitionName[]> {
+    const { partitions } = this.keys;
+    const tags = await this.commands.run((redis) =>
+      redis.zrange(partitions, '0', '-1'),
+    );
+    const names = tags.flatMap((tag) => readTag(this.group, tag) ?? []);
+    const others = names.filter(({ number }) => number > 0);
+    return [partitionName(this.group, 0), ...others];
+  }
+
+  /** Adds partitions; one that is there already stays. Rejects as the command does. */
+  async add(names: readonly PartitionName[]): Promise<void> {
+    const entries = names.flatMap(({ tag, number }) => [number, tag]);
+    if (entries.length === 0) return;
+    const { partitions } = this.keys;
+    await this.commands.run((redis) => redis.zadd(partitions, ...entries));
+  }
+
+  /**
+   * Takes a partition off the list that has nothing to do any more, and deletes what is left of it.
+   * Resolves with whether that was so. Rejects where a command fails, or the lease is another's by now.
+   *
+   * @param token of the lease of that very partition
+   */
+  async retire(
+    { tag, number, commands, keys }: RetiredPartition,
+    token: string,
+  ): Promise<boolean> {
+    if (number === 0) return false;
+    const { lease, events, index, away, retry, dead } = keys;
+    const { runs, watched, request, told, dropped } = keys;
+    const isDone = await commands.run((redis) =>
+      RETIRE_PARTITION.run(
+        redis,
+        [
+          ...[lease, events, index, away, retry, dead],
+          ...[runs, watched, request, told, dropped],
+        ],
+        token,
+      ),
+    );
+    if (isDone !== 1) return false;
+    const { partitions } = this.keys;
+    await this.commands.run((redis) => redis.zrem(partitions, tag));
+    // Somebody who knew an older list may have brought entries meanwhile.
+    const late = await commands.run((redis) =>
+      Promise.all([
+        ...[index, away, retry].map((key) => redis.zcard(key)),
+        ...[events, dead].map((key) => redis.xlen(key)),
+      ]),
+    );
+    if (late.every((count) => count === 0)) return true;
+    await this.add([{ tag, number }]);
+    return false;
+  }
+}
+
+/** What of a partition is needed to retire it. */
+export type RetiredPartition = Pick<
+  Partition,
+  'tag' | 'number' | 'commands' | 'keys'
+>;

@@ -1,0 +1,26 @@
+import { Script } from '../connection/script.js';
+
+/** See the header of the script. */
+export const RETIRE_PARTITION = new Script(`
+-- RETIRE-PARTITION: deletes what is left of a partition that has nothing to do any more.
+-- KEYS[1] lease
+-- KEYS[2] events
+-- KEYS[3] index
+-- KEYS[4] away
+-- KEYS[5] retry
+-- KEYS[6] dead
+-- KEYS[7...] what it has beside these, and may be deleted with it
+-- ARGV[1] token of the leader who asks
+-- returns 1, or 0 where there is something left to do: nothing is deleted then
+-- Safe: looks and deletes in one step; only the holder of the lease is heard. Whatever comes later is
+--         found by whoever looks after the partition was taken off the list.
+local lease, events, index, away = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local retry, dead, token = KEYS[5], KEYS[6], ARGV[1]
+if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
+if redis.call('XLEN', events) + redis.call('XLEN', dead) > 0 then return 0 end
+local waiting = 0
+for _, zset in ipairs({ index, away, retry }) do waiting = waiting + redis.call('ZCARD', zset) end
+if waiting > 0 then return 0 end
+redis.call('DEL', unpack(KEYS))
+return 1
+`);
