@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { readConnectionOption } from '../../../lib/connection/connection-option.js';
+import { readConnectionForm } from '../../../lib/connection/connection-option.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { Forwarder } from '../../../lib/group/forwarder.js';
 import type { Destinations } from '../../../lib/group/key-finder.js';
@@ -31,7 +31,7 @@ describe('Forwarder', () => {
 
   /** The home partition's forwarder, not started, and a partition on each of three nodes. */
   async function scene({ isDrained = false } = {}) {
-    const target = readConnectionOption({ nodes: cluster.nodes });
+    const target = readConnectionForm({ nodes: cluster.nodes });
     const topology = new ClusterTopology(target, 'test', noLog);
     const refusals = new WriteRefusals(GROUP, noLog);
     await topology.start();
