@@ -1,7 +1,8 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import { RedisClock } from '../deadlines/redis-clock.js';
 import type { RedisNode } from '../topology/redis-node.js';
-import { Forwarder, type ForwardingTerm } from './forwarder.js';
+import { Forwarder } from './forwarder.js';
+import type { Fate, ForwardingTerm } from './forwarding-term.js';
 import type { Destinations } from './key-finder.js';
 import type { OnlyNode } from './only-node.js';
 
@@ -23,7 +24,7 @@ export class Drain {
     >,
     private readonly only: OnlyNode,
     private readonly destinations: Destinations,
-    private readonly isMissed: (entry: DeadlineEntry) => boolean,
+    private readonly fateOf: (entry: DeadlineEntry) => Fate,
   ) {}
 
   start(): void {
@@ -49,7 +50,7 @@ export class Drain {
       ...{ token, keys, log, clock: new RedisClock() },
       commands: (connection) => this.term.commands(connection),
       due: () => undefined,
-      isMissed: this.isMissed,
+      fateOf: this.fateOf,
     };
     this.#forwarder = new Forwarder(term, node, this.destinations, true);
     this.#forwarder.start();

@@ -1,18 +1,18 @@
 import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
-import type { RedisClock } from '../deadlines/redis-clock.js';
+import { readTime } from '../deadlines/ttl-reader.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import { FORWARDED } from '../scripts/forwarded.lua.js';
 import type { RedisNode } from '../topology/redis-node.js';
-import type { Log } from '../util/log.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import { within } from '../util/within.js';
-import type { GroupKeys } from './group-keys.js';
+import type { Fate, ForwardingTerm } from './forwarding-term.js';
 import {
   type Destination,
   type Destinations,
   KeyFinder,
+  type Whereabouts,
 } from './key-finder.js';
 import type { Forwarding } from './sweep.js';
 
@@ -20,29 +20,16 @@ import type { Forwarding } from './sweep.js';
 const PAGE = 200;
 /** Ms until entries are tried again that could not be forwarded. */
 const RETRY_MS = 250;
+/** It rests for so many times as long as it worked: many entries may wait for a slot that is on its way for long. */
+const REST = 3;
+/** Ms by which the clocks of two nodes may differ. */
+const CLOCKS_APART_MS = 1_000;
 /** Ms for which a page waits for one node. */
 const PATIENCE_MS = 500;
 /** What SWEEP takes for the mark that a key that is gone was missed. */
 const MARK = 0.5;
 /** Ms between two looks whether there is anything to do, where nobody says so. */
 const POLL_MS = 1_000;
-
-/** The leader's term in which entries are forwarded, as a `Forwarder` sees it. */
-export interface ForwardingTerm {
-  /** The fencing token. */
-  readonly token: string;
-  /** Of the partition whose entries are forwarded. */
-  readonly keys: GroupKeys;
-  /** The time of the server that has the partition. */
-  readonly clock: Pick<RedisClock, 'known' | 'now'>;
-  readonly log: Log;
-  /** The same connection, as long as the term lasts. */
-  commands(connection: Commands): Commands;
-  /** The index has an entry that is due then, which another partition may have brought. */
-  due(soonest: number): void;
-  /** For a partition that is drained: whether its key may have run out while nobody looked, so that gone means recovered. */
-  isMissed?(entry: DeadlineEntry): boolean;
-}
 
 /**
  * Brings the entries of a partition to the partition of the node that serves their keys. SWEEP puts them
@@ -51,12 +38,12 @@ export interface ForwardingTerm {
  *
  * An entry is added there first, and removed here afterwards, if it is still the same. What is done twice has no
  * effect: of a key that the other index knows, an entry whose time has come says nothing new, and of two that are
- * ahead the sooner one counts. While a slot is on its way nobody looks at its keys by SWEEP: those that are due
- * are touched where they are going to, so that Redis announces there what has run out, and their entries wait.
+ * ahead the sooner one counts. While a slot is on its way nobody looks at its keys by SWEEP: they are looked at where
+ * they are going to, so that Redis announces there what has run out, and their entries wait.
  *
  * States: new → `start` → idle ⇄ working → stopped, by `stop`. It works when it is told that there is something to do,
- * every 250 ms while something could not be done, and once a second, when it also looks whether another partition
- * brought something. It rejects never: what failed is tried again.
+ * every 250 ms while something could not be done, and once a second otherwise, when it also looks whether another partition
+ * brought something; with a rest between that is three times as long as the work. It rejects never: what failed is tried again.
  *
  * Guarantees: no entry is lost between two partitions. A page is worked on at a time; a node that cannot be reached
  * holds up nothing but the entries that it is to have.
@@ -67,6 +54,8 @@ export class Forwarder implements Forwarding {
   readonly #timer = new SoonestTimer(() => this.#work());
   /** Indexes to which entries are under way. */
   readonly #busy = new Set<string>();
+  /** When it may work again, by `performance.now()`. */
+  #notBefore = 0;
   #isStopped = false;
   #lastError: string | undefined;
 
@@ -92,7 +81,7 @@ export class Forwarder implements Forwarding {
   }
 
   nudge(): void {
-    this.#timer.within(0);
+    this.#timer.within(this.#notBefore - performance.now());
   }
 
   /** For good. A page that is under way goes on to its end, or is rejected with the term. */
@@ -103,8 +92,11 @@ export class Forwarder implements Forwarding {
 
   async #work(): Promise<void> {
     let left = 0;
+    const began = performance.now();
     try {
       const { away, index } = this.term.keys;
+      // Where nobody watches, nothing else reads the time.
+      if (this.isDrained) await readTime(this.#commands, this.term.clock);
       for (const from of this.isDrained ? [away, index] : [away])
         left += await this.#forwardAll(from);
       if (!this.isDrained) await this.#lookForArrivals();
@@ -113,7 +105,9 @@ export class Forwarder implements Forwarding {
       left++;
       this.#note(error);
     }
-    this.#timer.within(left > 0 ? RETRY_MS : POLL_MS);
+    const took = performance.now() - began;
+    this.#notBefore = performance.now() + REST * took;
+    this.#timer.within(Math.max(left > 0 ? RETRY_MS : POLL_MS, REST * took));
   }
 
   /** Resolves with how many entries could not be forwarded. */
@@ -137,21 +131,12 @@ export class Forwarder implements Forwarding {
     entries: readonly DeadlineEntry[],
   ): Promise<number> {
     const { keys } = this.term;
-    const names = entries.map(({ key }) => key);
-    // To ask for a key of a drained index would expire it before anybody knows its deadline.
-    const places =
-      from === keys.index
-        ? this.#finder.guess(names)
-        : await this.#finder.locate(
-            names,
-            (i) => this.#isPast(entries[i]!),
-            (error) => this.#note(error),
-          );
+    const places = await this.#placesOf(from, entries);
     const parts = new Map<string, [Destination, DeadlineEntry[]]>();
     const gone: DeadlineEntry[] = [];
     for (const [i, entry] of entries.entries()) {
       const to = places[i];
-      if (to === 'none') gone.push(entry);
+      if (to === 'none' || this.#fateOf(entry) === 'deleted') gone.push(entry);
       else if (to && to.index !== from) {
         const [, part] = parts.get(to.index) ?? [to, []];
         parts.set(to.index, [to, [...part, entry]]);
@@ -170,6 +155,25 @@ export class Forwarder implements Forwarding {
     );
     await this.#remove(from, gone, back);
     return entries.length - gone.length - back.length;
+  }
+
+  async #placesOf(
+    from: string,
+    entries: readonly DeadlineEntry[],
+  ): Promise<Whereabouts[]> {
+    const ahead = entries.map((entry) => this.#isAhead(entry));
+    // To ask for a key of a drained index would expire it before anybody knows its deadline.
+    const isAsked = (i: number): boolean =>
+      from !== this.term.keys.index || ahead[i]!;
+    const indexes = [...entries.keys()].filter(isAsked);
+    const found = await this.#finder.locate(
+      indexes.map((i) => entries[i]!.key),
+      (n) => ahead[indexes[n]!]!,
+      (error) => this.#note(error),
+    );
+    const places = this.#finder.guess(entries.map(({ key }) => key));
+    indexes.forEach((i, n) => (places[i] = found[n]));
+    return places;
   }
 
   /** Whether it was done soon. One that hangs is given nothing more until it is known how that ended. */
@@ -239,14 +243,23 @@ export class Forwarder implements Forwarding {
   #scoreOf(entry: DeadlineEntry): number {
     const { at } = entry;
     const isMarked = at % 1 > 0;
-    return !isMarked && this.#isPast(entry) && this.term.isMissed?.(entry)
-      ? at + MARK
-      : at;
+    return !isMarked && this.#fateOf(entry) === 'missed' ? at + MARK : at;
+  }
+
+  #fateOf(entry: DeadlineEntry): Fate {
+    const fate = this.#isPast(entry) && this.term.fateOf?.(entry);
+    return fate || 'unknown';
   }
 
   #isPast({ at }: DeadlineEntry): boolean {
     const { clock } = this.term;
     return at <= (clock.known ? clock.now() : Date.now());
+  }
+
+  /** Whether its deadline is still to come by the clock of every node. */
+  #isAhead({ at }: DeadlineEntry): boolean {
+    const { clock } = this.term;
+    return clock.known && at > clock.latest() + CLOCKS_APART_MS;
   }
 
   /** Logs why something could not be done, once while it stays so. */

@@ -45,15 +45,20 @@ export class GoneKeys {
     this.#keys.resume();
   }
 
-  /** Forgets what waits, but for what `wasLeft` tells. */
+  /** Forgets what waits and what is being judged, but for what `wasLeft` tells. */
   pause(): void {
     this.#left = new Set(this.#keys.texts());
     this.#keys.pause();
   }
 
-  /** Whether the key waited when this was paused last. */
+  /** Whether nobody had judged the key yet when this was paused last. */
   wasLeft(key: Buffer): boolean {
     return this.#left.has(key.toString('latin1'));
+  }
+
+  /** The key was written anew: it is not gone. O(1). */
+  remove(key: Buffer): void {
+    if (this.#keys.size > 0) this.#keys.remove(key.toString('latin1'));
   }
 
   /** Something was announced that means that the key is gone. O(1). */

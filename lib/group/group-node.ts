@@ -7,6 +7,7 @@ import type { RedisNode } from '../topology/redis-node.js';
 import { sleep } from '../util/sleep.js';
 import { Evidence, toText } from './evidence.js';
 import { Forwarder } from './forwarder.js';
+import type { Fate } from './forwarding-term.js';
 import { GapBook } from './gap-book.js';
 import { GoneKeys } from './gone-keys.js';
 import { Judge } from './judge.js';
@@ -119,12 +120,10 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.gaps.inherit(other.gaps);
   }
 
-  /**
-   * Whether a key that is gone, and was due then, ran out unheard or unsettled, for all that can be known. One that was
-   * said to be gone without having expired did not.
-   */
-  isMissed(key: Buffer, at: number): boolean {
-    return this.gaps.covers(at) && !this.#gone.wasLeft(key);
+  /** What became of a key that was due then, as far as whoever watched it knew when that ended. */
+  fateOf(key: Buffer, at: number): Fate {
+    if (this.#gone.wasLeft(key)) return 'deleted';
+    return this.gaps.covers(at) ? 'missed' : 'unknown';
   }
 
   look(due: readonly DeadlineEntry[]): Promise<void> {
@@ -156,7 +155,11 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   }
 
   heard(event: string, redisKey: Buffer): void {
-    if (event === 'new' || event === 'expire' || !this.#hears()) return;
+    if (!this.#hears()) return;
+    if (event === 'new' || event === 'expire') {
+      this.#gone.remove(redisKey);
+      return;
+    }
     // Where nothing is announced for certain, what is not found gone at once may count as expired.
     if (this.isSilent) this.#suspects.changed(redisKey);
     else this.#gone.add(redisKey);

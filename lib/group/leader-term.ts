@@ -12,6 +12,7 @@ import type { RedisNode } from '../topology/redis-node.js';
 import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
 import { Drain } from './drain.js';
+import type { Fate } from './forwarding-term.js';
 import type { GroupKeys } from './group-keys.js';
 import { GroupNode } from './group-node.js';
 import type { Destinations } from './key-finder.js';
@@ -95,9 +96,7 @@ export class LeaderTerm implements NodeTerm {
     this.#only = new OnlyNode(topology, key, drained);
     this.#drain =
       destinations &&
-      new Drain(this, this.#only, destinations, (entry) =>
-        this.#isMissed(entry),
-      );
+      new Drain(this, this.#only, destinations, (entry) => this.#fateOf(entry));
     this.listener = new KeyspaceListener(
       this.#only,
       patterns,
@@ -152,10 +151,11 @@ export class LeaderTerm implements NodeTerm {
     return this.listener.barrier(address);
   }
 
-  /** Whether a deadline that has passed was left by whoever watched: nobody settles it here any more. */
-  #isMissed({ key, at }: DeadlineEntry): boolean {
-    if (this.#node) return this.#node.isMissed(key, at);
-    return this.watched !== undefined && at >= this.watched;
+  /** What became of a key whose deadline has passed, and which nobody settles here any more. */
+  #fateOf({ key, at }: DeadlineEntry): Fate {
+    if (this.#node) return this.#node.fateOf(key, at);
+    const isMissed = this.watched !== undefined && at >= this.watched;
+    return isMissed ? 'missed' : 'unknown';
   }
 
   #noteNodes(): void {

@@ -43,6 +43,8 @@ export interface KeyBatchLimits {
 export class KeyBatch {
   /** The keys, each with its note. */
   readonly #waiting = new Map<string, number>();
+  /** The batch that is worked on. */
+  #underWay: readonly Entry[] = [];
   #isRunning = false;
   /** Changes with every pause. */
   #span = 0;
@@ -75,9 +77,9 @@ export class KeyBatch {
     return this.#isRunning;
   }
 
-  /** The keys that wait, in latin1. */
-  texts(): Iterable<string> {
-    return this.#waiting.keys();
+  /** The keys that wait and those that are worked on now, in latin1. */
+  texts(): string[] {
+    return [...this.#underWay.map(([text]) => text), ...this.#waiting.keys()];
   }
 
   /** Keys that are added from now on are worked on. */
@@ -128,6 +130,7 @@ export class KeyBatch {
       // Keys may have been removed meanwhile.
       if (batch.length === 0) break;
       left -= batch.length;
+      this.#underWay = batch;
       try {
         await this.work(
           batch.map(([text]) => Buffer.from(text, 'latin1')),
@@ -142,6 +145,8 @@ export class KeyBatch {
           performance.now() + RETRY_DELAY_MS,
         );
         break;
+      } finally {
+        this.#underWay = [];
       }
     }
     // What came meanwhile asked for a round too soon, if this one failed.

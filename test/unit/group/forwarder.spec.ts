@@ -1,7 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { readConnectionForm } from '../../../lib/connection/connection-option.js';
+import { readTime } from '../../../lib/deadlines/ttl-reader.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { Forwarder } from '../../../lib/group/forwarder.js';
+import type { Fate } from '../../../lib/group/forwarding-term.js';
 import type { Destinations } from '../../../lib/group/key-finder.js';
 import { Partition } from '../../../lib/group/partition.js';
 import {
@@ -57,12 +59,16 @@ describe('Forwarder', () => {
       },
     };
     const due: number[] = [];
+    const fates = new Map<string, Fate>();
+    const clock = new RedisClock();
+    await readTime(own!.commands, clock);
     const forwarder = new Forwarder(
       {
-        ...{ token: 'token', keys: own!.keys, clock: new RedisClock() },
+        ...{ token: 'token', keys: own!.keys, clock },
         log: noLog,
         commands: (connection) => fence.commands(connection),
         due: (soonest) => due.push(soonest),
+        fateOf: ({ key }) => fates.get(key.toString()) ?? 'unknown',
       },
       topology.nodeOf(Buffer.from(own!.keys.index))!,
       destinations,
@@ -80,7 +86,15 @@ describe('Forwarder', () => {
     const [here, ...others] = partitions.map(({ node }) => serverAt(node));
     await here!.redis.set(own!.keys.lease, 'token');
     const indexes = partitions.map(({ keys }) => keys.index);
-    const parts = { forwarder, fence, unknown, due, indexes, partitions };
+    const parts = {
+      forwarder,
+      fates,
+      fence,
+      unknown,
+      due,
+      indexes,
+      partitions,
+    };
     return { ...parts, own: own!, here: here!, others };
   }
 
@@ -100,23 +114,25 @@ describe('Forwarder', () => {
     return of;
   };
 
-  it('brings entries to where their keys are, with their marks, and back where they are here after all', async () => {
+  it('brings entries to where their keys are, with their marks, back where they are here after all, and drops those of deleted keys', async () => {
     const { forwarder, due, own, here, others, indexes } = await scene();
     const [past, ahead] = [Date.now() - MINUTE, Date.now() + MINUTE];
     const [returned] = await keysAt(here, 1);
     const away: Record<string, number> = { [returned!]: past };
     const [one, two] = others as [TestServer, TestServer];
-    const [missed, known, later, sooner] = await keysAt(one, 4);
+    const [missed, known, later, sooner, deleted] = await keysAt(one, 5);
     const many = await keysAt(two, 450);
     Object.assign(away, {
       ...{ [missed!]: past + 0.5, [known!]: past + 0.5 },
-      ...{ [later!]: ahead, [sooner!]: ahead },
+      ...{ [later!]: ahead, [sooner!]: ahead, [deleted!]: ahead },
       ...Object.fromEntries(many.map((key, i) => [key, past + i])),
     });
     await one.redis.zadd(
       indexes[1]!,
       ...[ahead, known!, ahead - 5, later!, ahead + 5, sooner!],
     );
+    await one.redis.set(later!, '1', 'PXAT', ahead);
+    await one.redis.set(sooner!, '1', 'PXAT', ahead);
     for (const [key, at] of Object.entries(away))
       await here.redis.zadd(own.keys.away, at, key);
 
@@ -175,10 +191,10 @@ describe('Forwarder', () => {
     );
   });
 
-  it('touches what is due while its slot is on its way, and brings the entries once it has arrived', async () => {
+  it('touches keys while their slot is on its way, drops those that were deleted, and brings the others once it has arrived', async () => {
     const { forwarder, own, here, others, indexes } = await scene();
     const [one] = others as [TestServer];
-    const [ranOut, alive, ahead] = await keysAt(here, 3);
+    const [ranOut, alive, ahead, deleted] = await keysAt(here, 4);
     const slot = slotOf(ranOut!);
     const later = Date.now() + MINUTE;
     const ids = (await Promise.all(
@@ -191,6 +207,7 @@ describe('Forwarder', () => {
     for (const [key, at] of [
       [ranOut!, deadline],
       [alive!, later],
+      [ahead!, later],
     ] as const) {
       one.redis.asking().catch(() => undefined);
       await one.redis.set(key, '1', 'PXAT', at);
@@ -198,6 +215,7 @@ describe('Forwarder', () => {
     await here.redis.zadd(
       own.keys.away,
       ...[deadline, ranOut!, 5, alive!, later, ahead!],
+      ...[later, deleted!],
     );
     const before = await one.redis.dbsize();
 
@@ -205,7 +223,10 @@ describe('Forwarder', () => {
     await eventually(async () =>
       expect(await one.redis.dbsize()).toBe(before - 1),
     );
-    expect(await here.redis.zcard(own.keys.away)).toBe(3);
+    await eventually(async () =>
+      expect(await here.redis.zcard(own.keys.away)).toBe(3),
+    );
+    expect(await here.redis.zscore(own.keys.away, deleted!)).toBeNull();
     for (const server of [one, here, others[1]!])
       await server.redis.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[1]!);
 
@@ -219,24 +240,32 @@ describe('Forwarder', () => {
     );
   });
 
-  it('gives all that a drained partition has to the one that watches its node, and touches none of it', async () => {
-    const { forwarder, partitions, own, here, indexes } = await scene({
+  it('gives all that a drained partition has to the one that watches its node, with what is known of it, and touches nothing that is due', async () => {
+    const { forwarder, fates, partitions, own, here, indexes } = await scene({
       isDrained: true,
     });
     // Another partition of the same node has a lower number, as it were.
     const watching = 'rx:{g}:1:index';
     Object.assign(partitions[0]!, { keys: { ...own.keys, index: watching } });
     await here.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
-    const [key, other] = await keysAt(here, 2);
+    const [key, other, missed, dropped, alive, deleted] = await keysAt(here, 6);
     const deadline = await lapsed(here.redis, key!);
-    await here.redis.zadd(indexes[0]!, deadline, key!);
+    const later = Date.now() + MINUTE;
+    await here.redis.set(alive!, '1', 'PXAT', later);
+    await here.redis.zadd(
+      indexes[0]!,
+      ...[deadline, key!, 8, missed!, 9, dropped!],
+      ...[later, alive!, later, deleted!],
+    );
     await here.redis.zadd(own.keys.away, 7, other!);
+    fates.set(missed!, 'missed').set(dropped!, 'deleted');
 
     forwarder.start();
 
     await eventually(async () =>
       expect(await scores(here, watching)).toEqual({
         ...{ [key!]: `${deadline}`, [other!]: '7' },
+        ...{ [missed!]: '8.5', [alive!]: `${later}` },
       }),
     );
     await eventually(async () =>
