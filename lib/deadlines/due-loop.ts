@@ -17,18 +17,23 @@ const RETRY_DELAY_MS = 100;
 /** The same where the ACL forbids to look: an operator has to mend that. */
 const FORBIDDEN_RETRY_DELAY_MS = 10_000;
 
+/** Who looks at keys for a `DueLoop`. */
+export interface Looker {
+  /** Looks at keys that are due, and settles what it finds. Rejects to be asked again. */
+  look(due: readonly DeadlineEntry[]): Promise<void>;
+  /** Everything that was due before this moment has been looked at. */
+  lookedBefore?(moment: number): void;
+  /** A look failed, and is tried again. */
+  report(error: unknown): void;
+}
+
 /** What a `DueLoop` works on and with. */
 export interface DueLoopOptions {
   readonly index: Pick<DeadlineIndex, 'peek'>;
   readonly clock: Pick<RedisClock, 'known' | 'now' | 'age'>;
   /** Sets the clock. */
   readonly readTime: () => Promise<void>;
-  /** Looks at keys that are due, and settles what it finds. */
-  readonly look: (due: readonly DeadlineEntry[]) => Promise<void>;
-  /** Everything that was due before this moment has been looked at. */
-  readonly onIdle?: (before: number) => void;
-  /** A look failed, and is tried again. */
-  readonly onError: (error: unknown) => void;
+  readonly looker: Looker;
 }
 
 /**
@@ -133,7 +138,7 @@ export class DueLoop {
       this.#isAsleep = this.#nextAt > -Infinity;
       if (this.#isAsleep) this.#sleep();
     } catch (error) {
-      this.options.onError(error);
+      this.options.looker.report(error);
       if (this.#isRunning)
         this.#lookIn(
           isDenied(error) ? FORBIDDEN_RETRY_DELAY_MS : RETRY_DELAY_MS,
@@ -143,17 +148,17 @@ export class DueLoop {
 
   /** Looks at one batch. Returns whether there may be more, or else when the next key is due. */
   async #lookOnce(): Promise<'more' | number> {
-    const { index, clock, readTime, look, onIdle } = this.options;
+    const { index, clock, readTime, looker } = this.options;
     if (!clock.known) await readTime();
     const now = Math.floor(clock.now());
     const { due, next } = await index.peek(now, BATCH_SIZE);
     if (!this.#isRunning) return 'more';
     this.#settledBefore = due[0]?.at ?? now;
     if (due.length === 0) {
-      onIdle?.(now);
+      looker.lookedBefore?.(now);
       return next ?? Infinity;
     }
-    await look(due);
+    await looker.look(due);
     return 'more';
   }
 

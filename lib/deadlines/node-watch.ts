@@ -95,9 +95,11 @@ export class NodeWatch implements DeadlineKeeper {
       index,
       clock: this.clock,
       readTime: () => this.reader.readTime(),
-      look: (due) => judge.look(due),
-      onIdle: (before) => judge.lookedBefore?.(before),
-      onError: (error) => this.report(error),
+      looker: {
+        look: (due) => judge.look(due),
+        lookedBefore: (moment) => judge.lookedBefore?.(moment),
+        report: (error) => this.report(error),
+      },
     });
     this.clock.onStep = (ms) => {
       this.#loop.retime();

@@ -50,8 +50,10 @@ export class Preview {
         now: () => clock.now() + LEAD,
       },
       readTime: () => index.readTime(clock),
-      look: (due) => this.#look(due),
-      onError: (error) => term.report(error),
+      looker: {
+        look: (due) => this.#look(due),
+        report: (error) => term.report(error),
+      },
     });
   }
 

@@ -27,7 +27,7 @@ export class ListeningState {
   constructor(
     private readonly address: string,
     /** Whether whoever listens goes on where the server has no command to subscribe. */
-    private readonly doesWithoutHearing: boolean,
+    private readonly doesWithoutHearing = false,
   ) {}
 
   get is(): ListenerState {

@@ -61,24 +61,14 @@ export class NodeListener {
     );
     if (since !== undefined)
       this.#gaps.begin(since, 'it was not known to be a primary');
+    const { commands, address } = node;
     const keeper = new FlagKeeper(
-      options.notifications,
-      node.commands,
-      node.address,
-      log,
+      ...([options.notifications, commands, address, log] as const),
     );
     this.#setup = new NodeSetup(
-      node,
-      registry,
-      keeper,
-      options,
-      deadlines,
-      log,
+      ...([node, registry, keeper, options, deadlines, log] as const),
     );
-    this.#state = new ListeningState(
-      node.address,
-      options.doesWithoutHearing === true,
-    );
+    this.#state = new ListeningState(address, options.doesWithoutHearing);
   }
 
   get status(): NodeStatus {

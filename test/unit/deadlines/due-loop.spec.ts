@@ -93,8 +93,7 @@ describe('DueLoop', () => {
       index,
       clock,
       readTime: fake.readTime,
-      look: fake.look,
-      onError: (error) => errors.push(error),
+      looker: { look: fake.look, report: (error) => errors.push(error) },
     });
     clock.onStep = () => watch.retime();
   });
