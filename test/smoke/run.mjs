@@ -268,6 +268,36 @@ async function load(name, app) {
 }
 
 /**
+ * The command, as a user of the package starts it.
+ *
+ * @param {string} name
+ * @param {string} app
+ * @param {string} redisServer
+ */
+async function command(name, app, redisServer) {
+  const redis = await RedisServer.start({ path: redisServer });
+  try {
+    /** @type {[string[], number, RegExp][]} */
+    const lines = [
+      [['--help'], 0, /^Usage: nestjs-redis-expiry /],
+      [['--version'], 0, /^\d+\.\d+\.\d+\n$/],
+      [['doctor', redis.url, '--measure', '500ms'], 0, /\nVerdict: \w+\n$/],
+      [['doctor', redis.url, '--measure', '1'], 2, /accepted: a time/],
+    ];
+    for (const [args, code, text] of lines) {
+      const words = ['--no', 'nestjs-redis-expiry', '--', ...args];
+      const options = { cwd: app, timeout: appTimeoutMs };
+      const ended = await run('npx', words, options);
+      if (ended.code !== code || !text.test(ended.stdout + ended.stderr))
+        throw failure(`${name}: npx nestjs-redis-expiry ${args[0]}`, ended);
+    }
+    pass(`${name}: npx nestjs-redis-expiry works`);
+  } finally {
+    await redis.stop();
+  }
+}
+
+/**
  * @param {string} name
  * @param {string} app
  */
@@ -320,6 +350,7 @@ async function main(temporary) {
       await load(name, app);
       await compile(name, app);
       await exercise(name, app, redisServer);
+      await command(name, app, redisServer);
     }),
     ...tested.map(async (name) => {
       const app = await install(name, temporary, tarball);

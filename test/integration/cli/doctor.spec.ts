@@ -1,0 +1,291 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { describe, it } from 'vitest';
+import {
+  type Diagnosis,
+  doctor,
+  paste,
+  run,
+} from '../../support/cli/command.js';
+import { useCluster } from '../../support/cluster.js';
+import { TestServer, type TestServerOptions } from '../../support/servers.js';
+
+const QUICK = ['--measure', '500ms'];
+
+/** A server of a test's own: these tests run side by side. */
+async function started(
+  { onTestFinished }: { onTestFinished: (work: () => Promise<void>) => void },
+  options?: TestServerOptions,
+): Promise<TestServer> {
+  const server = await new TestServer(options).start();
+  onTestFinished(() => server.stop());
+  return server;
+}
+
+/** The URL of a user with these rules. */
+async function urlOf(server: TestServer, ...rules: string[]): Promise<string> {
+  await server.redis.acl('SETUSER', 'app', 'on', '>s3cret', ...rules);
+  return `redis://app:s3cret@${server.address}`;
+}
+
+const levels = (diagnosis: Diagnosis): string[] =>
+  diagnosis.report.areas.flatMap(({ findings }) =>
+    findings.map(({ level }) => level),
+  );
+
+const mendOf = (diagnosis: Diagnosis, area: Parameters<Diagnosis['of']>[0]) =>
+  diagnosis.of(area).find(({ level }) => level !== 'ok')?.mend;
+
+describe.concurrent('doctor', () => {
+  it('tells which flags are missing, and its command mends that', async (context) => {
+    const { expect } = context;
+    const server = await started(context);
+    const ask = () => doctor(server.url, ...QUICK, '--pattern', 'device:*');
+
+    const before = await ask();
+    expect(before.of('notifications')[0]).toMatchObject({
+      level: 'warning',
+      mend: expect.stringContaining('notify-keyspace-events K'),
+    });
+    expect(before.code).toBe(0);
+    await paste(server.redis, mendOf(before, 'notifications'));
+
+    const after = await ask();
+    expect(levels(after)).not.toContain('warning');
+    expect(after.report.verdict).toBe('fine');
+    expect(after.of('notifications')[1]!.saw).toMatch(/was heard on K/);
+    expect(after.of('lateness')[2]!.saw).toMatch(/150 of 150/);
+    // What it wrote has gone.
+    expect(await server.redis.keys('*')).toEqual([]);
+  });
+
+  it('ends with 1 for warnings with --strict', async (context) => {
+    const { expect } = context;
+    const server = await started(context);
+    const strict = await doctor(server.url, '--read-only', '--strict');
+    expect([strict.code, strict.report.verdict]).toEqual([1, 'warnings']);
+  });
+
+  it('writes nothing with --read-only', async (context) => {
+    const { expect } = context;
+    const server = await started(context);
+    await server.redis.set('device:1', '', 'PX', 60_000);
+    const { text } = await run(
+      ...['doctor', server.url, '--read-only', '--pattern', 'device:*'],
+      ...['--group', 'presence'],
+    );
+    expect(text).toMatch(/\[skipped\] keys are not scanned/);
+    expect(await server.redis.keys('*')).toEqual(['device:1']);
+    const calls = await server.commandCalls();
+    expect(calls['del'] ?? 0).toBe(0);
+  });
+
+  it('measures how late Redis is among 100,000 keys with a TTL', async (context) => {
+    const { expect } = context;
+    const server = await started(context, {
+      args: ['--hz', '10', '--notify-keyspace-events', 'Kxn'],
+    });
+    await server.redis.eval(
+      "for i = 1, 100000 do redis.call('SET', 'fill:' .. i, '', 'PX', 3600000) end",
+      0,
+    );
+    const diagnosis = await doctor(server.url, '--measure', '1s');
+    const [model, untouched, touched] = diagnosis.of('lateness');
+    expect(model!.figures).toMatchObject({
+      volatile: 100_000,
+      modelWorstS: 500,
+    });
+    expect(untouched!.figures!['heard']).toBeLessThan(50);
+    expect(touched!.figures!['heard']).toBe(150);
+  });
+
+  it('refuses a replica, and names its primary', async (context) => {
+    const { expect } = context;
+    const primary = await started(context);
+    const replica = await started(context, {
+      args: ['--replicaof', `127.0.0.1 ${primary.port}`],
+    });
+    const diagnosis = await doctor(replica.url, ...QUICK);
+    expect(diagnosis.code).toBe(2);
+    expect(diagnosis.of('topology')).toMatchObject([
+      { level: 'failure', mend: expect.stringContaining(`${primary.port}`) },
+    ]);
+  });
+
+  it('tells without CONFIG by a key of its own whether expiries are announced', async (context) => {
+    const { expect } = context;
+    const server = await started(context);
+    const url = await urlOf(server, '~*', '&*', '+@all', '-config', '-acl');
+    const deaf = await doctor(url, ...QUICK);
+    expect(deaf.code).toBe(2);
+    expect(deaf.of('notifications')[0]).toMatchObject({
+      level: 'failure',
+      saw: expect.stringContaining('not announced'),
+    });
+    await paste(server.redis, mendOf(deaf, 'notifications'));
+
+    const hearing = await doctor(url, ...QUICK);
+    expect(hearing.of('notifications')[0]).toMatchObject({ level: 'ok' });
+    // Found by trial, as it may not ask ACL.
+    expect(hearing.of('permissions')[0]!.saw).toMatch(/may not: config\|get/);
+    expect(hearing.code).toBe(0);
+  });
+
+  it.for([
+    { how: 'by trial', more: [] },
+    { how: 'by ACL DRYRUN', more: ['+acl|dryrun', '+acl|whoami'] },
+  ])(
+    'tells $how what a user may not, and its command mends that',
+    async ({ more }, context) => {
+      const { expect } = context;
+      const server = await started(context, {
+        args: ['--notify-keyspace-events', 'Kgxn'],
+      });
+      const url = await urlOf(
+        server,
+        ...['-@all', '+ping', '+info', '+exists', '~device:*', ...more],
+      );
+      const options = ['--pattern', 'device:*', '--group', 'presence'];
+      const before = await doctor(url, ...QUICK, ...options);
+      expect(before.code).toBe(2);
+      const [refused] = before.of('permissions');
+      expect(refused).toMatchObject({
+        level: 'failure',
+        saw: expect.stringMatching(/xreadgroup/),
+      });
+      expect(refused!.saw).not.toMatch(/s3cret/);
+      await paste(server.redis, refused!.mend);
+
+      const after = await doctor(url, ...QUICK, ...options);
+      expect(after.of('permissions')[0]!.level).not.toBe('failure');
+      expect(after.code).toBe(0);
+    },
+  );
+
+  it('needs no more than the rules that it prints', async (context) => {
+    const { expect } = context;
+    const server = await started(context, {
+      args: ['--notify-keyspace-events', 'Kgxn'],
+    });
+    const options = ['--pattern', 'device:*', '--group', 'presence'];
+    const first = await doctor(server.url, ...QUICK, ...options);
+    await paste(server.redis, first.of('permissions')[1]!.mend);
+    const url = `redis://expiry:PASSWORD@${server.address}`;
+    const as = await doctor(url, ...QUICK, ...options);
+    expect(as.of('permissions')[0]).toMatchObject({ level: 'ok' });
+    expect(as.of('notifications')[1]!.saw).toMatch(/was heard on K/);
+    expect(as.of('lateness')[2]!.saw).toMatch(/150 of 150/);
+    expect(as.text).not.toContain('PASSWORD@');
+  });
+
+  it('warns of what may take the keys of a group away', async (context) => {
+    const { expect } = context;
+    const server = await started(context, {
+      args: ['--maxmemory-policy', 'allkeys-lru', '--appendonly', 'no'],
+    });
+    const options = ['--read-only', '--group', 'presence'];
+    const before = await doctor(server.url, ...options);
+    const warned = before.of('data safety');
+    expect(warned.map(({ level }) => level)).toEqual(['warning', 'warning']);
+    for (const { mend } of warned) await paste(server.redis, mend);
+    const after = await doctor(server.url, ...options);
+    expect(after.of('data safety').map(({ level }) => level)).toEqual([
+      'ok',
+      'ok',
+    ]);
+  });
+
+  it('warns that keys which match have no TTL', async (context) => {
+    const { expect } = context;
+    const server = await started(context);
+    await server.redis.mset('device:1', '', 'device:2', '');
+    const diagnosis = await doctor(
+      server.url,
+      ...QUICK,
+      '--pattern',
+      'device:*',
+    );
+    expect(diagnosis.of('keys')).toMatchObject([
+      { level: 'warning', figures: { sampled: 2, volatile: 0 } },
+    ]);
+  });
+
+  it('says so where nothing listens, and does not show the password', async ({
+    expect,
+  }) => {
+    const { code, text } = await run(
+      'doctor',
+      'redis://app:s3cret@127.0.0.1:1',
+    );
+    expect([code, text]).toEqual([
+      2,
+      '127.0.0.1:1 cannot be asked: connect ECONNREFUSED 127.0.0.1:1.\n',
+    ]);
+  });
+
+  it('does not wait for a server that is silent', async (context) => {
+    const { expect } = context;
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    context.onTestFinished(() => void silent.close());
+    const { port } = silent.address() as { port: number };
+    const asked = Date.now();
+    const { code, text } = await run(
+      'doctor',
+      `redis://app:s3cret@127.0.0.1:${port}`,
+    );
+    expect([code, text]).toEqual([2, expect.stringMatching(/cannot be asked/)]);
+    expect(text).not.toContain('s3cret');
+    expect(Date.now() - asked).toBeLessThan(15_000);
+  });
+
+  it('ends where a server falls silent meanwhile', async (context) => {
+    const { expect } = context;
+    const server = await started(context, {
+      args: ['--notify-keyspace-events', 'Kxn'],
+    });
+    const running = run('doctor', server.url, '--measure', '2s');
+    while (!(await server.redis.keys('rx:doctor:*')).length);
+    server.process.pause();
+    const { code, text } = await running;
+    server.process.resume();
+    expect([code, text]).toEqual([2, expect.stringMatching(/cannot be asked/)]);
+  });
+
+  it('refuses a wrong password', async (context) => {
+    const { expect } = context;
+    const server = await started(context);
+    await urlOf(server, '+@all');
+    const { code, text } = await run(
+      ...['doctor', `redis://app:wr0ng@${server.address}`],
+    );
+    expect([code, text]).toEqual([2, expect.stringMatching(/WRONGPASS/)]);
+    expect(text).not.toContain('wr0ng');
+  });
+});
+
+describe('doctor of a Cluster', () => {
+  const cluster = useCluster(3);
+
+  it('looks at each primary, and its commands mend each', async ({
+    expect,
+  }) => {
+    const [first] = await cluster.primaries();
+    const before = await doctor(first!.url, ...QUICK);
+    expect(before.of('topology')).toMatchObject([
+      { level: 'ok', figures: { primaries: 3, slots: 16_384 } },
+    ]);
+    const flags = before.of('notifications').filter(({ mend }) => mend);
+    expect(flags).toHaveLength(3);
+    for (const { node, mend } of flags) {
+      const server = (await cluster.primaries()).find(
+        ({ address }) => address === node,
+      );
+      await paste(server!.redis, mend);
+    }
+    const after = await doctor(first!.url, ...QUICK, '--cluster');
+    expect(after.of('notifications').map(({ level }) => level)).toEqual(
+      Array(6).fill('ok'),
+    );
+  });
+});
