@@ -1,79 +1,103 @@
 import { parseArgs } from 'node:util';
-import { withoutPasswords } from '../errors/redis-expiry.error.js';
 import { CliError, notAccepted } from './cli-error.js';
 
-/** What the command line says, checked. */
-export interface Arguments {
-  /** The words that are no options: the command, and what it works on. */
-  readonly words: readonly string[];
-  readonly patterns: readonly string[];
-  readonly group: string | undefined;
-  readonly namespace: string;
-  /** Ms to listen for, to measure lateness. */
-  readonly measureMs: number;
-  readonly json: boolean;
-  readonly strict: boolean;
-  readonly readOnly: boolean;
-  readonly cluster: boolean;
-  readonly help: boolean;
-  readonly version: boolean;
-}
+/** Every command, and the options that are for it beside those that are for each. */
+const COMMANDS = {
+  doctor: ['pattern', 'group', 'measure', 'read-only', 'strict'],
+  status: ['group', 'strict'],
+  'dead-letters list': ['group', 'count', 'after'],
+  'dead-letters show': [],
+  'dead-letters redrive': ['group', 'all'],
+  'dead-letters discard': ['group', 'all'],
+} as const satisfies Record<string, readonly OptionName[]>;
+
+/** Options of every command. */
+const COMMON: readonly OptionName[] = [
+  ...(['namespace', 'key-prefix', 'primary', 'cluster'] as const),
+  ...(['json', 'help', 'version'] as const),
+];
 
 const OPTIONS = {
   pattern: { type: 'string', multiple: true },
   group: { type: 'string' },
-  namespace: { type: 'string' },
   measure: { type: 'string' },
-  json: { type: 'boolean' },
-  strict: { type: 'boolean' },
   'read-only': { type: 'boolean' },
+  strict: { type: 'boolean' },
+  count: { type: 'string' },
+  after: { type: 'string' },
+  all: { type: 'boolean' },
+  namespace: { type: 'string' },
+  'key-prefix': { type: 'string' },
+  primary: { type: 'string' },
   cluster: { type: 'boolean' },
+  json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
 
+type OptionName = keyof typeof OPTIONS;
+
+export type Command = keyof typeof COMMANDS;
+
+/** What the command line says, checked. */
+export interface Arguments {
+  /** Undefined where only `--help` or `--version`, or nothing, was given. */
+  readonly command: Command | undefined;
+  /** The words after the command: the URL, and what else it works on. */
+  readonly words: readonly string[];
+  readonly patterns: readonly string[];
+  readonly group: string | undefined;
+  /** Ms to listen for, to measure lateness. */
+  readonly measureMs: number;
+  readonly readOnly: boolean;
+  readonly strict: boolean;
+  /** Dead letters of a page. */
+  readonly count: number;
+  readonly after: string | undefined;
+  readonly all: boolean;
+  readonly namespace: string;
+  readonly keyPrefix: string;
+  /** The name by which Sentinels know the primary. */
+  readonly primary: string | undefined;
+  readonly cluster: boolean;
+  readonly json: boolean;
+  readonly help: boolean;
+  readonly version: boolean;
+}
+
 /** Reads the command line. Throws a `CliError` that names the option, its value and what is accepted. */
 export function readArguments(argv: readonly string[]): Arguments {
   const { values, positionals } = parse(argv);
+  const { help = false, version = false } = values;
+  const [command, words] = readCommand(positionals);
+  if (command === undefined && words.length > 0 && !help && !version)
+    throw unknownCommand(positionals);
+  if (command !== undefined) checkOptions(command, Object.keys(values));
   return {
-    words: positionals,
+    command,
+    words,
     patterns: (values.pattern ?? []).map((pattern) =>
       nonEmpty('--pattern', pattern, "a glob of keys, as 'device:*'"),
     ),
-    group:
-      values.group === undefined
-        ? undefined
-        : nonEmpty('--group', values.group, 'the name of a group, as presence'),
+    group: values.group === undefined ? undefined : readGroup(values.group),
+    measureMs: duration(values.measure ?? '20s'),
+    readOnly: values['read-only'] ?? false,
+    strict: values.strict ?? false,
+    count: pageSize(values.count ?? '20'),
+    after: values.after,
+    all: values.all ?? false,
     namespace: nonEmpty(
       '--namespace',
       values.namespace ?? 'rx',
       "the module's option namespace, as rx",
     ),
-    measureMs: duration(values.measure ?? '20s'),
-    json: values.json ?? false,
-    strict: values.strict ?? false,
-    readOnly: values['read-only'] ?? false,
+    keyPrefix: values['key-prefix'] ?? '',
+    primary: values.primary,
     cluster: values.cluster ?? false,
-    help: values.help ?? false,
-    version: values.version ?? false,
+    json: values.json ?? false,
+    help,
+    version,
   };
-}
-
-/** Checks a URL, whose password no message shows. */
-export function readUrl(url: string | undefined): string {
-  const accepted =
-    'redis://[user:password@]host:port[/database], rediss://… or unix:///path';
-  if (url === undefined)
-    throw new CliError(`The URL is missing; accepted: ${accepted}.`);
-  if (!/^(rediss?|unix):\/\//.test(url))
-    throw notAccepted('The URL', withoutPasswords(url), accepted);
-  const { protocol, pathname } = URL.canParse(url)
-    ? new URL(url)
-    : { protocol: '', pathname: '' };
-  const isSocket = protocol === 'unix:' && pathname.length > 1;
-  if (!isSocket && !(protocol !== '' && /^\/?\d*$/.test(pathname)))
-    throw notAccepted('The URL', withoutPasswords(url), accepted);
-  return url;
 }
 
 function parse(argv: readonly string[]) {
@@ -84,17 +108,65 @@ function parse(argv: readonly string[]) {
       allowPositionals: true,
     });
   } catch (error) {
-    const names = Object.keys(OPTIONS).map((name) => `--${name}`);
     const [sentence] = (error as Error).message.split('. ');
     throw new CliError(
-      `${sentence!.replace(/\.$/, '')}; accepted: ${names.join(', ')}.`,
+      `${sentence!.replace(/\.$/, '')}; accepted: ${named(Object.keys(OPTIONS))}.`,
     );
   }
 }
 
+/** The command, of one word or of two, and the words after it. */
+function readCommand(
+  words: readonly string[],
+): [Command | undefined, readonly string[]] {
+  for (const length of [1, 2]) {
+    const name = words.slice(0, length).join(' ');
+    if (Object.hasOwn(COMMANDS, name))
+      return [name as Command, words.slice(length)];
+  }
+  return [undefined, words];
+}
+
+function unknownCommand([first, second]: readonly string[]): CliError {
+  const commands = Object.keys(COMMANDS);
+  const below = commands.filter((name) => name.startsWith(`${first} `));
+  return below.length > 0
+    ? notAccepted(`What to do with ${first}`, second ?? '', below.join(', '))
+    : notAccepted('The command', first!, commands.join(', '));
+}
+
+function checkOptions(command: Command, given: readonly string[]): void {
+  const accepted: readonly string[] = [...COMMANDS[command], ...COMMON];
+  const wrong = given.find((name) => !accepted.includes(name));
+  if (wrong !== undefined)
+    throw new CliError(
+      `Option --${wrong} is not for ${command}; accepted: ${named(accepted)}.`,
+    );
+}
+
+const named = (names: readonly string[]): string =>
+  names.map((name) => `--${name}`).join(', ');
+
 function nonEmpty(name: string, value: string, accepted: string): string {
   if (value === '') throw notAccepted(`Option ${name}`, value, accepted);
   return value;
+}
+
+function readGroup(value: string): string {
+  if (!/^[^{}\s]+$/.test(value))
+    throw notAccepted(
+      'Option --group',
+      value,
+      'the name of a group, without spaces and braces, as presence',
+    );
+  return value;
+}
+
+function pageSize(text: string): number {
+  const count = Number(text);
+  if (!/^\d{1,4}$/.test(text) || count < 1 || count > 1_000)
+    throw notAccepted('Option --count', text, 'a number from 1 to 1000');
+  return count;
 }
 
 function duration(text: string): number {

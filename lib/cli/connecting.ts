@@ -3,31 +3,10 @@ import { isForbidden, isReplyError } from '../connection/server-error.js';
 import { reasonOf, withoutPasswords } from '../errors/redis-expiry.error.js';
 import { within } from '../util/within.js';
 import { CliError } from './cli-error.js';
+import { addressOf } from './url.js';
 
 /** Ms within which a server must be reached, and within which it must answer each command. */
 const PATIENCE_MS = 5_000;
-
-/** An address that may be shown: without a user and a password. */
-export function addressOf(url: string): string {
-  const { protocol, host, hostname, port, pathname } = new URL(url);
-  if (protocol === 'unix:') return pathname;
-  return port === '' ? `${hostname}:6379` : host;
-}
-
-/** The number of the database that a URL names. */
-export const databaseOf = (url: string): number => {
-  const { protocol, pathname, searchParams } = new URL(url);
-  const named = protocol === 'unix:' ? searchParams.get('db') : pathname;
-  return Number((named ?? '').replace('/', ''));
-};
-
-/** The URL of another server, with the same credentials. */
-export function urlAt(url: string, host: string, port: number): string {
-  const other = new URL(url);
-  other.hostname = host.includes(':') ? `[${host}]` : host;
-  other.port = String(port);
-  return other.href;
-}
 
 /**
  * Connects to one server. The connection is made once, and every command on it is answered in time or

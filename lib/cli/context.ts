@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { isReplyError } from '../connection/server-error.js';
 import { slotOf } from '../topology/hash-slot.js';
+import type { Arguments } from './arguments.js';
 import type { ClusterLine } from './cluster-lines.js';
 
 /** One server that is looked at. */
@@ -17,6 +18,7 @@ export interface DoctorNode {
 /** What checks work on. The doctor makes it, and closes its connections. */
 export interface CheckContext {
   readonly url: string;
+  readonly args: Arguments;
   readonly database: number;
   readonly patterns: readonly string[];
   readonly group: string | undefined;

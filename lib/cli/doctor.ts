@@ -1,6 +1,7 @@
 import type { Arguments } from './arguments.js';
 import { CliError } from './cli-error.js';
 import { dataSafety } from './checks/data-safety.js';
+import { group } from './checks/group.js';
 import { keys } from './checks/keys.js';
 import { lateness } from './checks/lateness.js';
 import { notifications } from './checks/notifications.js';
@@ -8,7 +9,7 @@ import { permissions } from './checks/permissions.js';
 import { pubSub } from './checks/pub-sub.js';
 import { server } from './checks/server.js';
 import { topology } from './checks/topology.js';
-import { addressOf, cannotAsk } from './connecting.js';
+import { cannotAsk } from './connecting.js';
 import type { CheckContext } from './context.js';
 import type { Check, DoctorReport, Finding, Level } from './finding.js';
 import { isReplyError } from '../connection/server-error.js';
@@ -16,12 +17,13 @@ import { reasonOf, withoutPasswords } from '../errors/redis-expiry.error.js';
 import type { Output } from './output.js';
 import { oneLine } from './output.js';
 import { survey } from './survey.js';
+import { addressOf } from './url.js';
 import { packageVersion } from './version.js';
 
 /** In the order in which they are told. */
 const CHECKS: readonly Check[] = [
   ...[server, topology, notifications, permissions],
-  ...[lateness, dataSafety, pubSub, keys],
+  ...[lateness, dataSafety, pubSub, keys, group],
 ];
 
 /** Looks at a server, prints what it finds, and resolves with the exit code. */

@@ -9,7 +9,8 @@ export type Area =
   | 'lateness'
   | 'data safety'
   | 'pub/sub'
-  | 'keys';
+  | 'keys'
+  | 'group';
 
 /** How much something matters: `failure` will not work, and `skipped` could not be, or was not to be, looked at. */
 export type Level = 'ok' | 'warning' | 'failure' | 'skipped';

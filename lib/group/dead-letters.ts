@@ -58,6 +58,9 @@ const MAX_ID_PART = 2n ** 64n - 1n;
 /** What of a partition its letters need. */
 type LetterBox = Pick<Partition, 'commands' | 'keys' | 'number'>;
 
+/** Where a letter is, and the id of its entry there. */
+type Found = LetterBox & { readonly id: string };
+
 /**
  * One group's dead letters, in all of its partitions: as one list, the oldest first. Letters that were
  * given up in the same millisecond are ordered by their entries' ids, and then by their partitions' numbers.
@@ -95,15 +98,24 @@ export class DeadLetters {
       );
   }
 
+  /** One letter; undefined where there is no such letter. */
+  async get(letter: string): Promise<DeadLetter | undefined> {
+    const found = this.#find(letter);
+    if (!found) return undefined;
+    const { id, number } = found;
+    const fields = await this.#read(found);
+    return fields && this.#toLetter(id, number, fields);
+  }
+
   /** Puts it back among the events, to be tried as if for the first time. Whether there was such a letter. */
   async redrive(letter: string): Promise<boolean> {
     const found = this.#find(letter);
     if (!found) return false;
     const { id, commands, keys } = found;
     const { dead, events } = keys;
-    const [entry] = await commands.run((redis) => redis.xrange(dead, id, id));
-    if (!entry) return false;
-    const event = fromPayload(fieldsOf(entry[1]).p);
+    const fields = await this.#read(found);
+    if (!fields) return false;
+    const event = fromPayload(fieldsOf(fields).p);
     const payload = toPayload({
       ...event,
       tries: 0,
@@ -127,8 +139,15 @@ export class DeadLetters {
     return deleted === 1;
   }
 
+  async #read({ id, commands, keys }: Found): Promise<string[] | undefined> {
+    const [entry] = await commands.run((redis) =>
+      redis.xrange(keys.dead, id, id),
+    );
+    return entry?.[1];
+  }
+
   /** The partition that has a letter, and the letter's entry there; undefined where there is no such partition any more. */
-  #find(letter: string): (LetterBox & { readonly id: string }) | undefined {
+  #find(letter: string): Found | undefined {
     const name = readLetterId(letter);
     for (const { number, commands, keys } of this.partitions())
       if (number === name?.partition)

@@ -5,6 +5,7 @@ import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import { Mutex } from '../util/mutex.js';
 import type { HomeKeys } from './group-keys.js';
+import { LIFETIME_MS } from './known-instances.js';
 import { type GroupListener, GroupPatterns } from './group-patterns.js';
 import {
   type HandlerList,
@@ -18,8 +19,6 @@ import { WITHDRAW_HANDLERS } from '../scripts/withdraw-handlers.lua.js';
 const NOTE_INTERVAL_MS = 1_000;
 /** An instance that noted nothing for so long is dead, most likely. */
 const WELL_MS = 1_500;
-/** After the last note of an instance that died, its handlers count as gone. */
-const LIFETIME_MS = 15_000;
 /** For which expiries of its patterns wait for an instance that left, or is dead: it may be restarted. */
 const RETURN_MS = 15_000;
 /** For which its patterns are listened for, counted from its last note: nothing is missed if it is back by then. */

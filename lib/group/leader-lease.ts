@@ -20,6 +20,9 @@ const LEFT_MS = 3 * INTERVAL_MS;
  */
 const TIMELY_MS = DURATION_MS / 2;
 
+/** The instance that a lease's token names. */
+export const holderOf = (token: string): string => token.replace(/:\d+$/, '');
+
 /** What holding the lease begins and ends. */
 export interface LeaseHolder {
   /** The lease is held, under this token. `watched`: until when the group was watched, in epoch ms. */

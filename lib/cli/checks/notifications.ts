@@ -1,10 +1,8 @@
-import { NotificationFlags } from '../../listening/notification-flags.js';
 import type { CheckContext, DoctorNode } from '../context.js';
 import { pasteable, setting } from '../context.js';
 import { type Finding, checkOfEach } from '../finding.js';
+import { PARAMETER, flagsFinding, lettersFor } from '../flags.js';
 import { type Proof, prove } from '../proof.js';
-
-const PARAMETER = 'notify-keyspace-events';
 
 /** Whether the server announces expiries: by its flags, and by a key of its own that runs out. */
 export const notifications = checkOfEach('notifications', look);
@@ -28,10 +26,7 @@ function flagsOf(
   const events =
     typeof proof === 'object' && 'events' in proof ? proof.events : [];
   const heard = new Set(events.map(({ event }) => event));
-  const knowsNew = !/^[0-6]\./.test(node.info.get('redis_version') ?? '7.0');
-  const letters = new Set(
-    `${group === undefined ? '' : 'g'}x${knowsNew ? 'n' : ''}`,
-  );
+  const letters = lettersFor(node, group);
   if (text === undefined) {
     const isHeard = heard.has('expired');
     const isOpen = typeof proof === 'string' || 'refused' in proof;
@@ -55,21 +50,9 @@ function flagsOf(
       }),
     };
   }
-  const flags = new NotificationFlags(text);
   // `A` hides that `n` is on; a key that was new has shown it.
   if (heard.has('new')) letters.delete('n');
-  const missing = flags.missing({ letters, wanted: '' });
-  const saw = `${PARAMETER} is ${JSON.stringify(text)}`;
-  if (missing === '') return { ...base, level: 'ok', saw };
-  return {
-    ...base,
-    level: 'warning',
-    saw: `${saw}; "${missing}" is missing`,
-    why: flags.announcesExpiry
-      ? 'Expiries are announced, but new keys or deletions are not. The module adds the letters at its start, where it may.'
-      : 'Expiries are not announced. The module adds the letters at its start, where it may; a setting in redis.conf outlives a restart.',
-    mend: pasteable(node, 'CONFIG', 'SET', PARAMETER, flags.plus(missing).text),
-  };
+  return flagsFinding(node, text, letters);
 }
 
 function heardOf({ address }: DoctorNode, proof: Proof): Finding[] {

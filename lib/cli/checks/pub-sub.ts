@@ -1,5 +1,6 @@
-import type { DoctorNode } from '../context.js';
+import type { CheckContext, DoctorNode } from '../context.js';
 import { pasteable, setting } from '../context.js';
+import { eventRate } from '../event-rate.js';
 import { type Finding, checkOfEach } from '../finding.js';
 
 const MB = 1_024 * 1_024;
@@ -11,7 +12,10 @@ const MOST_EVENTS = 400_000;
 /** Whether Redis cuts off who listens: what it lets wait for a subscriber, and whom it closes. */
 export const pubSub = checkOfEach('pub/sub', look);
 
-async function look(node: DoctorNode): Promise<Finding[]> {
+async function look(
+  node: DoctorNode,
+  context: CheckContext,
+): Promise<Finding[]> {
   const { redis, info, address } = node;
   const findings: Finding[] = [];
   const limits = await setting(redis, 'client-output-buffer-limit');
@@ -60,14 +64,30 @@ async function look(node: DoctorNode): Promise<Finding[]> {
       why: 'The module pings every two seconds; a limit that is as short closes connections that work.',
       mend: pasteable(node, 'CONFIG', 'SET', 'timeout', '0'),
     });
-  const rate = Number(info.get('instantaneous_ops_per_sec') ?? 0);
-  if (rate > MOST_EVENTS / 2)
-    findings.push({
-      level: 'warning',
-      node: address,
-      saw: `${rate} commands a second`,
-      why: `One process hears about ${MOST_EVENTS} events a second. For a group look at the option renewals.`,
-      figures: { commandsPerSecond: rate },
-    });
-  return findings;
+  return [...findings, ...(await rateOf(node, context))];
+}
+
+/** How many events of keys that match one process would have to hear. */
+async function rateOf(
+  node: DoctorNode,
+  context: CheckContext,
+): Promise<Finding[]> {
+  if (context.patterns.length === 0) return [];
+  const rates = await eventRate(node, context);
+  if (!rates || rates.size === 0) return [];
+  const sorted = [...rates].toSorted(([, a], [, b]) => b - a);
+  const total = sorted.reduce((sum, [, rate]) => sum + rate, 0);
+  const most = sorted.slice(0, 4).map(([event, rate]) => `${rate} ${event}`);
+  const isMuch = total > MOST_EVENTS / 2;
+  return [
+    {
+      level: isMuch ? 'warning' : 'ok',
+      node: node.address,
+      saw: `${total} events a second of keys that match: ${most.join(', ')}`,
+      ...(isMuch && {
+        why: `One process hears about ${MOST_EVENTS} events a second. A group need not hear renewals: see its option renewals.`,
+      }),
+      figures: { eventsPerSecond: total },
+    },
+  ];
 }

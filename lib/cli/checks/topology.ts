@@ -1,6 +1,7 @@
 import { pasteable } from '../context.js';
 import type { CheckContext } from '../context.js';
 import type { Check, Finding } from '../finding.js';
+import { replicasOf } from '../replicas.js';
 import { SLOTS } from '../../topology/hash-slot.js';
 
 /** Whether every primary that holds keys can be listened to, and whether it is one. */
@@ -9,7 +10,8 @@ export const topology: Check = {
   run: async (context) => [
     ...(context.isCluster ? clusterOf(context) : aloneOf(context)),
     ...sentinelOf(context),
-    ...replicasOf(context),
+    ...copiesOf(context),
+    ...(await replicasOf(context)),
   ],
 };
 
@@ -90,7 +92,7 @@ function sentinelOf({ sentinel }: CheckContext): Finding[] {
 }
 
 /** A failover keeps what the replicas have. */
-function replicasOf({ nodes, group }: CheckContext): Finding[] {
+function copiesOf({ nodes, group }: CheckContext): Finding[] {
   return nodes.flatMap((node): Finding[] => {
     const count = Number(node.info.get('connected_slaves') ?? 0);
     if (count === 0 || group === undefined) return [];

@@ -6,13 +6,18 @@ import type { Area, DoctorReport, Finding } from '../../../lib/cli/finding.js';
 export interface Ran {
   readonly code: number;
   readonly text: string;
+  /** What went to the other stream. */
+  readonly errors: string;
 }
 
 /** Runs a command line in this process, as if its output went to a pipe. */
 export async function run(...argv: string[]): Promise<Ran> {
-  let text = '';
-  const code = await main(argv, { write: (more) => (text += more) });
-  return { code, text };
+  let [text, errors] = ['', ''];
+  const code = await main(argv, {
+    out: { write: (more) => (text += more) },
+    errors: { write: (more) => (errors += more) },
+  });
+  return { code, text, errors };
 }
 
 /** What the doctor says of a server. */

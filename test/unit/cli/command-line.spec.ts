@@ -13,8 +13,84 @@ describe('the command line', () => {
     [['--version'], 0, /^\d+\.\d+\.\d+/],
     [['--help'], 0, /Usage: nestjs-redis-expiry/],
     [[], 2, /Usage/],
+    [['-h', 'doctor'], 0, /Usage/],
     [['doktor'], 2, /The command is "doktor"; accepted: doctor/],
+    [['dead-letters'], 2, /What to do with dead-letters is ""; accepted: dead/],
+    [
+      ['dead-letters', 'drop'],
+      2,
+      /What to do with dead-letters is "drop"; acc/,
+    ],
     [['doctor'], 2, /The URL is missing; accepted: redis:\/\//],
+    [
+      ['doctor', 'redis://h', 'redis://i'],
+      2,
+      /There are words too many: redis/,
+    ],
+    [['doctor', 'redis://h?keyPrefix=a:'], 2, /by the option --key-prefix/],
+    [['doctor', 'unix://'], 2, /The URL is "unix:\/\/"; accepted/],
+    [
+      ['doctor', 'redis://h', '--all'],
+      2,
+      /--all is not for doctor; accepted: --p/,
+    ],
+    [['status', 'redis://h'], 2, /Option --group is missing; status needs/],
+    [
+      ['status', 'redis://h', '--group', 'a b'],
+      2,
+      /Option --group is "a b"; acc/,
+    ],
+    [
+      ['status', 'redis://h', '--measure', '1s'],
+      2,
+      /--measure is not for status/,
+    ],
+    [
+      ['dead-letters', 'list', 'redis://h', '--count', '0'],
+      2,
+      /--count is "0"; a/,
+    ],
+    [
+      ['dead-letters', 'list', 'redis://h', '--count', '1e3'],
+      2,
+      /--count is "1e3/,
+    ],
+    [
+      [
+        ...['dead-letters', 'list', 'redis://h'],
+        '--group',
+        'a',
+        '--after',
+        'b/1-0',
+      ],
+      2,
+      /Option --after is "b\/1-0"; accepted: the id of a letter.*of group "a"/,
+    ],
+    [
+      ['dead-letters', 'show', 'redis://h'],
+      2,
+      /The id of the letter is missing/,
+    ],
+    [
+      ['dead-letters', 'show', 'redis://h', 'x'],
+      2,
+      /The id is "x"; accepted: the/,
+    ],
+    [
+      ['dead-letters', 'redrive', 'redis://h'],
+      2,
+      /Which letters to redrive is mi/,
+    ],
+    [
+      ['dead-letters', 'discard', 'redis://h', '--all'],
+      2,
+      /--group is missing/,
+    ],
+    [
+      ['dead-letters', 'discard', 'redis://h', 'a/1-0', 'b/1-0'],
+      2,
+      /The id is "b\/1-0"; accepted: .*of group "a"/,
+    ],
     [['doctor', 'http://x'], 2, /The URL is "http:\/\/x"; accepted/],
     [['doctor', 'redis://a:s3cret@h/x'], 2, /The URL is "redis:\/\/a:\*\*\*@h/],
     [
@@ -34,7 +110,8 @@ describe('the command line', () => {
     ],
   ] as const)('%j', async (argv, code, text) => {
     const ran = await run(...argv);
-    expect(ran.text).toMatch(text);
+    expect(code === 0 ? ran.text : ran.errors).toMatch(text);
+    expect(code === 0 ? ran.errors : ran.text).toBe('');
     expect(ran.code).toBe(code);
   });
 });

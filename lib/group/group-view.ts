@@ -1,0 +1,135 @@
+import { isMissingGroup } from '../connection/server-error.js';
+import type { ConnectionTarget } from '../connection/connection-option.js';
+import type { Topology } from '../topology/topology.js';
+import type { Log } from '../util/log.js';
+import { type Backlog, sumOf } from './backlog.js';
+import { DeadLetters } from './dead-letters.js';
+import { EventStream } from './event-stream.js';
+import { homeKeys } from './group-keys.js';
+import { type KnownInstance, readInstances } from './known-instances.js';
+import { type PartitionAges, readAges } from './partition-ages.js';
+import { PartitionRegistry } from './partition-registry.js';
+import { Partition } from './partition.js';
+import { checkOneSlot } from './server-check.js';
+import { WriteRefusals } from './write-refusals.js';
+
+/** What there is to say of one partition of a group, at one moment. */
+export interface PartitionView extends Backlog, PartitionAges {
+  /** The hash tag of its keys. */
+  readonly tag: string;
+  /** The address of the node that serves it, as far as is known. */
+  readonly node: string | undefined;
+}
+
+/** What there is to say of a group, at one moment. */
+export interface GroupViewed {
+  readonly group: string;
+  /** The figures of all partitions together. */
+  readonly total: Backlog;
+  readonly partitions: readonly PartitionView[];
+  /** The instances that note what handlers they have. */
+  readonly instances: readonly KnownInstance[];
+}
+
+/**
+ * A group as it looks from outside: what it has to do, who does it, and its dead letters. It belongs to no
+ * instance, runs no handler, takes no event and no lease. The command line makes it.
+ *
+ * States: new → `open` → open → `close`, for good; commands under way reject then with `CLOSED`.
+ */
+export class GroupView {
+  readonly letters: DeadLetters;
+  readonly #home: Partition;
+  readonly #refusals: WriteRefusals;
+  #partitions: readonly Partition[];
+
+  constructor(
+    private readonly group: string,
+    private readonly options: {
+      readonly target: ConnectionTarget;
+      /** What every key of the module begins with: `keyPrefix` and namespace. */
+      readonly ownPrefix: string;
+    },
+    private readonly topology: Topology,
+    log: Log,
+  ) {
+    const { target, ownPrefix } = options;
+    this.#refusals = new WriteRefusals(group, log);
+    this.#home = new Partition(group, 0, ownPrefix, topology, this.#refusals);
+    this.#partitions = [this.#home];
+    this.letters = new DeadLetters(
+      () => this.#partitions,
+      ...([group, target.keyPrefix] as const),
+    );
+  }
+
+  /** Why it cannot be reached, while it cannot. */
+  get lastError(): string | undefined {
+    const reasons = this.#partitions.map(({ lastError }) => lastError);
+    return reasons.find((reason) => reason) ?? this.topology.lastError;
+  }
+
+  /** Finds its partitions. Rejects with `GROUP_REFUSED`, with `CLOSED`, or as the commands do. */
+  async open(): Promise<void> {
+    const { group, topology } = this;
+    const { target, ownPrefix } = this.options;
+    await topology.start();
+    if (!target.isCluster) return;
+    checkOneSlot(group, this.#home.keys);
+    const keys = homeKeys(ownPrefix, group);
+    const list = new PartitionRegistry(this.#home.commands, keys, group);
+    const names = await list.read();
+    this.#partitions = names.map(({ tag, number }) =>
+      number === this.#home.number
+        ? this.#home
+        : new Partition(tag, number, ownPrefix, topology, this.#refusals),
+    );
+  }
+
+  /** Whether any instance ever worked for a group of this name. Rejects as the command does. */
+  async exists(): Promise<boolean> {
+    const { commands, keys } = this.#home;
+    try {
+      await commands.run((redis) => redis.xpending(keys.events, this.group));
+      return true;
+    } catch (error) {
+      if (isMissingGroup(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Looks at all of it. Rejects as the commands do. */
+  async look(): Promise<GroupViewed> {
+    const { group, options } = this;
+    const viewed = await Promise.all(
+      this.#partitions.map((each) => this.#lookAt(each)),
+    );
+    // One that was just added has nothing yet.
+    const partitions = viewed.flatMap((each) => each ?? []);
+    const total = sumOf(partitions) as Backlog;
+    const { commands } = this.#home;
+    const { instances } = homeKeys(options.ownPrefix, group);
+    const known = await readInstances(commands, instances);
+    return { group, total, partitions, instances: known };
+  }
+
+  close(): void {
+    for (const partition of this.#partitions) partition.close();
+    this.#refusals.close();
+  }
+
+  async #lookAt(partition: Partition): Promise<PartitionView | undefined> {
+    const { tag, node, commands, keys } = partition;
+    try {
+      const stream = new EventStream(partition, this.group, '');
+      const [backlog, ages] = await Promise.all([
+        stream.backlog(),
+        readAges(commands, keys, this.group),
+      ]);
+      return { tag, node, ...backlog, ...ages };
+    } catch (error) {
+      if (isMissingGroup(error)) return undefined;
+      throw error;
+    }
+  }
+}
