@@ -29,7 +29,9 @@ export async function locate(
 ): Promise<Located> {
   const node = await openNode(url);
   const { info } = node;
-  if (info.get('redis_mode') !== 'sentinel') {
+  // Redis; Valkey.
+  const mode = info.get('redis_mode') ?? info.get('server_mode');
+  if (mode !== 'sentinel') {
     const isCluster = options.cluster || info.get('cluster_enabled') === '1';
     return { node, isCluster };
   }
