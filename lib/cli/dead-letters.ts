@@ -8,7 +8,7 @@ import type { Arguments } from './arguments.js';
 import { CliError, notAccepted } from './cli-error.js';
 import { GroupSession } from './group-session.js';
 import type { Output } from './output.js';
-import { oneLine } from './output.js';
+import { counted, oneLine } from './output.js';
 
 const AN_ID =
   'the id of a letter, as dead-letters list tells it, as presence/1764417600000-0';
@@ -114,7 +114,7 @@ export async function endAllLetters(
         if (await session.ask(({ letters }) => letters[verb](id))) done++;
     }
     if (args.json) output.json({ [DONE[verb]]: done, missing: [] });
-    else output.line(`${DONE[verb]} ${done} letters`);
+    else output.line(`${DONE[verb]} ${counted(done, 'letter')}`);
     return 0;
   });
 }

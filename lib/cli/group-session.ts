@@ -3,11 +3,7 @@ import {
   type ConnectionForm,
   readConnectionForm,
 } from '../connection/connection-option.js';
-import {
-  isDenied,
-  isReadOnly,
-  isReplyError,
-} from '../connection/server-error.js';
+import { isDenied, isReadOnly } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import { GroupView } from '../group/group-view.js';
 import { ClusterTopology } from '../topology/cluster-topology.js';
@@ -134,7 +130,9 @@ export class GroupSession {
         `${addressOf(url)} takes no writes: it is a replica.`,
       );
     if (error instanceof RedisExpiryError) return new CliError(error.message);
-    return isReplyError(error) ? cannotAsk(url, error) : error;
+    // A mistake of this package is no server that gives no answer.
+    const isMistake = error instanceof TypeError || error instanceof RangeError;
+    return isMistake ? error : cannotAsk(url, error);
   }
 }
 

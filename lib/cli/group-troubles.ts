@@ -1,5 +1,6 @@
 import type { GroupViewed } from '../group/group-view.js';
 import { duration } from './duration.js';
+import { counted } from './output.js';
 
 /** Ms by which a deadline may be overdue without a word: the leader may change. */
 const LATE_MS = 5_000;
@@ -10,6 +11,7 @@ const LONG_WAIT_MS = 60_000;
 export function groupTroubles({
   total,
   partitions,
+  silent,
   instances,
 }: GroupViewed): string[] {
   const troubles: string[] = [];
@@ -17,6 +19,10 @@ export function groupTroubles({
   if (living.length === 0)
     troubles.push(
       'no instance lives: expiries are not handled until one is started, and are recovered then',
+    );
+  for (const { tag, node, reason } of silent)
+    troubles.push(
+      `partition ${tag}${node === undefined ? '' : ` on ${node}`} cannot be asked: ${reason}`,
     );
   for (const { tag, leader, watchedAgo, lag, oldestWaiting } of partitions) {
     if (leader === undefined)
@@ -36,7 +42,7 @@ export function groupTroubles({
   }
   if (total.dead > 0)
     troubles.push(
-      `${total.dead} dead letters: see nestjs-redis-expiry dead-letters list`,
+      `${counted(total.dead, 'dead letter')}: see nestjs-redis-expiry dead-letters list`,
     );
   return troubles;
 }

@@ -66,3 +66,7 @@ export const oneLine = (text: string): string =>
       .slice(1, -1)
       .replace(/^[^\\]$/, '?'),
   );
+
+/** '1 letter', '2 letters'. */
+export const counted = (count: number, name: string): string =>
+  `${count} ${name}${count === 1 ? '' : 's'}`;

@@ -1,6 +1,8 @@
 import { isMissingGroup } from '../connection/server-error.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Topology } from '../topology/topology.js';
+import { Lifetime } from '../util/lifetime.js';
 import type { Log } from '../util/log.js';
 import { type Backlog, sumOf } from './backlog.js';
 import { DeadLetters } from './dead-letters.js';
@@ -13,6 +15,9 @@ import { Partition } from './partition.js';
 import { checkOneSlot } from './server-check.js';
 import { WriteRefusals } from './write-refusals.js';
 
+/** Ms within which a partition must answer. */
+const PATIENCE_MS = 5_000;
+
 /** What there is to say of one partition of a group, at one moment. */
 export interface PartitionView extends Backlog, PartitionAges {
   /** The hash tag of its keys. */
@@ -21,12 +26,22 @@ export interface PartitionView extends Backlog, PartitionAges {
   readonly node: string | undefined;
 }
 
+/** A partition that gave no answer. */
+export interface SilentPartition {
+  readonly tag: string;
+  readonly node: string | undefined;
+  /** Why, as far as is known. */
+  readonly reason: string;
+}
+
 /** What there is to say of a group, at one moment. */
 export interface GroupViewed {
   readonly group: string;
-  /** The figures of all partitions together. */
+  /** The figures of all partitions together that answered. */
   readonly total: Backlog;
   readonly partitions: readonly PartitionView[];
+  /** Partitions that did not answer within 5 s. */
+  readonly silent: readonly SilentPartition[];
   /** The instances that note what handlers they have. */
   readonly instances: readonly KnownInstance[];
 }
@@ -98,19 +113,30 @@ export class GroupView {
     }
   }
 
-  /** Looks at all of it. Rejects as the commands do. */
+  /** Looks at all of it, for five seconds at most. Rejects as the commands do, and where the home partition does not answer. */
   async look(): Promise<GroupViewed> {
     const { group, options } = this;
-    const viewed = await Promise.all(
-      this.#partitions.map((each) => this.#lookAt(each)),
+    const answers = new Lifetime();
+    const timer = setTimeout(
+      () => answers.end(new NoAnswer(`no answer within ${PATIENCE_MS} ms`)),
+      PATIENCE_MS,
     );
-    // One that was just added has nothing yet.
-    const partitions = viewed.flatMap((each) => each ?? []);
-    const total = sumOf(partitions) as Backlog;
-    const { commands } = this.#home;
-    const { instances } = homeKeys(options.ownPrefix, group);
-    const known = await readInstances(commands, instances);
-    return { group, total, partitions, instances: known };
+    try {
+      const { commands } = this.#home;
+      const { instances } = homeKeys(options.ownPrefix, group);
+      const [known, ...viewed] = await Promise.all([
+        answers.guard(readInstances(commands, instances)),
+        ...this.#partitions.map((each) => this.#lookAt(each, answers)),
+      ]);
+      // One that was just added has nothing yet.
+      const there = viewed.flatMap((each) => each ?? []);
+      const partitions = there.filter((each) => 'lag' in each);
+      const silent = there.filter((each) => 'reason' in each);
+      const total = sumOf(partitions) as Backlog;
+      return { group, total, partitions, silent, instances: known };
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   close(): void {
@@ -118,18 +144,24 @@ export class GroupView {
     this.#refusals.close();
   }
 
-  async #lookAt(partition: Partition): Promise<PartitionView | undefined> {
+  async #lookAt(
+    partition: Partition,
+    answers: Lifetime,
+  ): Promise<PartitionView | SilentPartition | undefined> {
     const { tag, node, commands, keys } = partition;
     try {
       const stream = new EventStream(partition, this.group, '');
       const [backlog, ages] = await Promise.all([
-        stream.backlog(),
-        readAges(commands, keys, this.group),
+        answers.guard(stream.backlog()),
+        answers.guard(readAges(commands, keys, this.group)),
       ]);
       return { tag, node, ...backlog, ...ages };
     } catch (error) {
       if (isMissingGroup(error)) return undefined;
-      throw error;
+      if (!(error instanceof NoAnswer)) throw error;
+      return { tag, node, reason: partition.lastError ?? reasonOf(error) };
     }
   }
 }
+
+class NoAnswer extends Error {}

@@ -4,6 +4,7 @@ import { duration } from '../duration.js';
 import type { Check, Finding } from '../finding.js';
 import { GroupSession } from '../group-session.js';
 import { groupTroubles } from '../group-troubles.js';
+import { counted } from '../output.js';
 
 /** How the group is doing, where there is one by now. */
 export const group: Check = {
@@ -35,14 +36,14 @@ async function look(
     const viewed = await session.ask((view) => view.look());
     const { total, partitions, instances } = viewed;
     const living = instances.filter(({ state }) => state === 'living').length;
-    const lag = Math.max(...partitions.map((partition) => partition.lag));
+    const lag = Math.max(0, ...partitions.map((partition) => partition.lag));
     return [
       {
         level: 'ok',
         saw:
-          `${living} instances, ${partitions.length} partition(s) of which ${total.leaders} have a leader; ` +
-          `${total.tracked} keys, of which the latest is overdue by ${duration(lag)}; ` +
-          `${total.waiting} events wait, ${total.pending} are worked on, ${total.retrying} are to be tried again`,
+          `${counted(living, 'instance')}, ${counted(partitions.length, 'partition')} of which ${total.leaders} have a leader; ` +
+          `${counted(total.tracked, 'key')}, deadlines overdue by at most ${duration(lag)}; ` +
+          `events: ${total.waiting} waiting, ${total.pending} pending, ${total.retrying} to be tried again`,
         figures: {
           ...{ instances: living, partitions: partitions.length, lagMs: lag },
           ...total,

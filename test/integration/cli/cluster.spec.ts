@@ -12,7 +12,9 @@ const fail = (): never => {
 };
 
 describe('a group on a Cluster', () => {
-  const cluster = useCluster(3);
+  const cluster = useCluster(3, {
+    args: ['--cluster-require-full-coverage', 'no'],
+  });
 
   const group = () =>
     createApp({
@@ -46,6 +48,27 @@ describe('a group on a Cluster', () => {
         for (const { leader } of data.partitions)
           expect(leader).toBe(instance!.name);
       });
+  });
+
+  it('is told of where one of its partitions is silent', async () => {
+    const app = await group();
+    await app.subscriber.ready();
+    const home = await cluster.primaryOf('rx:{presence}:index');
+    const { data: before } = await statusOf(home.url);
+    const other = before.partitions.find(({ node }) => node !== home.address)!;
+    const server = cluster.servers.find(
+      ({ address }) => address === other.node,
+    );
+    server!.process.pause();
+    const { code, data } = await statusOf(home.url, '--strict');
+    server!.process.resume();
+    expect([code, data.partitions.length]).toEqual([1, 2]);
+    expect(data.silent).toMatchObject([{ tag: other.tag, node: other.node }]);
+    expect(data.warnings).toContainEqual(
+      expect.stringContaining(
+        `partition ${other.tag} on ${other.node} cannot be asked: `,
+      ),
+    );
   });
 
   it('has one list of dead letters', async () => {

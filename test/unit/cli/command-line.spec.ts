@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { aclRules } from '../../../lib/cli/acl-rules.js';
 import { sampleOf } from '../../../lib/cli/acl-trials.js';
+import { duration } from '../../../lib/cli/duration.js';
 import { Output } from '../../../lib/cli/output.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 import { run } from '../../support/cli/command.js';
@@ -147,6 +148,18 @@ describe('the rules of an ACL', () => {
       );
     },
   );
+});
+
+it.each([
+  [0, '0 ms'],
+  [999, '999 ms'],
+  [3_440, '3.4 s'],
+  [59_999, '60 s'],
+  [300_000, '5 min'],
+  [7_200_000, '2 h'],
+  [864_000_000, '10 d'],
+])('%i ms are told as %s', (ms, text) => {
+  expect(duration(ms)).toBe(text);
 });
 
 describe('output', () => {
