@@ -36,15 +36,37 @@ export function commandsOf(needs: AclNeeds): string[] {
 }
 
 /** The rules that take everything from a user and then grant what these patterns need, and nothing else. */
-export function aclRules(needs: AclNeeds): string[] {
-  const { patterns, database, namespace, isGroup } = needs;
-  const granted = commandsOf(needs).map((command) => `+${command}`);
-  const channel = (key: string): string => `&__keyspace@${database}__:${key}`;
-  const proof = `${namespace}:self-test:*`;
-  return [
-    ...['resetkeys', 'resetchannels', '-@all'],
-    ...patterns.flatMap((pattern) => [`~${pattern}`, channel(pattern)]),
-    ...[`~${isGroup ? `${namespace}:*` : proof}`, channel(proof)],
-    ...granted,
-  ];
+export const aclRules = (needs: AclNeeds): string[] => [
+  ...['resetkeys', 'resetchannels', '-@all'],
+  ...keyRules(needs),
+  ...channelRules(needs),
+  ...commandsOf(needs).map((command) => `+${command}`),
+];
+
+/** The keys that the module uses. */
+export const keyRules = ({
+  patterns,
+  namespace,
+  isGroup,
+}: AclNeeds): string[] => [
+  ...patterns.map(keyRule),
+  keyRule(isGroup ? `${namespace}:*` : proofKeys(namespace)),
+];
+
+/** The channels that the module listens on. */
+export function channelRules({
+  patterns,
+  namespace,
+  database,
+}: AclNeeds): string[] {
+  const keys = [...patterns, proofKeys(namespace)];
+  // A subscription to a pattern is allowed by that very pattern alone, and a rule has no white space.
+  if (keys.some((key) => /\s/.test(key))) return ['allchannels'];
+  return keys.map((key) => `&__keyspace@${database}__:${key}`);
 }
+
+const proofKeys = (namespace: string): string => `${namespace}:self-test:*`;
+
+/** Redis takes no rule with white space: where a pattern has some, any character will do. */
+const keyRule = (pattern: string): string =>
+  `~${pattern.replace(/\[[^\]]*\s[^\]]*\]|\\?\s/g, '?')}`;

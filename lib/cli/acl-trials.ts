@@ -44,6 +44,22 @@ export function trialsOf(needs: AclNeeds, group: string | undefined): Trial[] {
   );
 }
 
+const ELSEWHERE = 'nestjs-redis-expiry-doctor:none';
+
+/** Whether a user may use every key: no rule for keys can be added then. */
+export const EVERY_KEY: readonly Trial[] = ['exists', 'get', 'zcard'].map(
+  (command) => ({ command, words: [command, ELSEWHERE], isHarmless: true }),
+);
+
+/** Whether a user may hear every channel. */
+export const EVERY_CHANNEL: readonly Trial[] = [
+  {
+    command: 'subscribe',
+    words: ['subscribe', ELSEWHERE],
+    isHarmless: true,
+  },
+];
+
 /** A key that a pattern matches. */
 export const sampleOf = (pattern: string): string =>
   pattern.replace(

@@ -217,6 +217,14 @@ export function missingCommand(text: string): string | undefined {
 export const refusedCommand = (error: unknown): string | undefined =>
   isDenied(error) ? commandOfText(error.message) : undefined;
 
+/** What the ACL forbids of a command, by the text of its reply or by what ACL DRYRUN says of it. */
+export function forbiddenPart(text: string): 'command' | 'key' | 'channel' {
+  // Names of keys and channels may hold any word.
+  const plain = text.replace(/'.*'/s, '');
+  if (/\bchannels?\b/.test(plain)) return 'channel';
+  return /\bkeys?\b/.test(plain) ? 'key' : 'command';
+}
+
 /** Where a Cluster's node says that a key lives; undefined for an error that is no redirect. */
 export function redirectOf(
   error: unknown,

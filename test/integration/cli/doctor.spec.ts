@@ -173,6 +173,51 @@ describe.concurrent('doctor', () => {
     },
   );
 
+  it.for([
+    ['~*', '&*', '+@all', '-xadd', '-config'],
+    ['~*', 'resetchannels', '+@all'],
+    ['~other:*', '&*', '+@all'],
+    ['~other:*', 'resetchannels', '+@all', '-acl'],
+  ])('mends a user with the rules %j', async (rules, context) => {
+    const { expect } = context;
+    const server = await started(context, {
+      args: ['--notify-keyspace-events', 'Kgxn'],
+    });
+    const url = await urlOf(server, ...rules);
+    const options = ['--pattern', 'device:*', '--group', 'presence'];
+    const ask = () => doctor(url, '--read-only', ...options);
+    const before = await ask();
+    const [refused] = before.of('permissions');
+    expect(refused!.saw).toMatch(/^user app may not: /);
+    await paste(server.redis, refused!.mend);
+    const after = await ask();
+    expect(after.of('permissions')[0]).toMatchObject({
+      ...{ level: 'ok', saw: 'user app may do all that the module does' },
+    });
+  });
+
+  it('tells that the operator took CONFIG away', async (context) => {
+    const { expect } = context;
+    const server = await started(context, {
+      args: [
+        ...['--notify-keyspace-events', 'Kgxn'],
+        ...['--rename-command', 'CONFIG', ''],
+      ],
+    });
+    const diagnosis = await doctor(server.url, ...QUICK);
+    expect(diagnosis.code).toBe(0);
+    expect(diagnosis.of('notifications')).toMatchObject([
+      { level: 'ok', saw: expect.stringMatching(/expiries are announced/) },
+      { level: 'ok', saw: expect.stringMatching(/was heard on K/) },
+    ]);
+    const [lacking] = diagnosis.of('permissions');
+    expect(lacking).toMatchObject({
+      level: 'warning',
+      saw: 'the server does not have: config|get, config|set',
+    });
+    expect(lacking!.mend).toBeUndefined();
+  });
+
   it('needs no more than the rules that it prints', async (context) => {
     const { expect } = context;
     const server = await started(context, {

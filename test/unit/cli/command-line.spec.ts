@@ -140,6 +140,17 @@ describe('the rules of an ACL', () => {
     },
   );
 
+  it('have no white space, which Redis does not take', () => {
+    const rules = aclRules({
+      ...{ patterns: ['a b*', 'c[d e]'], database: 0, namespace: 'rx' },
+      ...{ isGroup: false, isCluster: false },
+    });
+    expect(rules).toEqual(
+      expect.arrayContaining(['~a?b*', '~c?', 'allchannels']),
+    );
+    expect(rules.filter((rule) => /\s/.test(rule))).toEqual([]);
+  });
+
   it.each(['device:*', 'a?c', 'a[bc]d', String.raw`a\*`])(
     'are tried on a key that %s matches',
     (pattern) => {
