@@ -7,12 +7,21 @@ import {
   eventually,
   killClient,
 } from '../support/faults/bed.js';
-import { ChildApp, CompiledLibrary } from '../support/faults/child-app.js';
+import {
+  BY_ITSELF,
+  ChildApp,
+  CompiledLibrary,
+} from '../support/faults/child-app.js';
 import {
   ExpiryApp,
   type ExpiryAppOptions,
 } from '../support/faults/expiry-app.js';
 import { KeyLedger } from '../support/faults/key-ledger.js';
+import { paced } from '../support/paced.js';
+import { PATIENCE_MS } from '../support/patience.js';
+
+/** Ms of connectTimeout where a start must not wait for it: a test that did would not end. */
+const HOUR = 3_600_000;
 
 interface Rejection {
   error: RedisExpiryError;
@@ -52,7 +61,7 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     expect(error.message).toContain('ECONNREFUSED');
     expect(error.message).toContain('1500 ms');
     expect(ms).toBeGreaterThanOrEqual(1_490);
-    expect(ms).toBeLessThan(4_000);
+    expect(ms).toBeLessThan(paced(4_000));
   });
 
   it('because the network is silent: rejects after connectTimeout, saying where', async (t) => {
@@ -72,7 +81,7 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     expect(error.code).toBe('CONNECT_FAILED');
     expect(error.message).toContain(`127.0.0.1:${proxy.port}`);
     expect(ms).toBeGreaterThanOrEqual(1_490);
-    expect(ms).toBeLessThan(4_000);
+    expect(ms).toBeLessThan(paced(4_000));
     // Nothing stays behind.
     await eventually(() => expect(proxy.connections).toBe(0));
   });
@@ -91,7 +100,7 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     });
 
     expect(error.code).toBe('CONNECT_FAILED');
-    expect(ms).toBeLessThan(4_000);
+    expect(ms).toBeLessThan(paced(4_000));
     server.resume();
     const admin = bed.admin(server);
     await eventually(async () =>
@@ -107,7 +116,7 @@ describe.concurrent('Redis that cannot be reached at start', () => {
       connection: {
         host: '127.0.0.1',
         port: server.port,
-        connectTimeout: 9_000,
+        connectTimeout: PATIENCE_MS,
       },
     });
     await server.restart();
@@ -123,7 +132,10 @@ describe.concurrent('Redis that cannot be reached at start', () => {
   it('for a wrong password or none: rejects at once, with the words of Redis', async (t) => {
     const bed = bedOf(t);
     const server = await bed.server({ args: ['--requirepass', 'right'] });
-    const at = { host: '127.0.0.1', port: server.port };
+    const at = {
+      ...{ host: '127.0.0.1', port: server.port },
+      connectTimeout: HOUR,
+    };
 
     const wrong = await rejectionOf({
       connection: { ...at, password: 'wrong' },
@@ -131,18 +143,15 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     expect(wrong.error.code).toBe('CONNECT_FAILED');
     expect(wrong.error.message).toContain('WRONGPASS');
     expect(wrong.error.message).toContain(`127.0.0.1:${server.port}`);
-    expect(wrong.ms).toBeLessThan(2_000);
 
     const user = await rejectionOf({
       connection: { ...at, username: 'nobody', password: 'wrong' },
     });
     expect(user.error.message).toContain('WRONGPASS');
-    expect(user.ms).toBeLessThan(2_000);
 
     const none = await rejectionOf({ connection: at });
     expect(none.error.code).toBe('CONNECT_FAILED');
     expect(none.error.message).toContain('NOAUTH');
-    expect(none.ms).toBeLessThan(2_000);
 
     const admin = bed.admin(server, { password: 'right' });
     await eventually(async () =>
@@ -154,14 +163,16 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     const bed = bedOf(t);
     const server = await bed.server();
 
-    const { error, ms } = await rejectionOf({
-      connection: { host: '127.0.0.1', port: server.port, db: 99 },
+    const { error } = await rejectionOf({
+      connection: {
+        ...{ host: '127.0.0.1', port: server.port, db: 99 },
+        connectTimeout: HOUR,
+      },
     });
 
     expect(error.code).toBe('CONNECT_FAILED');
     expect(error.message).toMatch(/DB index is out of range/);
     expect(error.message).toContain(`127.0.0.1:${server.port}`);
-    expect(ms).toBeLessThan(2_000);
     const admin = bed.admin(server);
     await eventually(async () =>
       expect(await clientsOf(admin, 'fault-')).toEqual([]),
@@ -172,18 +183,19 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     const bed = bedOf(t);
     const server = await bed.server();
     await server.kill();
+    const connectTimeout = paced(1_000);
     const startedAt = Date.now();
     const app = await bed.app({
       connection: {
         host: '127.0.0.1',
         port: server.port,
         lazyConnect: true,
-        connectTimeout: 1_000,
+        connectTimeout,
       },
     });
-    expect(Date.now() - startedAt).toBeLessThan(1_000);
+    expect(Date.now() - startedAt).toBeLessThan(connectTimeout);
     // Longer than connectTimeout, which bounds a try and not the waiting.
-    await delay(2_500);
+    await delay(2.5 * connectTimeout);
     expect(app.state).toBe('connecting');
 
     await server.restart();
@@ -243,13 +255,12 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     );
     await Promise.all(
       children.map(async (child) => {
-        const { at, code, name } = await child.says('rejected');
+        const { code, name } = await child.says('rejected');
         expect({ code, name }).toEqual({
           code: 'CONNECT_FAILED',
           name: 'RedisExpiryError',
         });
-        expect(await child.ends(5_000)).toEqual({ code: 0, signal: null });
-        expect(Date.now() - at).toBeLessThan(1_000);
+        expect(await child.endsAfter('rejected')).toEqual(BY_ITSELF);
       }),
     );
   });

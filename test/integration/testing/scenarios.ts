@@ -1,12 +1,14 @@
 import { Inject, Injectable, Scope, type Type } from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { concat, of, throwError } from 'rxjs';
+import { expect } from 'vitest';
 import {
   type KeyExpiredEvent,
   OnKeyExpired,
   type RedisExpiryModuleOptions,
   type RedisExpirySubscriber,
 } from '../../../lib/index.js';
+import { deferred, eventually } from '../../support/eventually.js';
 
 /** How one try ended, in words that the kit and a real server have in common. */
 export interface Seen {
@@ -82,6 +84,9 @@ const letters = async ({ subscriber }: Stage) =>
       ...{ key, handler, attempts, error, group },
     }),
   );
+
+/** What the handler of k:1 waits for, in the scenario that has one. */
+let firstMayEnd = deferred();
 
 export const SCENARIOS: readonly Scenario[] = [
   {
@@ -270,15 +275,22 @@ export const SCENARIOS: readonly Scenario[] = [
     options: { concurrency: 1 },
     providers: (see) => [
       provider(see, 'Slow', 'k:*', ({ key }) =>
-        key === 'k:1'
-          ? new Promise((resolve) => setTimeout(resolve, 300))
-          : undefined,
+        key === 'k:1' ? firstMayEnd.promise : undefined,
       ),
     ],
     act: async ({ expire, write, subscriber }) => {
-      const all = expire('k:1', 'k:2', 'k:3');
+      firstMayEnd = deferred();
+      const received = (count: number) =>
+        eventually(() =>
+          expect(subscriber.status().counters.received).toBe(count),
+        );
+      const first = expire('k:1');
+      await received(1);
+      const others = expire('k:2', 'k:3');
+      await received(3);
       await write('k:2');
-      await all;
+      firstMayEnd.resolve();
+      await Promise.all([first, others]);
       const { handled, superseded } = subscriber.status().counters;
       return { handled, superseded };
     },

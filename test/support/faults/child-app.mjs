@@ -5,6 +5,7 @@
  * argv[2] is JSON: `ChildAppOptions` of child-app.ts.
  */
 import 'reflect-metadata';
+import { createHook } from 'node:async_hooks';
 import { writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
@@ -23,7 +24,26 @@ function say(event, more) {
   writeSync(1, `${JSON.stringify({ event, at: Date.now(), ...more })}\n`);
 }
 
-const { OnKeyExpired, RedisExpiryModule } = await import(library);
+/** @typedef {NodeJS.Timeout & { _idleTimeout: number, _destroyed: boolean }} Timer */
+
+/** @type {Map<number, Timer>} */
+const timers = new Map();
+createHook({
+  init(id, type, _, timer) {
+    if (type === 'Timeout') timers.set(id, /** @type {Timer} */ (timer));
+  },
+  destroy: (id) => void timers.delete(id),
+}).enable();
+
+/** The ms for which each timer was set that keeps the process alive. */
+const timersLeft = () =>
+  [...timers.values()]
+    .filter((timer) => timer.hasRef() && !timer._destroyed)
+    .map((timer) => timer._idleTimeout);
+
+const { OnKeyExpired, RedisExpiryModule, RedisExpirySubscriber } = await import(
+  library
+);
 
 class Handlers {
   /** @param {{ key: string }} event */
@@ -67,7 +87,7 @@ const logger = {
 async function close(app) {
   await Promise.all(closeTwice ? [app.close(), app.close()] : [app.close()]);
   if (closeTwice) await app.close();
-  say('closed');
+  say('closed', { timers: timersLeft() });
 }
 
 /** @param {import('@nestjs/common').INestApplicationContext} app */
@@ -76,6 +96,12 @@ async function run(app) {
   process.on('SIGUSR2', () => void close(app));
   if (shutdownHooks) app.enableShutdownHooks();
   say('running');
+  const subscriber = app.get(RedisExpirySubscriber, { strict: false });
+  let told = 0;
+  setInterval(() => {
+    const { received } = subscriber.status().counters;
+    for (; told < received; told++) say('received');
+  }, 5).unref();
 }
 
 try {
@@ -89,5 +115,5 @@ try {
   const { code, message, name } = /** @type {Error & { code?: string }} */ (
     error
   );
-  say('rejected', { code, message, name });
+  say('rejected', { code, message, name, timers: timersLeft() });
 }

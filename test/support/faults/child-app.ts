@@ -24,6 +24,7 @@ export interface ChildEvent {
   readonly event:
     | 'running'
     | 'rejected'
+    | 'received'
     | 'started'
     | 'handled'
     | 'shutdown'
@@ -36,7 +37,15 @@ export interface ChildEvent {
   readonly name?: string;
   readonly level?: string;
   readonly text?: string;
+  /** Where it was closed or rejected: for how many ms each timer was set that keeps the process alive. */
+  readonly timers?: readonly number[];
 }
+
+/** How a process ends that nothing holds up. */
+export const BY_ITSELF = { timers: [], code: 0, signal: null };
+
+/** Ms for which ioredis holds on to a socket that it closes, at most. */
+const CLOSING_SOCKETS_MS = 50;
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const script = fileURLToPath(new URL('./child-app.mjs', import.meta.url));
@@ -126,9 +135,24 @@ export class ChildApp {
     this.child.kill(signal);
   }
 
+  /**
+   * Resolves when the process has ended by itself after the child said that it was closed or rejected: with how it
+   * ended, and with the ms of each timer that was left then and held it up. How long the system takes does not matter.
+   */
+  async endsAfter(
+    event: 'closed' | 'rejected',
+  ): Promise<{ timers: number[]; code: number | null; signal: string | null }> {
+    const { timers = [] } = await this.says(event);
+    const ended = await this.ends();
+    return {
+      timers: timers.filter((ms) => ms > CLOSING_SOCKETS_MS),
+      ...ended,
+    };
+  }
+
   /** Resolves when the process has ended by itself; kills it and rejects when it does not in time. */
   async ends(
-    timeout: number,
+    timeout = PATIENCE_MS,
   ): Promise<{ code: number | null; signal: string | null }> {
     let late = false;
     const timer = setTimeout(() => {

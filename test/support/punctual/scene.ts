@@ -150,7 +150,6 @@ export class PunctualApp {
         return this.#fences.has(key) && queued + running === 0;
       },
       () => `${key} was not handled`,
-      5_000,
     );
   }
 
