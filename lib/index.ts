@@ -6,16 +6,20 @@
 export { RedisExpiryModule } from './redis-expiry.module.js';
 export { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
 export { OnKeyExpired } from './decorators/on-key-expired.decorator.js';
+export { OnKeyExpiring } from './decorators/on-key-expiring.decorator.js';
 export {
   RedisExpiryError,
   type RedisExpiryErrorCode,
 } from './errors/redis-expiry.error.js';
 export type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
+export type { KeyExpiringEvent } from './dispatch/key-expiring-event.js';
 export type { ExpiryTelemetry } from './engine/telemetry.js';
 export type { TriedHandler } from './dispatch/observed-try.js';
 export type {
   KeyExpiredHandler,
+  KeyExpiringHandler,
   OnKeyExpiredOptions,
+  OnKeyExpiringOptions,
   RetryOptions,
 } from './dispatch/handler-options.js';
 export type {

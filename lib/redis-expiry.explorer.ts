@@ -9,16 +9,20 @@ import {
   ModulesContainer,
 } from '@nestjs/core';
 import {
-  type OnKeyExpiredMetadata,
-  onKeyExpiredMetadata,
-} from './decorators/on-key-expired.decorator.js';
+  type HandlerMetadata,
+  handlerMetadata,
+} from './decorators/handler-metadata.js';
 import { EnhancerContext } from './enhancers/enhancer-context.js';
 import type { Wrapper } from './enhancers/scoped-globals.js';
 import { reasonOf } from './errors/redis-expiry.error.js';
 import { RedisGlob } from './dispatch/redis-glob.js';
 import type { RedisExpiryModuleOptions } from './engine/module-options.js';
 import { ModuleScope, type NestModule } from './module-scope.js';
-import { resolveHandlerOptions } from './engine/options.js';
+import {
+  type ResolvedHandlerOptions,
+  resolveExpiringOptions,
+  resolveHandlerOptions,
+} from './engine/options.js';
 import type { OwnHandler } from './engine/expiry-engine.js';
 import { MODULE_OPTIONS_TOKEN } from './redis-expiry.module-definition.js';
 import { isSamePlace } from './engine/same-place.js';
@@ -26,7 +30,7 @@ import { isSamePlace } from './engine/same-place.js';
 type Method = (event: object) => unknown;
 
 /**
- * Finds the methods that `@OnKeyExpired` decorates, of every provider and controller that belongs
+ * Finds the methods that `@OnKeyExpired` and `@OnKeyExpiring` decorate, of every provider and controller that belongs
  * to this `forRoot`. Each method is called directly, so that no global guard may veto an expiry and no filter may
  * turn a failure into a success, unless the option `enhancers` says that they may.
  */
@@ -117,7 +121,7 @@ export class RedisExpiryExplorer {
     const prototype = prototypeOf(wrapper);
     if (!prototype) return;
     for (const method of this.scanner.getAllMethodNames(prototype)) {
-      if (onKeyExpiredMetadata(prototype, method).length === 0) continue;
+      if (handlerMetadata(prototype, method).length === 0) continue;
       const names = this.enhancers.unmade(wrapper, prototype, method);
       if (names.length > 0)
         warn(
@@ -133,7 +137,7 @@ export class RedisExpiryExplorer {
     return this.scanner
       .getAllMethodNames(prototype)
       .flatMap((method) =>
-        onKeyExpiredMetadata(prototype, method).map((metadata) =>
+        handlerMetadata(prototype, method).map((metadata) =>
           this.#toHandler(
             wrapper,
             method,
@@ -170,15 +174,15 @@ export class RedisExpiryExplorer {
   #toHandler(
     wrapper: Wrapper,
     method: string,
-    { pattern, options }: OnKeyExpiredMetadata,
+    metadata: HandlerMetadata,
     invoke: Method,
   ): OwnHandler {
     return {
       name: `${className(wrapper)}.${method}`,
       scope: scopeOf(wrapper),
-      glob: new RedisGlob(pattern),
+      glob: new RedisGlob(metadata.pattern),
       invoke,
-      ...resolveHandlerOptions(options),
+      ...optionsOfHandler(metadata),
     };
   }
 }
@@ -221,6 +225,14 @@ function contextOf(event: object): ContextId {
     );
   }
 }
+
+const optionsOfHandler = ({
+  kind,
+  options,
+}: HandlerMetadata): ResolvedHandlerOptions =>
+  kind === 'expiring'
+    ? resolveExpiringOptions(options)
+    : resolveHandlerOptions(options);
 
 /** The options that a `forRoot` was given. */
 const optionsOf = (expiryModule: NestModule): RedisExpiryModuleOptions =>

@@ -26,7 +26,7 @@ import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
 
 /**
  * Runs methods when Redis keys expire: import it once with `forRoot()` and decorate methods with
- * `@OnKeyExpired`. Several `forRoot` with different connections work side by side; a handler
+ * `@OnKeyExpired` or `@OnKeyExpiring`. Several `forRoot` with different connections work side by side; a handler
  * belongs to the one that its own module imports, else to a global one, else to the nearest above. If
  * it would belong to two with the same connection, group and namespace, the first alone runs it, and a
  * warning says so.
@@ -146,8 +146,11 @@ export class RedisExpiryModule
   }
 
   #tellMapped(handlers: readonly OwnHandler[]): void {
-    for (const { name, glob } of handlers)
-      this.#logger.log(`Mapped {${glob.pattern}, expired} to ${name}`);
+    for (const { name, glob, before } of handlers) {
+      const what =
+        before === undefined ? 'expired' : `expiring in ${before} ms`;
+      this.#logger.log(`Mapped {${glob.pattern}, ${what}} to ${name}`);
+    }
   }
 
   async onModuleDestroy(): Promise<void> {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Observable, share } from 'rxjs';
-import { checkPattern } from './decorators/on-key-expired.decorator.js';
+import { checkPattern } from './decorators/handler-metadata.js';
 import {
   RedisExpiryError,
   describeValue,
@@ -10,11 +10,17 @@ import { type DeadLetter, readLetterId } from './group/dead-letters.js';
 import { RedisGlob } from './dispatch/redis-glob.js';
 import type {
   KeyExpiredHandler,
+  KeyExpiringHandler,
   OnKeyExpiredOptions,
+  OnKeyExpiringOptions,
 } from './dispatch/handler-options.js';
 import type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './engine/status.js';
-import { resolveHandlerOptions, resolvePage } from './engine/options.js';
+import {
+  resolveExpiringOptions,
+  resolveHandlerOptions,
+  resolvePage,
+} from './engine/options.js';
 import { RedisExpiryEngine } from './engine/engine.js';
 import type { ExpiryEngine, GroupAccess } from './engine/expiry-engine.js';
 
@@ -51,6 +57,28 @@ export class RedisExpirySubscriber {
       glob: new RedisGlob(pattern),
       invoke: handler,
       ...resolveHandlerOptions(options),
+    });
+  }
+
+  /**
+   * Runs the handler for every key that matches the pattern, when its time left falls to `before` ms, as `@OnKeyExpiring` does.
+   * Otherwise as `subscribe`.
+   * @throws RedisExpiryError as `subscribe`
+   */
+  async subscribeExpiring(
+    pattern: string,
+    options: OnKeyExpiringOptions,
+    handler: KeyExpiringHandler,
+  ): Promise<ExpirySubscription> {
+    checkPattern(pattern);
+    checkHandler(handler);
+    return this.engine.handle({
+      name: handler.name || 'subscribeExpiring()',
+      scope: 'RedisExpirySubscriber',
+      glob: new RedisGlob(pattern),
+      // With `before` it is given warnings, and nothing else.
+      invoke: handler as (event: KeyExpiredEvent) => unknown,
+      ...resolveExpiringOptions(options),
     });
   }
 

@@ -1,6 +1,6 @@
 import { isDenied } from '../connection/server-error.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
-import type { WantedPattern } from '../listening/subscription-registry.js';
+import type { WantedPattern } from '../listening/interests.js';
 import type { Log } from '../util/log.js';
 
 /**

@@ -2,6 +2,11 @@
 export interface DeadlineEntry {
   readonly key: Buffer;
   readonly at: number;
+  /**
+   * Of a deadline that was learnt because Redis announced something of the key a moment ago: that it was created, or
+   * that it was given a deadline. Undefined where it was found otherwise.
+   */
+  readonly learnt?: 'created' | 'renewed';
 }
 
 /** What looking at a key showed. */

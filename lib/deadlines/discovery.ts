@@ -1,6 +1,6 @@
 import type { ScanReport } from '../listening/deadline-keeper.js';
 import { isDenied } from '../connection/server-error.js';
-import type { WantedPattern } from '../listening/subscription-registry.js';
+import type { WantedPattern } from '../listening/interests.js';
 import { Signal } from '../util/signal.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import type { Log } from '../util/log.js';
@@ -161,6 +161,11 @@ export class DeadlineDiscovery {
   /** A key was written or removed, in whatever way. */
   changed(redisKey: Buffer): void {
     this.#enrolment.changed(redisKey);
+  }
+
+  /** A key may have been given another deadline, of which nothing was announced. */
+  looked(redisKey: Buffer): void {
+    this.#enrolment.looked(redisKey);
   }
 
   /** Resolves when a first scan of every pattern is done, or could not be made for want of permission. */

@@ -178,6 +178,11 @@ export class NodeWatch implements DeadlineKeeper {
     this.#discovery.rescan();
   }
 
+  /** The key was looked at, and may have been renewed unheard: its deadline is learnt, if there is room. */
+  looked(redisKey: Buffer): void {
+    this.#discovery.looked(redisKey);
+  }
+
   /** The key's deadline may be another one than the index says: it is read anew. */
   relearn(redisKey: Buffer): void {
     this.#discovery.changed(redisKey);
@@ -191,6 +196,11 @@ export class NodeWatch implements DeadlineKeeper {
   /** Something speaks for a step of Redis's clock: it is read, unless that was done a moment ago. */
   suspectStep(): void {
     this.#loop.suspectStep();
+  }
+
+  /** Sets the clock. */
+  readTime(): Promise<void> {
+    return this.reader.readTime();
   }
 
   /** Logs why looking at keys failed: once as a warning what an operator has to mend. */

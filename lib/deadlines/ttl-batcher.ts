@@ -11,6 +11,8 @@ const BATCH_SIZE = 500;
 const SECOND_LOOKS_MS = [10, 100, 1_000, 10_000];
 /** Looks after which a key without a deadline is given up, whatever may come. */
 const NO_SECOND_LOOK = SECOND_LOOKS_MS.length;
+/** The same, of a key of which nothing was announced. */
+const UNHEARD = NO_SECOND_LOOK + 1;
 /** Keys that may wait for a look, and for each of the second looks. */
 const MOST_WAITING = 200_000;
 /** `expire` events whose key is read anew, in a second. */
@@ -80,6 +82,11 @@ export class TtlBatcher {
     this.#add(key, NO_SECOND_LOOK);
   }
 
+  /** A key may have another deadline, though nothing was announced of it: it is left out where too many wait. */
+  looked(key: Buffer): void {
+    if (!this.#keys.isFull) this.#keys.add(key.toString('latin1'), UNHEARD);
+  }
+
   /** A key was given a deadline. Above a rate that is left to the scan. */
   renewed(key: Buffer): void {
     if (!this.#keys.isRunning || this.#keys.isFull) return;
@@ -126,7 +133,7 @@ export class TtlBatcher {
     keys.forEach((key, i) => {
       const ttl = ttls[i]!;
       if (ttl >= 0) {
-        entries.push({ key, at: now + ttl });
+        entries.push({ key, at: now + ttl, ...learntBy(looks[i]!) });
         soonest = Math.min(soonest, now + ttl);
       } else if (ttl === -1) this.#lookAgain(key, looks[i]!);
     });
@@ -161,4 +168,10 @@ export class TtlBatcher {
       if (later.first) this.#laterTimer.within(later.first.at - now);
     });
   }
+}
+
+/** Why a deadline was learnt, by the looks that the key had. */
+function learntBy(looks: number): Pick<DeadlineEntry, 'learnt'> {
+  if (looks === UNHEARD) return {};
+  return { learnt: looks === NO_SECOND_LOOK ? 'renewed' : 'created' };
 }

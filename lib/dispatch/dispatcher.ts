@@ -2,6 +2,7 @@ import { RedisExpiryError } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
 import type { ExpiryCounters } from './counters.js';
 import type { Expiry, ExpiryHandler } from './expiry.js';
+import { type KeyStates, supersededOf } from './superseded.js';
 import { PROCESS_TIME, type Scheduler } from '../util/scheduler.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
 import { type Delivery, type Outcome, refusedOf } from './run-gate.js';
@@ -13,10 +14,8 @@ import {
   type TryObserver,
 } from './observed-try.js';
 
-/** Tells which keys exist at this moment. `KeyCheck` of the topology does. */
-export interface AliveCheck {
-  /** Resolves with the indexes of the keys that exist. Rejects only once it was closed. */
-  alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>>;
+/** Tells how keys are at this moment. `KeyCheck` of the topology does. */
+export interface AliveCheck extends KeyStates {
   /** Names the place where a key lives. Keys of one place are asked for together, and hold up none of another. */
   placeOf(key: Buffer): string;
 }
@@ -36,8 +35,8 @@ interface Job {
 }
 
 /**
- * Runs handlers for expiries: it queues them, and at each one's turn asks whether the key was written
- * again; if so the event is superseded, else the handler runs. Broadcast and the consumers of groups
+ * Runs handlers for expiries and warnings: it queues them, and at each one's turn asks whether the key was written
+ * again, or renewed; if so the event is superseded, else the handler runs. Broadcast and the consumers of groups
  * offer their events to the one dispatcher of an engine.
  *
  * States:
@@ -203,11 +202,14 @@ export class Dispatcher {
   }
 
   async #runBatch(batch: readonly Turn<Job>[]): Promise<void> {
-    let alive: ReadonlySet<number>;
+    let superseded: ReadonlySet<number>;
     let refused: ReadonlySet<Delivery>;
     try {
-      [alive, refused] = await Promise.all([
-        this.keys.alive(batch.map(([, job]) => job.expiry.redisKey)),
+      [superseded, refused] = await Promise.all([
+        supersededOf(
+          batch.map(([, job]) => job.expiry),
+          this.keys,
+        ),
         refusedOf(batch.flatMap(([, { delivery }]) => delivery ?? [])),
       ]);
     } catch {
@@ -219,7 +221,7 @@ export class Dispatcher {
       const isRefused = job.delivery && refused.has(job.delivery);
       if (lane.isRemoved || this.#state === 'closed' || isRefused)
         this.#end(lane, job, 'dropped');
-      else if (alive.has(i)) this.#end(lane, job, 'superseded');
+      else if (superseded.has(i)) this.#end(lane, job, 'superseded');
       else this.#run(lane, job);
     });
   }

@@ -1,7 +1,11 @@
 import type { KeyExpiredEvent } from './key-expired-event.js';
+import type { KeyExpiringEvent } from './key-expiring-event.js';
 import type { RedisGlob } from './redis-glob.js';
 
-/** One key that expired, as it was heard or read from a stream, before a handler is given a `KeyExpiredEvent` of it. */
+/**
+ * One key that expired, as it was heard or read from a stream, before a handler is given a `KeyExpiredEvent` of it. Or
+ * one that is about to, before a handler is given a `KeyExpiringEvent`: that is a warning.
+ */
 export interface Expiry {
   /** The key as Redis knows it, `keyPrefix` included. */
   readonly redisKey: Buffer;
@@ -12,6 +16,8 @@ export interface Expiry {
   /** When the key's time to live ran out, and ms from then to the detection, where that is known. */
   readonly deadline?: Date;
   readonly lateness?: number;
+  /** Only of a warning, whose `lateness` is its own: ms before the deadline at which it was due. */
+  readonly before?: number | undefined;
   /** Group only: the group; the name of this expiry, the same on every delivery; and which try this is, from 1 on. */
   readonly group?: string;
   readonly id?: string;
@@ -39,14 +45,26 @@ export interface ExpiryHandler {
   /** The most events that it runs at once. */
   readonly concurrency: number;
   readonly invoke: (event: KeyExpiredEvent) => unknown;
+  /** Set where it runs for warnings: ms before the deadline. Undefined: it runs for expiries. */
+  readonly before?: number | undefined;
   /** Ms after which a run that has not ended has failed; undefined: there is no limit. */
   readonly timeout?: number;
   /** Group only. */
   readonly retry?: RetryPolicy;
 }
 
+/** By how many ms a deadline may seem to change though nobody renewed the key: a move to another node of a Cluster shifts it. */
+const SHIFTED_MS = 200;
+
 /**
- * The event that the handler is given. Its bytes are a copy: a slice would keep the whole chunk
+ * By how many ms two deadlines of a key differ at least where it was renewed in between, for warnings that
+ * are made so many ms before.
+ */
+export const renewedBy = (before: number): number =>
+  Math.min(SHIFTED_MS, before / 10);
+
+/**
+ * The event that the handler is given: a `KeyExpiringEvent` for a warning. Its bytes are a copy: a slice would keep the whole chunk
  * that was read from the socket in memory for as long as the user keeps the event.
  *
  * @param run whose signal the event's is; it is asked for when somebody reads that
@@ -55,7 +73,7 @@ export function toEvent(
   expiry: Expiry,
   handler: ExpiryHandler,
   run: { readonly signal: AbortSignal },
-): KeyExpiredEvent {
+): KeyExpiredEvent | KeyExpiringEvent {
   const keyBuffer = Buffer.from(expiry.key);
   return {
     key: keyBuffer.toString(),
@@ -66,6 +84,9 @@ export function toEvent(
     ...(expiry.deadline && {
       deadline: expiry.deadline,
       lateness: expiry.lateness!,
+    }),
+    ...(expiry.before !== undefined && {
+      remaining: expiry.before - expiry.lateness!,
     }),
     source: expiry.source,
     ...(expiry.group !== undefined && { group: expiry.group, id: expiry.id! }),

@@ -86,8 +86,11 @@ export class HandlerCall {
   }
 
   #observe(event: KeyExpiredEvent, observed: ObservedTry): Called {
-    const { name, glob } = this.handler;
-    const tried = { name, pattern: glob.pattern };
+    const { name, glob, before } = this.handler;
+    const tried = {
+      ...{ name, pattern: glob.pattern },
+      ...(before !== undefined && { before }),
+    };
     return observed.call(event, tried, () => this.#invoke(event));
   }
 

@@ -1,4 +1,5 @@
 import type { KeyExpiredEvent } from './key-expired-event.js';
+import type { KeyExpiringEvent } from './key-expiring-event.js';
 
 /** When an event that failed is tried again, and when it is given up. Group delivery only. */
 export interface RetryOptions {
@@ -32,6 +33,15 @@ export interface OnKeyExpiredOptions {
    */
   timeout?: number;
 }
+
+/** Options of one handler of warnings: of `@OnKeyExpiring`, and of `RedisExpirySubscriber.subscribeExpiring`. */
+export interface OnKeyExpiringOptions extends OnKeyExpiredOptions {
+  /** Milliseconds before the deadline: the handler runs when the key's time left falls to that. Whole, from 1 on. */
+  before: number;
+}
+
+/** A function that runs when a key is about to expire. A promise or an Observable that it returns is awaited. */
+export type KeyExpiringHandler = (event: KeyExpiringEvent) => unknown;
 
 /** A function that runs when a key expires. A promise or an Observable that it returns is awaited. */
 export type KeyExpiredHandler = (event: KeyExpiredEvent) => unknown;

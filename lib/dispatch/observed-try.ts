@@ -8,6 +8,8 @@ export interface TriedHandler {
   /** `Class.method`; the function's name for a handler that was subscribed by hand. */
   readonly name: string;
   readonly pattern: string;
+  /** Only of a handler of warnings: its option `before`, in milliseconds. */
+  readonly before?: number;
 }
 
 /** The part of the option `telemetry` that is around each try of a handler. `ExpiryTelemetry` says what it must do. */

@@ -1,5 +1,6 @@
 import { AnnouncementJudge } from '../deadlines/announcement-judge.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { Dispatcher } from '../dispatch/dispatcher.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import type { LatenessWindow } from '../dispatch/lateness-window.js';
@@ -7,12 +8,11 @@ import type { ExpirySubscription } from './status.js';
 import { needsOfChannel } from '../listening/channel-needs.js';
 import { KeyspaceListener } from '../listening/keyspace-listener.js';
 import type { ListenerOptions, NodeStatus } from '../listening/node-status.js';
-import {
-  type Interest,
-  SubscriptionRegistry,
-} from '../listening/subscription-registry.js';
+import { SubscriptionRegistry } from '../listening/subscription-registry.js';
+import { type Interest, interestOf } from '../listening/interests.js';
 import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
+import { assertWatched } from './expiry-engine.js';
 import type { LocatedOptions } from './options.js';
 import { type Startable, Startup } from './startup.js';
 
@@ -21,6 +21,7 @@ export interface BroadcastParts {
   readonly topology: Topology;
   readonly dispatcher: Dispatcher;
   readonly lateness: LatenessWindow;
+  readonly counters: ExpiryCounters;
   readonly listenerOptions: ListenerOptions;
   readonly log: Log;
 }
@@ -168,12 +169,15 @@ export class Broadcast implements Startable {
   }
 
   #interestOf(handler: ExpiryHandler): Interest {
-    const { dispatcher, lateness } = this.parts;
+    assertWatched(handler, this.options);
+    const { dispatcher, lateness, counters } = this.parts;
     const onExpiry = (expiry: Expiry): void => {
-      if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
+      if (expiry.source === 'recovery') counters.recovered++;
+      else if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
       dispatcher.offer(handler, expiry);
     };
-    return { pattern: handler.glob.pattern, onExpiry };
+    const { glob, before } = handler;
+    return interestOf(glob.pattern, before, onExpiry);
   }
 
   async #subscribe(

@@ -1,5 +1,6 @@
 import type { DeadLetters } from '../group/dead-letters.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
+import { invalidOption } from '../errors/redis-expiry.error.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './status.js';
 
 /** A handler of the application's own, and the group that it names; `false`: broadcast; undefined: the module's. */
@@ -25,6 +26,19 @@ export function withGroup(
     ...handler,
     group: group === false ? undefined : (group ?? moduleGroup),
   };
+}
+
+/** Throws `INVALID_OPTION_PUNCTUAL` for a handler of warnings where deadlines are not watched. */
+export function assertWatched(
+  { before, name }: Pick<ExpiryHandler, 'before' | 'name'>,
+  { punctual }: { readonly punctual: unknown },
+): void {
+  if (before === undefined || punctual) return;
+  throw invalidOption(
+    'punctual',
+    false,
+    `true with the handler ${name}, whose warnings come from watching deadlines`,
+  );
 }
 
 /** A group as `RedisExpirySubscriber` uses it. */

@@ -9,6 +9,7 @@ import {
 import type { RetryPolicy } from '../dispatch/expiry.js';
 import type {
   OnKeyExpiredOptions,
+  OnKeyExpiringOptions,
   RetryOptions,
 } from '../dispatch/handler-options.js';
 import type {
@@ -83,6 +84,7 @@ const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
 const HANDLER_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
+const EXPIRING_OPTIONS = [...HANDLER_OPTIONS, 'before'];
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
@@ -157,6 +159,20 @@ export function resolveHandlerOptions(
     concurrency: count('concurrency', options.concurrency, Infinity),
     ...(timeout !== undefined && { timeout: ms('timeout', timeout, 0, 1) }),
     ...(retry !== undefined && { retry: resolveRetry(retry) }),
+  };
+}
+
+/** Checks the options of a handler of warnings. Throws `INVALID_OPTION_…`. */
+export function resolveExpiringOptions(
+  options: OnKeyExpiringOptions,
+): ResolvedHandlerOptions & { readonly before: number } {
+  checkNames(options, EXPIRING_OPTIONS, 'handler options');
+  const { before, ...others } = options;
+  if (before === undefined)
+    throw invalidOption('before', before, 'whole milliseconds from 1 on');
+  return {
+    ...resolveHandlerOptions(others),
+    before: wholeMs('before', before, 1),
   };
 }
 

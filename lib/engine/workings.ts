@@ -58,6 +58,7 @@ export class Workings {
       topology: this.#topology,
       dispatcher: this.#dispatcher,
       lateness: this.#lateness,
+      counters: this.#counters,
       listenerOptions: this.#listenerOptions,
       log,
     });

@@ -4,7 +4,7 @@ import {
   ExternalContextCreator,
   ModulesContainer,
 } from '@nestjs/core';
-import { HANDLER_PARAMS } from '../decorators/on-key-expired.decorator.js';
+import { HANDLER_PARAMS } from '../decorators/handler-metadata.js';
 import type { EnhancerKind } from '../engine/module-options.js';
 import type { ResolvedOptions } from '../engine/options.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';

@@ -1,7 +1,7 @@
 import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { NodeStatus } from '../listening/node-status.js';
-import type { Interest } from '../listening/subscription-registry.js';
+import { type Interest, interestOf } from '../listening/interests.js';
 import { within } from '../util/within.js';
 import type { Backlog } from './backlog.js';
 import type { DeadLetters } from './dead-letters.js';
@@ -91,10 +91,8 @@ export class ConsumerGroup {
   async add(handler: ExpiryHandler): Promise<void> {
     const { handlers, patterns, members, registry } = this.#parts;
     // Events come by the stream: all that the watcher needs is the pattern.
-    const interest: Interest = {
-      pattern: handler.glob.pattern,
-      onExpiry: () => undefined,
-    };
+    const { glob, before } = handler;
+    const interest = interestOf(glob.pattern, before, () => undefined);
     handlers.add(handler);
     this.#interests.set(handler, interest);
     patterns.add(interest);

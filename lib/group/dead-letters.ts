@@ -18,6 +18,8 @@ export interface DeadLetter {
   /** `Class.method` and pattern of the handler that failed, if it was one; `Class.method#2` for the second of two that are alike. */
   readonly handler?: string;
   readonly deadline?: Date;
+  /** Only of a warning: milliseconds before the deadline. */
+  readonly before?: number;
   /** Tries that were made. */
   readonly attempts: number;
   /** What the last try ended with. */
@@ -178,6 +180,7 @@ export class DeadLetters {
       ...(event.deadline !== undefined && {
         deadline: new Date(event.deadline),
       }),
+      ...(event.before !== undefined && { before: event.before }),
       attempts: event.tries + event.runs.of(event.handler ?? ''),
       error: e,
       at: new Date(Number(entry.split('-')[0])),

@@ -12,7 +12,12 @@ import { type Route, routeOf } from './routing.js';
 import type { RoutingReport } from './routing-report.js';
 import { RunCounts } from './run-counts.js';
 import { HandlerRun, type RunLedger } from './run-ledger.js';
-import { type StoredEvent, eventId, toPayload } from './stored-event.js';
+import {
+  type StoredEvent,
+  eventId,
+  latenessOf,
+  toPayload,
+} from './stored-event.js';
 
 /** What delivering takes; the same for every entry of a group. */
 export interface DeliveryContext {
@@ -186,7 +191,8 @@ function expiryOf(
     attempt,
     ...(event.deadline !== undefined && {
       deadline: new Date(event.deadline),
-      lateness: Math.max(0, event.detected - event.deadline),
+      lateness: latenessOf(event),
+      before: event.before,
     }),
   };
 }

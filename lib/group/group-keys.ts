@@ -22,6 +22,10 @@ export interface GroupKeys {
   readonly away: string;
   /** ZSET: keys that fired without an entry in the index, by when they did. */
   readonly told: string;
+  /** How the names of the keys of warnings begin: see `warningKeys`. */
+  readonly warnings: string;
+  /** ZSET: for which `before` there may be warnings. */
+  readonly befores: string;
   /** Never written: what a server can do is tried out on it. */
   readonly probe: string;
 }
@@ -65,8 +69,26 @@ export function groupKeys(
     request: of('request'),
     away: of('away'),
     told: of('told'),
+    warnings: of('warn'),
+    befores: of('befores'),
     probe: of('probe'),
   };
+}
+
+/** The names of what a partition keeps for the warnings of one `before`. */
+export interface WarningKeys {
+  /** ZSET: when to look at keys that had more than `before` left when they were seen last. */
+  readonly ahead: string;
+  /** ZSET: keys that were warned of, by the deadline that was told. */
+  readonly within: string;
+  /** ZSET: entries of `ahead` whose keys another node serves, until that node's partition has them. */
+  readonly away: string;
+}
+
+/** The keys of the warnings of one `before`. `warnings`: as of `GroupKeys`. */
+export function warningKeys(warnings: string, before: number): WarningKeys {
+  const of = (part: string): string => `${warnings}:${before}:${part}`;
+  return { ahead: of('ahead'), within: of('within'), away: of('away') };
 }
 
 /** The keys that a group has once. */

@@ -2,6 +2,7 @@ import type { Commands } from '../connection/commands.js';
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { DeadlineJudge } from '../deadlines/deadline-judge.js';
 import { NodeWatch } from '../deadlines/node-watch.js';
+import { withWarnings } from '../deadlines/warnings.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { sleep } from '../util/sleep.js';
@@ -10,11 +11,11 @@ import { Forwarder } from './forwarder.js';
 import type { Fate } from './forwarding-term.js';
 import { GapBook } from './gap-book.js';
 import { GoneKeys } from './gone-keys.js';
+import { GroupWarnings } from './group-warnings.js';
 import { Judge } from './judge.js';
 import type { NodeTerm } from './node-term.js';
 import { Preview } from './preview.js';
 import { RecheckQueue } from './recheck-queue.js';
-import type { RedisIndex } from './redis-index.js';
 import type { JudgedNode } from './sweep.js';
 
 /** Entries that an audit looks at in one step, and ms between two steps. */
@@ -41,9 +42,10 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   readonly gaps: GapBook;
   readonly evidence = new Evidence();
   readonly commands: Commands;
-  readonly index: RedisIndex;
+  readonly index: DeadlineJudge['index'];
   readonly watch: NodeWatch;
   readonly #judge: Judge;
+  readonly #warnings: GroupWarnings;
   readonly #suspects: RecheckQueue;
   readonly #gone: GoneKeys;
   readonly #preview: Preview;
@@ -63,8 +65,16 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     private readonly watched: number | undefined,
   ) {
     const { index, registry, punctual, log, destinations } = term;
-    this.index = index;
     this.commands = term.commands(node.commands);
+    this.#warnings = new GroupWarnings(
+      {
+        ...{ token: term.token, keys: term.keys, registry, log, destinations },
+        commands: this.commands,
+        during: (connection) => term.commands(connection),
+      },
+      ...([node, () => this.watch] as const),
+    );
+    this.index = withWarnings(index, this.#warnings, registry);
     this.gaps = new GapBook(destinations && MEMORY_MS);
     const parts = { patterns: registry, punctual, log };
     this.watch = new NodeWatch(this, { ...parts, commands: this.commands });
@@ -81,7 +91,8 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
       );
     this.#judge = new Judge(
       {
-        ...{ token: term.token, keys: term.keys, registry },
+        ...{ token: term.token, keys: term.keys },
+        registry: { matches: (key) => registry.expires(key) },
         ...{ counters: term.counters, forwarder: this.#forwarder },
         nextRequest: () => term.nextRequest(),
         tolds: () => destinations?.tolds() ?? [],
@@ -92,7 +103,10 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     const report = (error: unknown): void => this.report(error);
     this.#suspects = new RecheckQueue(judge, report);
     this.#gone = new GoneKeys(judge, report);
-    this.#preview = new Preview(this);
+    this.#preview = new Preview({
+      ...{ index, clock: this.clock, report },
+      lookAhead: (entries) => this.#lookAhead(entries),
+    });
     if (watched !== undefined) this.#miss(watched);
   }
 
@@ -126,12 +140,14 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     return this.gaps.covers(at) ? 'missed' : 'unknown';
   }
 
-  look(due: readonly DeadlineEntry[]): Promise<void> {
-    return this.#judge.judgeDue(due);
+  async look(due: readonly DeadlineEntry[]): Promise<void> {
+    await this.#judge.judgeDue(due);
+    // Those that were renewed may have more time left than anybody heard of.
+    for (const { key } of due)
+      if (this.term.registry.warns(key)) this.watch.looked(key);
   }
 
-  /** For `Preview`. */
-  async lookAhead(entries: readonly DeadlineEntry[]): Promise<void> {
+  async #lookAhead(entries: readonly DeadlineEntry[]): Promise<void> {
     if (this.isSilent) await this.#judge.judgeDue(entries);
   }
 
@@ -149,7 +165,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   }
 
   announced(redisKey: Buffer): undefined {
-    if (!this.#hears()) return;
+    if (!this.#hears() || !this.term.registry.expires(redisKey)) return;
     if (this.evidence.announce(toText(redisKey)))
       this.#suspects.expired(redisKey);
   }
@@ -182,6 +198,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
       void this.#audit();
     }
     this.#forwarder?.start();
+    this.#warnings.resume();
   }
 
   suspended(ago: number): void {
@@ -190,6 +207,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.#suspects.pause();
     this.#gone.pause();
     this.#preview.pause();
+    this.#warnings.pause();
     this.evidence.forget();
     // Lost again before it was watched, it is lost since the first time.
     if (this.watch.isWatching) this.#lostUntil = undefined;
@@ -202,6 +220,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
       if (this.#lostUntil !== undefined) this.#lostUntil += ms;
     }
     this.#preview.retime(ms);
+    this.#warnings.retime();
   }
 
   barrier(): Promise<void> {
@@ -219,6 +238,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
 
   close(): void {
     this.#forwarder?.stop();
+    this.#warnings.close();
     this.watch.close();
   }
 
@@ -248,7 +268,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     try {
       let cursor = '0';
       do {
-        const page = await this.index.page(cursor, AUDIT_PAGE);
+        const page = await this.term.index.page(cursor, AUDIT_PAGE);
         const now = this.clock.now();
         const ahead = page.entries.filter(({ at }) => at > now);
         if (ahead.length > 0) await this.#judge.judgeDue(ahead);

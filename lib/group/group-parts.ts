@@ -27,6 +27,7 @@ import { Partition } from './partition.js';
 import { type MemberParts, PartitionMember } from './partition-member.js';
 import { PartitionMembers } from './partition-members.js';
 import { RoutingReport } from './routing-report.js';
+import { latenessOf } from './stored-event.js';
 import type { Entry } from './stream-entry.js';
 import { WriteRefusals } from './write-refusals.js';
 
@@ -136,6 +137,5 @@ function count(
 ): void {
   if (event.tries > 0 || !runs.isEmpty) counters.retried++;
   else if (event.source === 'recovery') counters.recovered++;
-  else if (event.deadline !== undefined)
-    lateness.add(Math.max(0, event.detected - event.deadline));
+  else if (event.deadline !== undefined) lateness.add(latenessOf(event));
 }

@@ -1,7 +1,6 @@
-import type {
-  Interest,
-  SubscriptionRegistry,
-} from '../listening/subscription-registry.js';
+import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
+import { type Interest, interestOf } from '../listening/interests.js';
+import type { KnownHandler } from './own-handlers.js';
 
 /** What listens for the patterns of a whole group, where this instance leads. */
 export interface GroupListener {
@@ -14,13 +13,17 @@ export interface GroupListener {
   listening(): Promise<void>;
 }
 
+/** What tells a pattern of expiries, or of warnings, from another one. */
+export const nameOfPattern = ({ glob, before = 0 }: KnownHandler): string =>
+  `${before} ${glob.pattern}`;
+
 /**
  * Whoever leads a group listens for the patterns of all its instances, as these may differ: during a
  * deploy they do. So every instance has the others' patterns ready in its listener's registry; and the one
  * that leads tells the others what it listens for, as a new pattern may count as served only then.
  */
 export class GroupPatterns {
-  /** What of other instances is in the listener's registry, by pattern. */
+  /** What of other instances is in the listener's registry, by `nameOfPattern`. */
   readonly #interests = new Map<string, Interest>();
   #listening = '';
   #isConfirming = false;
@@ -36,22 +39,24 @@ export class GroupPatterns {
     return this.listener.leads;
   }
 
-  /** These are the patterns of other instances now. */
-  take(patterns: Iterable<string>): void {
+  /** These are the handlers of other instances now. */
+  take(handlers: Iterable<KnownHandler>): void {
     const { registry } = this.listener;
-    const foreign = new Set(patterns);
+    const foreign = new Map(
+      [...handlers].map((each) => [nameOfPattern(each), each]),
+    );
     let isChanged = false;
-    for (const [pattern, interest] of this.#interests) {
-      if (foreign.delete(pattern)) continue;
+    for (const [name, interest] of this.#interests) {
+      if (foreign.delete(name)) continue;
       registry.remove(interest);
-      this.#interests.delete(pattern);
+      this.#interests.delete(name);
       isChanged = true;
     }
-    for (const pattern of foreign) {
+    for (const [name, { glob, before }] of foreign) {
       // Events come by the stream: all that the listener needs is the pattern.
-      const interest: Interest = { pattern, onExpiry: () => undefined };
+      const interest = interestOf(glob.pattern, before, () => undefined);
       registry.add(interest);
-      this.#interests.set(pattern, interest);
+      this.#interests.set(name, interest);
       isChanged = true;
     }
     if (isChanged) void this.listener.refresh();

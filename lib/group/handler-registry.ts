@@ -6,10 +6,16 @@ import type { Log } from '../util/log.js';
 import { Mutex } from '../util/mutex.js';
 import type { HomeKeys } from './group-keys.js';
 import { LIFETIME_MS } from './known-instances.js';
-import { type GroupListener, GroupPatterns } from './group-patterns.js';
 import {
-  type HandlerList,
+  type GroupListener,
+  GroupPatterns,
+  nameOfPattern,
+} from './group-patterns.js';
+import {
+  type KnownList,
   type OwnHandlers,
+  handlersOf,
+  matchingIds,
   readHandlerList,
 } from './own-handlers.js';
 import { NOTE_HANDLERS, type NoteReply } from '../scripts/note-handlers.lua.js';
@@ -29,13 +35,6 @@ const ASK_INTERVAL_MS = 100;
 const SETTLING_MS = 3_000;
 /** For which a new pattern waits, at most, until the instance that leads says that it listens for it. */
 const LISTENED_PATIENCE_MS = 5_000;
-
-/** The handlers that some instances have, or had until a while ago. */
-interface KnownList {
-  readonly handlers: HandlerList;
-  /** Ms for which no living instance has them; 0 if one has. */
-  readonly gone: number;
-}
 
 /**
  * Who has which handlers in a group. Every instance notes its own in Redis, once a second and when they
@@ -166,19 +165,21 @@ export class HandlerRegistry {
     );
   }
 
-  /** The ids of handlers of other living instances whose pattern matches a key, which is given without its `keyPrefix`. */
-  matchingElsewhere(key: Buffer): Set<string> {
+  /** The ids of handlers of other living instances, of expiries or of warnings so many ms before, whose pattern matches a key, which is given without its `keyPrefix`. */
+  matchingElsewhere(key: Buffer, before?: number): Set<string> {
     const living = this.#others().filter(({ gone }) => gone === 0);
-    return new Set(living.flatMap((list) => matching(list, key)));
+    return new Set(
+      living.flatMap(({ handlers }) => matchingIds(handlers, key, before)),
+    );
   }
 
-  /** Whether an instance had a handler for a key that is gone, and may be back soon. */
-  isExpectedBack(key: Buffer): boolean {
+  /** Whether an instance had such a handler for a key that is gone, and may be back soon. */
+  isExpectedBack(key: Buffer, before?: number): boolean {
     return this.#others().some(
-      (list) =>
-        list.gone > 0 &&
-        list.gone < RETURN_MS &&
-        matching(list, key).length > 0,
+      ({ handlers, gone }) =>
+        gone > 0 &&
+        gone < RETURN_MS &&
+        matchingIds(handlers, key, before).length > 0,
     );
   }
 
@@ -235,7 +236,7 @@ export class HandlerRegistry {
     [this.instances, this.well] = [instances, Math.max(1, well)];
     this.#listened = listened;
     this.#lists = this.#read(lists);
-    this.#patterns.take(this.#others().flatMap(patternsOf));
+    this.#patterns.take(this.#others().flatMap(handlersOf));
     void this.#confirm();
   }
 
@@ -285,15 +286,9 @@ export class HandlerRegistry {
       const list = this.#lists.get(number);
       return list ? [list] : [];
     });
-    const patterns = new Set(lists.flatMap(patternsOf));
+    const patterns = new Set(lists.flatMap(handlersOf).map(nameOfPattern));
     return [...this.own].every(({ handler }) =>
-      patterns.has(handler.glob.pattern),
+      patterns.has(nameOfPattern(handler)),
     );
   }
 }
-
-const patternsOf = ({ handlers }: KnownList): string[] =>
-  [...handlers.values()].map(({ pattern }) => pattern);
-
-const matching = ({ handlers }: KnownList, key: Buffer): string[] =>
-  [...handlers].flatMap(([id, glob]) => (glob.test(key) ? [id] : []));

@@ -12,10 +12,12 @@ import { within } from '../util/within.js';
 /** Ms for which keys wait that are touched: a node that hangs holds up no other. */
 const PATIENCE_MS = 500;
 
-/** The index of a partition, and a connection to the server that has it. */
+/** Where the entries of a partition go, and a connection to the server that has it. */
 export interface Destination {
   readonly commands: Commands;
   readonly index: string;
+  /** As of `GroupKeys`. */
+  readonly warnings: string;
 }
 
 /** Where keys are, and who keeps their deadlines there. */

@@ -1,14 +1,29 @@
 import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { RedisGlob } from '../dispatch/redis-glob.js';
 
+/** What of a handler all instances of a group know. */
+export interface KnownHandler {
+  readonly glob: RedisGlob;
+  /** As of `ExpiryHandler`: set where it is for warnings. */
+  readonly before?: number | undefined;
+}
+
 /** Handlers by their ids, as all instances of a group know them. */
-export type HandlerList = ReadonlyMap<string, RedisGlob>;
+export type HandlerList = ReadonlyMap<string, KnownHandler>;
+
+/** The handlers that some instances have, or had until a while ago. */
+export interface KnownList {
+  readonly handlers: HandlerList;
+  /** Ms for which no living instance has them; 0 if one has. */
+  readonly gone: number;
+}
 
 /** A handler of this instance, and what names it in the whole group. */
 export interface NamedHandler {
   /**
    * `Scope/Class.method pattern`, or `Scope/Class.method#2 pattern` for the second of several that are
-   * alike. Neither the scope nor the name holds a space, so the pattern begins after the first one.
+   * alike; `Scope/Class.method<5000 pattern` for one of warnings, 5000 ms before. Neither the scope nor the name holds a
+   * space or a `<`, so the pattern begins after the first space.
    */
   readonly id: string;
   readonly handler: ExpiryHandler;
@@ -66,9 +81,11 @@ export class OwnHandlers implements Iterable<NamedHandler> {
     return named ? [named] : [];
   }
 
-  /** The handlers whose pattern matches a key, which is given without its `keyPrefix`. */
-  matching(key: Buffer): NamedHandler[] {
-    return [...this].filter(({ handler }) => handler.glob.test(key));
+  /** The handlers of expiries, or of warnings so many ms before, whose pattern matches a key, which is given without its `keyPrefix`. */
+  matching(key: Buffer, before?: number): NamedHandler[] {
+    return [...this].filter(
+      ({ handler }) => handler.before === before && handler.glob.test(key),
+    );
   }
 
   [Symbol.iterator](): Iterator<NamedHandler> {
@@ -88,12 +105,16 @@ function writeHandlerList(ids: Iterable<string>): string {
 
 /** What another instance wrote; nothing of it where it cannot be read, as a later version may write it. */
 export function readHandlerList(text: string): HandlerList {
-  const list = new Map<string, RedisGlob>();
+  const list = new Map<string, KnownHandler>();
   try {
     const names = JSON.parse(text) as Record<string, readonly string[]>;
     for (const [pattern, of] of Object.entries(names)) {
       const glob = new RedisGlob(pattern);
-      for (const name of of) list.set(`${name} ${pattern}`, glob);
+      for (const name of of) {
+        const [, ms] = WARNED.exec(name) ?? [];
+        const before = ms === undefined ? undefined : Number(ms);
+        list.set(`${name} ${pattern}`, { glob, before });
+      }
     }
   } catch {
     list.clear();
@@ -101,11 +122,32 @@ export function readHandlerList(text: string): HandlerList {
   return list;
 }
 
-/** The `Class.method` and the pattern of an id, for people to read. */
-export const readableId = (id: string): string => id.replace(/^[^\s/]*\//, '');
+/** The handlers of a list. */
+export const handlersOf = ({ handlers }: KnownList): KnownHandler[] => [
+  ...handlers.values(),
+];
 
-function idOf({ scope = '', name, glob }: ExpiryHandler, number: number) {
+/** The ids of those handlers of a list, of expiries or of warnings so many ms before, whose pattern matches a key. */
+export const matchingIds = (
+  list: HandlerList,
+  key: Buffer,
+  before: number | undefined,
+): string[] =>
+  [...list].flatMap(([id, known]) =>
+    known.before === before && known.glob.test(key) ? [id] : [],
+  );
+
+/** How the name of a handler of warnings ends. */
+const WARNED = /<(\d+)$/;
+
+/** The `Class.method` and the pattern of an id, for people to read. */
+export const readableId = (id: string): string =>
+  id.replace(/^[^\s/]*\//, '').replace(/^([^\s<]*)<\d+ /, '$1 ');
+
+function idOf(handler: ExpiryHandler, number: number) {
+  const { scope = '', name, glob, before } = handler;
   const ordinal = number === 1 ? '' : `#${number}`;
-  const parts = [scope.replace(/[\s/]/g, '_'), name.replace(/\s/g, '_')];
-  return `${parts.join('/')}${ordinal} ${glob.pattern}`;
+  const warned = before === undefined ? '' : `<${before}`;
+  const parts = [scope.replace(/[\s/<]/g, '_'), name.replace(/[\s<]/g, '_')];
+  return `${parts.join('/')}${ordinal}${warned} ${glob.pattern}`;
 }

@@ -67,7 +67,9 @@ export class PartitionMembers implements GroupListener {
   /** The index of a partition; undefined for one that this instance does not know yet. */
   indexOf(name: PartitionName | undefined): Destination | undefined {
     const found = this.partitions.find(({ number }) => number === name?.number);
-    return found && { commands: found.commands, index: found.keys.index };
+    if (!found) return undefined;
+    const { index, warnings } = found.keys;
+    return { commands: found.commands, index, warnings };
   }
 
   add(member: PartitionMember): void {

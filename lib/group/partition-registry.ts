@@ -54,15 +54,16 @@ export class PartitionRegistry {
   ): Promise<boolean> {
     if (number === 0) return false;
     const { lease, events, index, away, retry, dead } = keys;
-    const { runs, watched, request, told, dropped } = keys;
+    const { runs, watched, request, told, dropped, befores } = keys;
     const isDone = await commands.run((redis) =>
       RETIRE_PARTITION.run(
         redis,
         [
-          ...[lease, events, index, away, retry, dead],
+          ...[lease, events, index, away, retry, dead, befores],
           ...[runs, watched, request, told, dropped],
         ],
         token,
+        keys.warnings,
       ),
     );
     if (isDone !== 1) return false;

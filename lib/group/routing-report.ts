@@ -30,7 +30,7 @@ export class RoutingReport {
           ? 'whose pattern matches it'
           : JSON.stringify(readableId(event.handler));
       return (
-        `an expiry of ${keyOf(event)} was passed on ${event.passes + 1} times: only other instances have ` +
+        `${kindOf(event)} of ${keyOf(event)} was passed on ${event.passes + 1} times: only other instances have ` +
         `the handler ${wanted}, and none of them takes it. It waits, and is not lost; ` +
         'look whether those instances are stuck, or have too little room (concurrency)'
       );
@@ -42,7 +42,7 @@ export class RoutingReport {
     this.#warn(`lost ${lost}`, () => {
       const others = ids.map((id) => JSON.stringify(readableId(id)));
       return (
-        `no living instance has the handler ${JSON.stringify(readableId(lost))} any more, which was to try an expiry ` +
+        `no living instance has the handler ${JSON.stringify(readableId(lost))} any more, which was to try ${kindOf(event)} ` +
         `of ${keyOf(event)} again. Every handler whose pattern matches gets it instead: ${others.join(', ')}. ` +
         'This is as it should be if the class or the method was renamed or removed'
       );
@@ -55,8 +55,8 @@ export class RoutingReport {
     if (event.tries === 0) return;
     this.#warn(`over ${lost}`, () => {
       return (
-        `no living instance has the handler ${JSON.stringify(readableId(lost))} any more, which was to try an expiry ` +
-        `of ${keyOf(event)} again. Every other handler whose pattern matches got that expiry before, so it is not tried again. ` +
+        `no living instance has the handler ${JSON.stringify(readableId(lost))} any more, which was to try ${kindOf(event)} ` +
+        `of ${keyOf(event)} again. Every other handler whose pattern matches got it before, so it is not tried again. ` +
         'This is as it should be if the handler was unsubscribed or removed'
       );
     });
@@ -66,7 +66,7 @@ export class RoutingReport {
   unhandled(event: StoredEvent, error: string): void {
     this.#warn('unhandled', () => {
       return (
-        `an expiry of ${keyOf(event)} became a dead letter: ${error}. ` +
+        `${kindOf(event)} of ${keyOf(event)} became a dead letter: ${error}. ` +
         'Start an instance that has one and redrive it, or discard it'
       );
     });
@@ -89,3 +89,6 @@ export class RoutingReport {
 
 const keyOf = ({ redisKey }: StoredEvent): string =>
   `key ${JSON.stringify(redisKey.toString())}`;
+
+const kindOf = ({ before }: StoredEvent): string =>
+  before === undefined ? 'an expiry' : `a warning (before: ${before})`;

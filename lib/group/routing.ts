@@ -73,29 +73,30 @@ export async function routeOf(
 
 /** To a handler that is known to live. */
 function knownRoute(
-  { handler: id }: StoredEvent,
+  { handler: id, before }: StoredEvent,
   key: Buffer,
   own: OwnHandlers,
   registry: KnownHandlers,
 ): Route | undefined {
-  const handlers = id === undefined ? own.matching(key) : own.withId(id);
+  const handlers =
+    id === undefined ? own.matching(key, before) : own.withId(id);
   if (handlers.length > 0) return { to: 'here', handlers, others: [] };
   const isElsewhere =
     id === undefined
-      ? registry.matchingElsewhere(key).size > 0
+      ? registry.matchingElsewhere(key, before).size > 0
       : registry.hasElsewhere(id);
   return isElsewhere ? { to: 'elsewhere', isAway: false } : undefined;
 }
 
 /** No handler that it is for lives: to all whose pattern matches, if it was renamed or removed. */
 function routeWithoutHandler(
-  { handler: id, taken }: StoredEvent,
+  { handler: id, taken, before }: StoredEvent,
   key: Buffer,
   own: OwnHandlers,
   registry: KnownHandlers,
 ): Route {
-  const matching = own.matching(key);
-  const matchingElsewhere = [...registry.matchingElsewhere(key)].filter(
+  const matching = own.matching(key, before);
+  const matchingElsewhere = [...registry.matchingElsewhere(key, before)].filter(
     (other) => !own.has(other),
   );
   const had = new Set(taken);
@@ -103,7 +104,8 @@ function routeWithoutHandler(
   const others = matchingElsewhere.filter((other) => !had.has(other));
   if (id !== undefined && handlers.length + others.length > 0)
     return { to: 'here', handlers, others, insteadOf: id };
-  if (registry.isExpectedBack(key)) return { to: 'elsewhere', isAway: true };
+  if (registry.isExpectedBack(key, before))
+    return { to: 'elsewhere', isAway: true };
   if (id !== undefined && matching.length + matchingElsewhere.length > 0)
     return { to: 'nobody', insteadOf: id };
   return { to: 'nowhere', error: 'no instance has a handler for it' };

@@ -7,6 +7,8 @@ export interface StoredEvent {
   readonly redisKey: Buffer;
   /** Epoch ms by Redis's clock, where it is known. */
   readonly deadline: number | undefined;
+  /** Only of a warning: ms before the deadline. Undefined for an expiry. */
+  readonly before?: number | undefined;
   /** When it was detected. */
   readonly detected: number;
   readonly source: Expiry['source'];
@@ -25,6 +27,12 @@ export interface StoredEvent {
   readonly taken?: readonly string[];
 }
 
+/** What the id of an event is made of. */
+export type EventName = Pick<
+  StoredEvent,
+  'redisKey' | 'deadline' | 'detected' | 'before'
+>;
+
 /** The `handler` of what cannot be read: not of ours, or of a version to come. */
 export const NOT_READABLE = '(not readable)';
 
@@ -32,6 +40,7 @@ export const NOT_READABLE = '(not readable)';
 interface Payload {
   k: string;
   d?: number | undefined;
+  b?: number | undefined;
   t: number;
   s: Expiry['source'];
   h?: string | undefined;
@@ -52,9 +61,11 @@ export function fromFields(fields: readonly Buffer[]): StoredEvent {
   const detected = Number(of.get('t')?.toString());
   if (!redisKey) return notReadable(Buffer.concat(fields));
   const deadline = of.get('d')?.toString();
+  const before = of.get('b')?.toString();
   return {
     redisKey,
     deadline: deadline ? Number(deadline) : undefined,
+    ...(before && { before: Number(before) }),
     detected: Number.isFinite(detected) ? detected : 0,
     source:
       of.get('s')?.toString() === 'recovery' ? 'recovery' : 'notification',
@@ -69,6 +80,7 @@ export function toPayload(event: StoredEvent): string {
   const payload: Payload = {
     k: event.redisKey.toString('base64'),
     d: event.deadline,
+    b: event.before,
     t: event.detected,
     s: event.source,
     h: event.handler,
@@ -91,6 +103,7 @@ export function fromPayload(text: string): StoredEvent {
   return {
     redisKey: Buffer.from(payload.k, 'base64'),
     deadline: payload.d,
+    ...(payload.b !== undefined && { before: payload.b }),
     detected: payload.t,
     source: payload.s,
     handler: payload.h,
@@ -106,6 +119,8 @@ const isPayload = (value: Partial<Payload> | null): value is Payload =>
   Number.isFinite(value.t) &&
   Number.isFinite(value.a) &&
   (value.d === undefined || Number.isFinite(value.d)) &&
+  (value.b === undefined ||
+    (Number.isFinite(value.b) && value.d !== undefined)) &&
   (value.n === undefined || Number.isFinite(value.n)) &&
   (value.o === undefined || Array.isArray(value.o));
 
@@ -123,12 +138,23 @@ const notReadable = (redisKey: Buffer): StoredEvent => ({
 
 /**
  * What names an expiry, on every delivery of it: the key and when it ran out; where that is not
- * known, when it was detected. A key that is no text is named in base64.
+ * known, when it was detected. What names a warning: the key, when it runs out, and ms before. A key that is no text is
+ * named in base64.
  */
-export function eventId({ redisKey, deadline, detected }: StoredEvent): string {
+export function eventId(event: EventName): string {
+  const { redisKey, deadline, detected, before } = event;
   const text = redisKey.toString();
   const name = Buffer.from(text).equals(redisKey)
     ? text
     : `base64:${redisKey.toString('base64')}`;
-  return `${name}@${deadline ?? detected}`;
+  const warned = before === undefined ? '' : `-${before}`;
+  return `${name}@${deadline ?? detected}${warned}`;
 }
+
+/** Ms from when an event was due to when it was detected: from the deadline, or from when a warning was due. 0 where the deadline is not known. */
+export const latenessOf = ({
+  deadline,
+  detected,
+  before = 0,
+}: EventName): number =>
+  deadline === undefined ? 0 : Math.max(0, detected - (deadline - before));

@@ -11,10 +11,8 @@ import { unheardSince } from './gap.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { ReplicaPreparation } from './replica-preparation.js';
 import { Signal } from '../util/signal.js';
-import type {
-  Interest,
-  SubscriptionRegistry,
-} from './subscription-registry.js';
+import type { SubscriptionRegistry } from './subscription-registry.js';
+import type { Interest } from './interests.js';
 import type { Moves, Topology } from '../topology/topology.js';
 
 /**

@@ -1,9 +1,7 @@
 import type { ChannelFamily } from './channels.js';
 import type { DeadlineKeeper, ExpiryAnswer } from './deadline-keeper.js';
-import type {
-  ExpiryPattern,
-  SubscriptionRegistry,
-} from './subscription-registry.js';
+import type { SubscriptionRegistry } from './subscription-registry.js';
+import type { ExpiryPattern } from './interests.js';
 
 /** Hears a session's messages beside everybody else, with the name by which each was subscribed to. */
 export type TestHearing = (subscribed: string, message: Buffer) => void;

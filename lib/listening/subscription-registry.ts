@@ -7,41 +7,16 @@ import {
   keyspaceChannel,
 } from './channels.js';
 import { needsOfChannel } from './channel-needs.js';
+import type {
+  ExpiryPattern,
+  Interest,
+  MessageSink,
+  WantedPattern,
+} from './interests.js';
+import { shortest, startsWith } from './key-prefixes.js';
 import type { ExpiryTiming } from './deadline-keeper.js';
 import type { NeededFlags } from './notification-flags.js';
-
-/** Is told of every expiry of a key that matches a pattern. Must be quick, and must not throw. */
-export type ExpirySink = (expiry: Expiry) => void;
-/** Is given every message of the channels that a channel pattern names. */
-export type MessageSink = (
-  pattern: string,
-  channel: string,
-  message: string,
-) => void;
-
-/** What someone subscribed to: expiries of keys by a pattern, or the messages of channels. */
-export type Interest =
-  | { readonly pattern: string; readonly onExpiry: ExpirySink }
-  | { readonly channelPattern: string; readonly onMessage: MessageSink };
-
-/**
- * One life of a pattern: from the first interest in it to the end of the last one. A pattern that is
- * subscribed to again, after nobody was, is another object.
- */
-export interface WantedPattern {
-  /** As users wrote it. */
-  readonly text: string;
-  /** As Redis is asked for it, `keyPrefix` included. */
-  readonly redisGlob: RedisGlob;
-}
-
-/** A pattern of expiries, and who is told of them. */
-export interface ExpiryPattern extends WantedPattern {
-  /** Matches keys without their `keyPrefix`. */
-  readonly glob: RedisGlob;
-  readonly channel: string;
-  readonly sinks: Set<ExpirySink>;
-}
+import { WarningPatterns } from './warning-patterns.js';
 
 /** What the messages of one subscription mean. */
 export interface ChannelMeaning {
@@ -74,6 +49,8 @@ const RENEWAL = 'expire';
  */
 export class SubscriptionRegistry {
   readonly expiredChannel: string;
+  /** Who asked to be warned. */
+  readonly warnings: WarningPatterns<ExpiryPattern>;
   /** The keyevent channels of the events that are listened for, and those without that of renewals. */
   readonly #keyeventChannels: readonly string[];
   readonly #withoutRenewals: readonly string[];
@@ -100,6 +77,10 @@ export class SubscriptionRegistry {
     this.#prefix = Buffer.from(keyPrefix);
     this.#ownPrefix = Buffer.from(`${keyPrefix}${namespace}:`);
     this.#keyOffset = keyspaceChannel(database, '').length;
+    this.warnings = new WarningPatterns(
+      (pattern) => this.#newPattern(pattern),
+      ...([database, this.#prefix.length] as const),
+    );
   }
 
   /** Adds an interest. */
@@ -111,22 +92,14 @@ export class SubscriptionRegistry {
       this.#mean(channelPattern, { sinks });
       return;
     }
-    const { pattern, onExpiry } = interest;
-    let entry = this.#expiries.get(pattern);
-    if (!entry) {
-      const { database, keyPrefix } = this.options;
-      const redisPattern = escapeGlob(keyPrefix) + pattern;
-      entry = {
-        text: pattern,
-        redisGlob: new RedisGlob(redisPattern),
-        glob: new RedisGlob(pattern),
-        channel: keyspaceChannel(database, redisPattern),
-        sinks: new Set(),
-      };
+    const { pattern } = interest;
+    if ('onWarning' in interest) this.warnings.add(interest);
+    else {
+      const entry = this.#expiries.get(pattern) ?? this.#newPattern(pattern);
       this.#expiries.set(pattern, entry);
-      this.#mean(entry.channel, { pattern: entry });
+      entry.sinks.add(interest.onExpiry);
     }
-    entry.sinks.add(onExpiry);
+    this.#listenFor(pattern);
   }
 
   /** Takes an interest away; with the last one of a pattern its subscription ends. */
@@ -139,38 +112,62 @@ export class SubscriptionRegistry {
       this.#mean(channelPattern, { sinks: undefined });
       return;
     }
-    const entry = this.#expiries.get(interest.pattern);
-    if (!entry?.sinks.delete(interest.onExpiry) || entry.sinks.size > 0) return;
-    this.#expiries.delete(interest.pattern);
-    this.#mean(entry.channel, { pattern: undefined });
+    const { pattern } = interest;
+    const entry = this.#expiries.get(pattern);
+    if ('onWarning' in interest) this.warnings.remove(interest);
+    else if (entry?.sinks.delete(interest.onExpiry) && entry.sinks.size === 0)
+      this.#expiries.delete(pattern);
+    this.#listenFor(pattern);
+  }
+
+  #newPattern(pattern: string): ExpiryPattern {
+    const { database, keyPrefix } = this.options;
+    const redisPattern = escapeGlob(keyPrefix) + pattern;
+    return {
+      text: pattern,
+      redisGlob: new RedisGlob(redisPattern),
+      channel: keyspaceChannel(database, redisPattern),
+      sinks: new Set(),
+    };
+  }
+
+  /** Knows what the channel of a pattern means that somebody asks for, and forgets that of another one. */
+  #listenFor(pattern: string): void {
+    const heard = this.#heard().get(pattern);
+    const { channel } = heard ?? this.#newPattern(pattern);
+    this.#mean(channel, { pattern: heard });
+  }
+
+  /** The patterns that keys are listened to by, each once. */
+  #heard(): Map<string, ExpiryPattern> {
+    const warned = this.warnings.wanted();
+    return new Map([
+      ...warned.map((each): [string, ExpiryPattern] => [each.text, each]),
+      ...this.#expiries,
+    ]);
   }
 
   /** Whether nobody is interested in anything. */
   get isEmpty(): boolean {
-    return this.#expiries.size + this.#messages.size === 0;
+    const { size } = this.#expiries;
+    return size + this.#messages.size === 0 && this.warnings.isEmpty;
   }
 
-  /** The patterns of expiries that are subscribed to now. */
+  /** The patterns that are subscribed to now: one for expiries, and one for each `before` of warnings. */
   wanted(): WantedPattern[] {
-    return [...this.#expiries.values()];
+    return [...this.#expiries.values(), ...this.warnings.wanted()];
   }
 
-  /** The patterns of expiries as globs of Redis's, `keyPrefix` included. */
+  /** The patterns as globs of Redis's, `keyPrefix` included. */
   redisPatterns(): string[] {
-    return this.wanted().map(({ redisGlob }) => redisGlob.pattern);
+    return [...this.#heard().values()].map(
+      ({ redisGlob }) => redisGlob.pattern,
+    );
   }
 
   /** What every key begins with that somebody asks for, `keyPrefix` included; none is another one's beginning. */
   keyPrefixes(): Buffer[] {
-    const all = [...this.#expiries.values()]
-      .map(({ glob }) => Buffer.concat([this.#prefix, glob.prefix]))
-      .toSorted((a, b) => a.compare(b));
-    const prefixes: Buffer[] = [];
-    for (const prefix of all) {
-      const shorter = prefixes.at(-1);
-      if (!shorter || !startsWith(prefix, shorter)) prefixes.push(prefix);
-    }
-    return prefixes;
+    return shortest(this.wanted().map(({ redisGlob }) => redisGlob.prefix));
   }
 
   /** Whether there are events, besides expiries, that are listened for. */
@@ -178,14 +175,22 @@ export class SubscriptionRegistry {
     return this.#hints.size > 0;
   }
 
-  /** Whether somebody asks for the expiry of a key. */
+  /** Whether somebody asks for the expiry of a key, or for warnings of it. */
   matches(redisKey: Buffer): boolean {
-    if (this.#isOwn(redisKey) || !startsWith(redisKey, this.#prefix))
-      return false;
-    const key = redisKey.subarray(this.#prefix.length);
-    for (const { glob } of this.#expiries.values())
-      if (glob.test(key)) return true;
+    return this.expires(redisKey) || this.warns(redisKey);
+  }
+
+  /** Whether somebody asks for the expiry of a key. */
+  expires(redisKey: Buffer): boolean {
+    if (this.#isOwn(redisKey)) return false;
+    for (const { redisGlob } of this.#expiries.values())
+      if (redisGlob.test(redisKey)) return true;
     return false;
+  }
+
+  /** Whether somebody asks for warnings of a key; so many ms before its deadline, if that is given. */
+  warns(redisKey: Buffer, before?: number): boolean {
+    return !this.#isOwn(redisKey) && this.warnings.wants(redisKey, before);
   }
 
   /**
@@ -205,9 +210,10 @@ export class SubscriptionRegistry {
     };
     const byEvent = families.includes('keyevent');
     const keyevent = renewals ? this.#keyeventChannels : this.#withoutRenewals;
-    if (this.#expiries.size > 0 && byEvent)
+    const heard = this.#heard();
+    if (heard.size > 0 && byEvent)
       for (const channel of keyevent) want(channel);
-    for (const [pattern, { channel }] of this.#expiries) {
+    for (const [pattern, { channel }] of heard) {
       if (families.includes('keyspace')) want(channel, pattern);
       if (byEvent) want(this.expiredChannel, pattern);
     }
@@ -261,9 +267,8 @@ export class SubscriptionRegistry {
 
   /** Hands an expiry to whoever asked for it by any pattern. */
   deliverToAll(redisKey: Buffer, timing: ExpiryTiming | undefined): void {
-    const key = redisKey.subarray(this.#prefix.length);
     for (const entry of this.#expiries.values())
-      if (entry.glob.test(key)) this.deliver(entry, redisKey, timing);
+      if (entry.redisGlob.test(redisKey)) this.deliver(entry, redisKey, timing);
   }
 
   /** Hands a message to whoever subscribed to its channel pattern by `psubscribe`. */
@@ -292,7 +297,3 @@ export class SubscriptionRegistry {
     return startsWith(redisKey, this.#ownPrefix);
   }
 }
-
-const startsWith = (key: Buffer, prefix: Buffer): boolean =>
-  key.length >= prefix.length &&
-  key.compare(prefix, 0, prefix.length, 0, prefix.length) === 0;

@@ -47,7 +47,8 @@ export class TrySpans {
       unit: '{message}',
     });
     this.#lateness = meter.createHistogram('redis_expiry.lateness', {
-      description: 'From the deadline of a key to the detection of its expiry.',
+      description:
+        'From the deadline of a key, or the time of its warning, to the detection.',
       unit: 's',
       advice: { explicitBucketBoundaries: [...LATENESS_BOUNDARIES] },
     });
@@ -103,12 +104,13 @@ export class TrySpans {
 /** What many events have in common. */
 const attributesOf = (
   { group }: KeyExpiredEvent,
-  { pattern }: TriedHandler,
+  { pattern, before }: TriedHandler,
 ): Attributes => ({
   'messaging.system': 'redis',
   'messaging.operation.name': 'process',
   'messaging.operation.type': 'process',
   'messaging.destination.template': pattern,
+  ...(before !== undefined && { 'redis_expiry.before_ms': before }),
   ...(group !== undefined && { 'messaging.consumer.group.name': group }),
 });
 

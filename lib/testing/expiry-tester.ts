@@ -50,9 +50,15 @@ export class ExpiryTester {
   readonly #time = new VirtualTime();
   readonly #runs = new OpenRuns();
   readonly #engines: MemoryEngine[] = [];
-  readonly #keys = new MemoryKeys(this.#time, (key, deadline) => {
-    for (const engine of this.#engines)
-      void engine.expire({ key, deadline, retry: true });
+  readonly #keys = new MemoryKeys(this.#time, {
+    expired: (key, deadline) => {
+      for (const engine of this.#engines)
+        void engine.expire({ key, deadline, retry: true });
+    },
+    expiring: (key, deadline, before) => {
+      for (const engine of this.#engines)
+        void engine.warn({ key, deadline, before, retry: true });
+    },
   });
   #handled: AdvancedExpiry[] = [];
 
@@ -140,8 +146,8 @@ export class ExpiryTester {
   }
 
   /**
-   * Moves the clock on by so many ms, from one thing that is due to the next: keys run out, and in a group what
-   * failed is tried again. Handlers are waited for at each step, so it never gets ahead of one. A handler with
+   * Moves the clock on by so many ms, from one thing that is due to the next: keys run out, or are about to and have a
+   * handler of `@OnKeyExpiring`, and in a group what failed is tried again. Handlers are waited for at each step, so it never gets ahead of one. A handler with
    * a `timeout` is waited for a moment only, and may use all of it by this clock.
    *
    * As in Redis, a key lives through the millisecond of its deadline: what has 30,000 ms to live is gone after

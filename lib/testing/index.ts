@@ -9,4 +9,5 @@ export {
   type OverridableBuilder,
 } from './expiry-tester.js';
 export { keyExpiredEvent } from './key-expired-event.js';
+export { keyExpiringEvent } from './key-expiring-event.js';
 export type { HandledExpiry } from './runs.js';

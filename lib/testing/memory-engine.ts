@@ -5,6 +5,7 @@ import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Draining } from '../engine/draining.js';
 import {
+  assertWatched,
   withGroup,
   type ExpiryEngine,
   type GroupAccess,
@@ -16,10 +17,9 @@ import type {
   RedisExpiryStatus,
 } from '../engine/status.js';
 import { eventId } from '../group/stored-event.js';
-import { RunCounts } from '../group/run-counts.js';
 import type { Log } from '../util/log.js';
 import { type ChannelHandler, MemoryChannels } from './memory-channels.js';
-import type { MemoryKeys } from './memory-keys.js';
+import { type MemoryKeys, checkOf } from './memory-keys.js';
 import { type FailedTry, MemoryGroup } from './memory-group.js';
 import type { HandledExpiry, OpenRun, OpenRuns } from './runs.js';
 import type { VirtualTime } from './virtual-time.js';
@@ -39,6 +39,8 @@ export interface MemoryExpiry {
   readonly key: Buffer;
   /** Epoch ms. */
   readonly deadline: number;
+  /** Only of a warning: ms before the deadline. */
+  readonly before?: number;
   /** Whether a handler of a group that fails is tried again. */
   readonly retry: boolean;
   /** Set where somebody waits for the first tries: told of each, instead of the kit. */
@@ -71,18 +73,9 @@ export class MemoryEngine implements ExpiryEngine {
   ) {
     this.#channels = new MemoryChannels(log);
     const { keyPrefix } = placeOf(options);
-    const prefixLength = Buffer.byteLength(keyPrefix);
-    const isAlive = (redisKey: Buffer): boolean =>
-      parts.keys.has(redisKey.subarray(prefixLength));
     this.#dispatcher = new Dispatcher(
       options,
-      {
-        alive: (keys) =>
-          Promise.resolve(
-            new Set(keys.flatMap((key, i) => (isAlive(key) ? [i] : []))),
-          ),
-        placeOf: () => '',
-      },
+      checkOf(parts.keys, Buffer.byteLength(keyPrefix)),
       this.#counters,
       log,
       parts.time,
@@ -156,13 +149,24 @@ export class MemoryEngine implements ExpiryEngine {
     this.#draining.begin();
   }
 
+  /** A key is about to expire. Resolves once the first tries of its handlers have ended. */
+  async warn(warning: MemoryExpiry): Promise<void> {
+    await Promise.all(
+      this.#matching(warning).map((handler) => this.#deliver(handler, warning)),
+    );
+  }
+
+  #matching({ key, before }: MemoryExpiry): ExpiryHandler[] {
+    return [...this.#handlers.keys()].filter(
+      (handler) => handler.before === before && handler.glob.test(key),
+    );
+  }
+
   /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
   async expire(expired: MemoryExpiry): Promise<number> {
     const { database, keyPrefix } = placeOf(this.options);
     this.#channels.announce(database, `${keyPrefix}${expired.key.toString()}`);
-    const matching = [...this.#handlers.keys()].filter(({ glob }) =>
-      glob.test(expired.key),
-    );
+    const matching = this.#matching(expired);
     await Promise.all(
       matching.map((handler) => this.#deliver(handler, expired)),
     );
@@ -171,7 +175,10 @@ export class MemoryEngine implements ExpiryEngine {
 
   #add(own: OwnHandler): ExpiryHandler {
     const { group: name, ...handler } = withGroup(own, this.options.group);
+    assertWatched(handler, this.options);
     this.#handlers.set(handler, name);
+    if (handler.before !== undefined)
+      this.parts.keys.tellBefore(handler.before);
     if (name !== undefined && !this.#groups.has(name))
       this.#groups.set(
         name,
@@ -183,18 +190,18 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   #deliver(handler: ExpiryHandler, expired: MemoryExpiry): Promise<void> {
-    const { key, deadline } = expired;
+    const { key, deadline, before } = expired;
     const { database, keyPrefix } = placeOf(this.options);
     const { now } = this.parts.time;
     const group = this.#handlers.get(handler);
     const redisKey = Buffer.concat([Buffer.from(keyPrefix), key]);
-    const lateness = Math.max(0, now - deadline);
+    const lateness = Math.max(0, now - (deadline - (before ?? 0)));
     this.#lateness.add(lateness);
     const expiry: Expiry = {
-      ...{ redisKey, key, database, lateness },
+      ...{ redisKey, key, database, lateness, before },
       source: 'notification',
       deadline: new Date(deadline),
-      ...(group !== undefined && { group, id: idOf(redisKey, deadline) }),
+      ...(group !== undefined && { group, id: idOf(redisKey, expired) }),
     };
     return this.#try(handler, expiry, 1, expired);
   }
@@ -271,12 +278,11 @@ export class MemoryEngine implements ExpiryEngine {
   }
 }
 
-/** As a group names an expiry. */
-const idOf = (redisKey: Buffer, deadline: number): string =>
-  eventId({
-    ...{ redisKey, deadline, detected: deadline, source: 'notification' },
-    ...{ handler: undefined, tries: 0, runs: RunCounts.none, passes: 0 },
-  });
+/** As a group names an event. */
+const idOf = (
+  redisKey: Buffer,
+  { deadline, before }: Pick<MemoryExpiry, 'deadline' | 'before'>,
+): string => eventId({ redisKey, deadline, before, detected: deadline });
 
 /** The user's database and prefix. Where the option `connection` is a function, nobody asks that here. */
 const placeOf = ({

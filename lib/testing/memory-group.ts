@@ -68,6 +68,7 @@ export class MemoryGroup {
       eventId: expiry.id!,
       handler: `${handler.name} ${handler.glob.pattern}`,
       ...(expiry.deadline && { deadline: expiry.deadline }),
+      ...(expiry.before !== undefined && { before: expiry.before }),
       attempts: attempt,
       error: reasonOf(error),
       at: new Date(now),

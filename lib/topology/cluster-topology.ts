@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { Cluster, NatMap } from 'ioredis';
+import type { Cluster, NatMap, Redis } from 'ioredis';
 import type { CommandClient } from '../connection/command-client.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { isHopeless, redirectOf } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import type { Log } from '../util/log.js';
-import { existInCluster } from './cluster-exists.js';
+import { type KeyQuestion, askInCluster } from './cluster-keys.js';
 import { ClusterFollowers } from './cluster-followers.js';
 import { ClusterScout } from './cluster-scout.js';
 import { ClusterSeeds } from './cluster-seeds.js';
@@ -18,6 +18,7 @@ import {
 } from './cluster-view.js';
 import { slotOf } from './hash-slot.js';
 import { KeyCheck } from './key-check.js';
+import { deadlineOf } from './key-deadlines.js';
 import type { RedisNode } from './redis-node.js';
 import { Signal } from '../util/signal.js';
 import type { Moves, Redirection, Topology } from './topology.js';
@@ -92,7 +93,15 @@ export class ClusterTopology implements Topology {
       log,
     });
     this.keys = new KeyCheck(
-      (keys, onDenied) => this.#alive(keys, onDenied),
+      {
+        alive: async (keys, onDenied) => {
+          const ask = (redis: Redis, key: Buffer) => redis.exists(key);
+          const exist = await this.#ask(keys, { ask, forbidden: 0, onDenied });
+          return new Set(exist.flatMap((there, i) => (there ? [i] : [])));
+        },
+        deadlines: (keys, onDenied) =>
+          this.#ask(keys, { ask: deadlineOf, forbidden: 'unknown', onDenied }),
+      },
       log,
       (key) => this.nodeOf(key)?.address ?? '',
     );
@@ -266,15 +275,14 @@ export class ClusterTopology implements Topology {
     return undefined;
   }
 
-  async #alive(
+  async #ask<T>(
     keys: readonly Buffer[],
-    onDenied: (error: unknown) => void,
-  ): Promise<ReadonlySet<number>> {
+    question: KeyQuestion<T>,
+  ): Promise<T[]> {
     try {
-      return await existInCluster(keys, {
+      return await askInCluster(keys, question, {
         nodeOf: (key) => this.nodeOf(key) ?? this.nodes[0],
         redirect: (answer) => this.redirect(answer),
-        onDenied,
       });
     } catch (error) {
       // The connection was closed because its node left: another node serves its keys now.

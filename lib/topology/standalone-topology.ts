@@ -9,8 +9,10 @@ import { isForbidden, refusedCommand } from '../connection/server-error.js';
 import type { Log } from '../util/log.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import { within } from '../util/within.js';
+import type { KeyQuestion } from './cluster-keys.js';
 import { hostAndPort } from './cluster-view.js';
 import { KeyCheck } from './key-check.js';
+import { deadlineOf } from './key-deadlines.js';
 import type { RedisNode } from './redis-node.js';
 import { SentinelScout } from './sentinel-scout.js';
 import type { Moves, Topology } from './topology.js';
@@ -70,7 +72,13 @@ export class StandaloneTopology implements Topology {
       },
     ];
     this.keys = new KeyCheck(
-      (keys, onDenied) => aliveKeys(this.#commands, keys, onDenied),
+      {
+        alive: (keys, onDenied) => aliveKeys(this.#commands, keys, onDenied),
+        deadlines: (keys, onDenied) =>
+          askEach(this.#commands, keys, {
+            ...{ ask: deadlineOf, forbidden: 'unknown', onDenied },
+          }),
+      },
       log,
     );
   }
@@ -204,18 +212,30 @@ async function aliveKeys(
       return undefined;
     });
   if (count === 0) return new Set();
-  const replies = await commands.run((redis) =>
+  const replies = await askEach(commands, keys, {
+    ask: (redis, key) => redis.exists(key),
+    ...{ forbidden: 0, onDenied },
+  });
+  return new Set(replies.flatMap((exists, i) => (exists ? [i] : [])));
+}
+
+/** Asks for each key by a command of its own. */
+function askEach<T>(
+  commands: CommandClient,
+  keys: readonly Buffer[],
+  { ask, forbidden, onDenied }: KeyQuestion<T>,
+): Promise<T[]> {
+  return commands.run((redis) =>
     Promise.all(
       keys.map((key) =>
-        redis.exists(key).catch((error: unknown) => {
+        ask(redis, key).catch((error: unknown) => {
           if (!isForbidden(error)) throw error;
           onDenied(error);
-          return 0;
+          return forbidden;
         }),
       ),
     ),
   );
-  return new Set(replies.flatMap((exists, i) => (exists ? [i] : [])));
 }
 
 function addressOf({ options }: Redis): string {

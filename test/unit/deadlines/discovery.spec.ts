@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DeadlineDiscovery } from '../../../lib/deadlines/discovery.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 import type { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
-import type { WantedPattern } from '../../../lib/listening/subscription-registry.js';
+import type { WantedPattern } from '../../../lib/listening/interests.js';
 import { type Deferred, deferred } from '../../support/eventually.js';
 import { LogBook } from '../../support/logs.js';
 

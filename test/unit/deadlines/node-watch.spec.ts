@@ -74,7 +74,13 @@ describe('NodeWatch of broadcast, far from Redis,', () => {
     deadlines = new AnnouncementJudge(
       { commands: commands as unknown as CommandClient, noticedAfter: 3_000 },
       {
-        patterns: { wanted: () => [everything], matches: () => true },
+        patterns: {
+          wanted: () => [everything],
+          matches: () => true,
+          expires: () => true,
+          warns: () => false,
+          warnings: { befores: new Set(), deliver: () => undefined },
+        },
         punctual: { scanInterval: 600_000, scanCount: 1_000 },
         log: new LogBook(),
       },

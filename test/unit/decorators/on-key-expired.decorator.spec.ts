@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { onKeyExpiredMetadata } from '../../../lib/decorators/on-key-expired.decorator.js';
+import { handlerMetadata } from '../../../lib/decorators/handler-metadata.js';
 import { OnKeyExpired, type OnKeyExpiredOptions } from '../../../lib/index.js';
 
 const patterns = (type: { prototype: object }, method = 'run') =>
-  onKeyExpiredMetadata(type.prototype, method).map(({ pattern }) => pattern);
+  handlerMetadata(type.prototype, method).map(({ pattern }) => pattern);
 
 const error = (code: string, ...parts: string[]) =>
   expect.objectContaining({
@@ -46,7 +46,7 @@ describe('@OnKeyExpired', () => {
 
     expect(patterns(A)).toEqual(['first', 'second', 'third']);
     expect(
-      onKeyExpiredMetadata(A.prototype, 'run').map(({ options }) => options),
+      handlerMetadata(A.prototype, 'run').map(({ options }) => options),
     ).toEqual([{ concurrency: 1 }, {}, {}]);
   });
 
@@ -96,7 +96,7 @@ describe('@OnKeyExpired', () => {
 
     expect(patterns(A, 'walk')).toEqual([]);
     expect(patterns(A, 'toString')).toEqual([]);
-    expect(onKeyExpiredMetadata(Object.create(null), 'run')).toEqual([]);
+    expect(handlerMetadata(Object.create(null), 'run')).toEqual([]);
   });
 
   it.each([undefined, null, '', 5, {}, ['a'], /a/, Symbol('a')])(

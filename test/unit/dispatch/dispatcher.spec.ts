@@ -12,6 +12,7 @@ import type { Delivery } from '../../../lib/dispatch/run-gate.js';
 import type { Expiry, ExpiryHandler } from '../../../lib/dispatch/expiry.js';
 import type { KeyExpiredEvent } from '../../../lib/dispatch/key-expired-event.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
+import type { KeyDeadline } from '../../../lib/dispatch/superseded.js';
 import {
   type Deferred,
   deferred,
@@ -28,10 +29,17 @@ class Keys implements AliveCheck {
   }
 
   readonly living = new Set<string>();
+  /** When keys run out that warnings are about. */
+  readonly deadlinesOf = new Map<string, KeyDeadline>();
   /** How many keys each question was about. */
   readonly asked: number[] = [];
   /** What an answer waits for. */
   gate: () => Promise<void> = () => Promise.resolve();
+
+  async deadlines(keys: readonly Buffer[]): Promise<KeyDeadline[]> {
+    await this.gate();
+    return keys.map((key) => this.deadlinesOf.get(key.toString()) ?? 'gone');
+  }
 
   async alive(keys: readonly Buffer[]): Promise<ReadonlySet<number>> {
     this.asked.push(keys.length);

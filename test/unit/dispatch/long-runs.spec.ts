@@ -23,7 +23,11 @@ describe('a handler that does not end', () => {
     open = new Map();
     dispatcher = new Dispatcher(
       { concurrency: 100, queueLimit: 1_000 },
-      { alive: () => Promise.resolve(new Set()), placeOf: () => '' },
+      {
+        alive: () => Promise.resolve(new Set()),
+        deadlines: (keys) => Promise.resolve(keys.map(() => 'gone')),
+        placeOf: () => '',
+      },
       newCounters(),
       logs,
     );

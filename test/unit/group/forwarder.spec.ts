@@ -54,7 +54,11 @@ describe('Forwarder', () => {
       indexOf: ({ address }) => {
         const there = partitions.find(({ node }) => node === address);
         return there && !unknown.has(address)
-          ? { commands: there.commands, index: there.keys.index }
+          ? {
+              commands: there.commands,
+              index: there.keys.index,
+              warnings: there.keys.warnings,
+            }
           : undefined;
       },
     };

@@ -6,10 +6,8 @@ import {
   keyspaceChannel,
 } from '../../../lib/listening/channels.js';
 import { MessageRouter } from '../../../lib/listening/message-router.js';
-import {
-  type Interest,
-  SubscriptionRegistry,
-} from '../../../lib/listening/subscription-registry.js';
+import { SubscriptionRegistry } from '../../../lib/listening/subscription-registry.js';
+import type { Interest } from '../../../lib/listening/interests.js';
 
 const EXPIRED = '__keyevent@3__:expired';
 

@@ -1,0 +1,93 @@
+import type { Expiry } from '../dispatch/expiry.js';
+import type {
+  ExpirySink,
+  WantedPattern,
+  WarningInterest,
+} from './interests.js';
+
+/** One life of a pattern of warnings, as of `WantedPattern`: the same pattern with another `before` is another one. */
+interface WarningPattern<Pattern> {
+  readonly wanted: Pattern;
+  readonly before: number;
+  readonly sinks: Set<ExpirySink>;
+}
+
+/** What of a warning is not known by whoever asked for it. */
+export type Warning = Pick<Expiry, 'redisKey' | 'source'> & {
+  readonly before: number;
+  /** Epoch ms by Redis's clock. */
+  readonly deadline: number;
+  /** When it was found that the time left had fallen to `before`, by the same clock. */
+  readonly detected: number;
+};
+
+/**
+ * Who asked for warnings, and so which keys are to be looked at so many ms before their deadlines. The
+ * `SubscriptionRegistry` has it.
+ */
+export class WarningPatterns<Pattern extends WantedPattern> {
+  /** By `before` and pattern. */
+  readonly #patterns = new Map<string, WarningPattern<Pattern>>();
+
+  /**
+   * @param make makes a pattern's new life
+   * @param prefixLength of the `keyPrefix`, in bytes
+   */
+  constructor(
+    private readonly make: (pattern: string) => Pattern,
+    private readonly database: number,
+    private readonly prefixLength: number,
+  ) {}
+
+  get isEmpty(): boolean {
+    return this.#patterns.size === 0;
+  }
+
+  /** Each `before` that somebody asks for. */
+  get befores(): ReadonlySet<number> {
+    return new Set([...this.#patterns.values()].map(({ before }) => before));
+  }
+
+  add({ pattern, before, onWarning }: WarningInterest): void {
+    const name = `${before} ${pattern}`;
+    const known = this.#patterns.get(name);
+    const sinks = known?.sinks ?? new Set();
+    sinks.add(onWarning);
+    if (!known)
+      this.#patterns.set(name, { wanted: this.make(pattern), before, sinks });
+  }
+
+  remove({ pattern, before, onWarning }: WarningInterest): void {
+    const name = `${before} ${pattern}`;
+    const known = this.#patterns.get(name);
+    if (known?.sinks.delete(onWarning) && known.sinks.size === 0)
+      this.#patterns.delete(name);
+  }
+
+  wanted(): Pattern[] {
+    return [...this.#patterns.values()].map(({ wanted }) => wanted);
+  }
+
+  /** Whether somebody asks for warnings of a key; so many ms before, if that is given. */
+  wants(redisKey: Buffer, before?: number): boolean {
+    for (const pattern of this.#patterns.values()) {
+      if (before !== undefined && pattern.before !== before) continue;
+      if (pattern.wanted.redisGlob.test(redisKey)) return true;
+    }
+    return false;
+  }
+
+  /** Hands a warning to whoever asked for it. */
+  deliver(warning: Warning): void {
+    const { redisKey, before, deadline, detected, source } = warning;
+    const expiry: Expiry = {
+      ...{ redisKey, before, source, database: this.database },
+      key: redisKey.subarray(this.prefixLength),
+      deadline: new Date(deadline),
+      lateness: Math.max(0, detected - (deadline - before)),
+    };
+    for (const { wanted, sinks, ...pattern } of this.#patterns.values())
+      if (pattern.before === before && wanted.redisGlob.test(redisKey))
+        for (const sink of sinks) sink(expiry);
+  }
+}
