@@ -75,6 +75,8 @@ describe('the page of handlers', () => {
   it.each([
     ['dispatch/handler-options.ts', 'OnKeyExpiredOptions'],
     ['dispatch/key-expired-event.ts', 'KeyExpiredEvent'],
+    ['dispatch/handler-options.ts', 'OnKeyExpiringOptions'],
+    ['dispatch/key-expiring-event.ts', 'KeyExpiringEvent'],
   ])('has every field of %s', (path, name) => {
     expect(firstColumn(pageOf('05').text)).toEqual(
       expect.arrayContaining(fieldsOf(path, name)),
