@@ -48,8 +48,10 @@ export class WarningWatch {
       index: book,
       clock: node.clock,
       readTime: () => node.readTime(),
-      look: (due) => this.#look(due),
-      onError: (error) => node.report(error),
+      looker: {
+        look: (due) => this.#look(due),
+        report: (error) => node.report(error),
+      },
     });
   }
 
