@@ -89,7 +89,8 @@ export class MemoryWarnings implements WarningBook {
         if (this.#within.get(text) !== warned) return;
         if (ttl < 0) this.#within.delete(text);
         else if (this.#mayHaveLeft(warned, now + ttl, now, seen)) {
-          if (ttl > this.before) this.#within.delete(text);
+          // Until then its deadline may be set back to the one that was told.
+          if (ttl > this.before && warned < now) this.#within.delete(text);
           looks.push({ key: keys[j]!, at: now + ttl - this.before });
         } else if (now + ttl > warned) this.#within.set(text, now + ttl);
       });
@@ -104,9 +105,7 @@ export class MemoryWarnings implements WarningBook {
     const warned = this.#within.get(text);
     const look = { key, at: at - this.before };
     if (at - now > this.before) {
-      if (warned !== undefined && !this.#isNews(key, at)) return [];
-      this.#within.delete(text);
-      return [look];
+      return this.#isNews(key, at) ? [look] : [];
     }
     if (learnt === 'created') {
       // Another life, which never had more left.

@@ -16,7 +16,8 @@ export const APPROACH = new Script(`
 --
 --   time left           the key is            what is done
 --   more than before    within, not renewed   nothing: the warning came a moment early
---   more than before    anything else         it is ahead from now on, and the sooner look counts
+--   more than before    anything else         it is ahead from now on, and the sooner look counts; that it was warned
+--                                             of stays noted, as its deadline may be set back
 --   less, 'created'     anything              forgotten: this life of it never had more
 --   less                ahead                 its time was shortened: to be looked at at once
 --   less, 'renewed'     within                the new deadline counts as told: it never had more in between
@@ -48,7 +49,6 @@ for i, key in ipairs(keys) do
     if look then not_ahead[#not_ahead + 1] = key end
     if told then not_within[#not_within + 1] = key end
   elseif is_more or look then
-    if is_more and told then not_within[#not_within + 1] = key end
     if not look or look_at < look then put(adding, look_at, key) end
     if soonest < 0 or look_at < soonest then soonest = look_at end
   elseif learnt == 'renewed' and told and deadline > told then put(telling, deadline, key)

@@ -22,7 +22,7 @@ export const RENEWALS = new Script(`
 --   gone, without a deadline, or
 --     elsewhere                          forgotten
 --   renewed, and more than 'before'
---     left now                           it is ahead
+--     left now                           it is ahead; forgotten once the deadline that was told has passed
 --   renewed since the look before, and
 --     it may have had more then          it is to be looked at at once: WARN warns of the new deadline
 --   renewed, and it had no more          the new deadline counts as told
@@ -46,7 +46,7 @@ for i = 1, #page[2], 2 do
   if at < 0 then over[#over + 1] = key
   elseif at > told + renewed then
     local is_more = at - now > before
-    if is_more then over[#over + 1] = key end
+    if is_more and told < now then over[#over + 1] = key end
     if is_more or at - math.min(now, math.max(seen, told - before)) > before then
       adding[#adding + 1] = at - before
       adding[#adding + 1] = key

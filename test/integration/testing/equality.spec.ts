@@ -82,6 +82,8 @@ async function onKit(scenario: Scenario, witness: Witness): Promise<Shown> {
       witness.triesAfter[call] = witness.seen.length;
     },
     write: (key) => Promise.resolve(expiry.set(key)),
+    set: (key, ttl) => Promise.resolve(expiry.set(key, { ttl })),
+    delete: (key) => Promise.resolve(void expiry.delete(key)),
     pass: async (ms) => void (await expiry.advance(ms)),
   };
   const returned = await scenario.act(stage);
@@ -131,6 +133,8 @@ describe('the test kit', () => {
         });
       },
       write: async (key) => void (await client.set(key, 'again')),
+      set: async (key, ttl) => void (await client.set(key, '1', 'PX', ttl)),
+      delete: async (key) => void (await client.del(key)),
       pass: async (ms, until) => {
         await delay(until ? 0 : ms);
         await eventually(async () => {

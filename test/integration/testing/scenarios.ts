@@ -4,7 +4,9 @@ import { concat, of, throwError } from 'rxjs';
 import { expect } from 'vitest';
 import {
   type KeyExpiredEvent,
+  type KeyExpiringEvent,
   OnKeyExpired,
+  OnKeyExpiring,
   type RedisExpiryModuleOptions,
   type RedisExpirySubscriber,
 } from '../../../lib/index.js';
@@ -28,6 +30,9 @@ export interface Stage {
   readonly expire: (...keys: string[]) => Promise<void>;
   /** Writes a key that stays. */
   readonly write: (key: string) => Promise<void>;
+  /** Writes a key with a time to live, in ms. */
+  readonly set: (key: string, ttl: number) => Promise<void>;
+  readonly delete: (key: string) => Promise<void>;
   /** Lets so many ms pass by the kit's clock; on a server it takes as long as it takes until something is true, where that is given. */
   readonly pass: (
     ms: number,
@@ -36,6 +41,28 @@ export interface Stage {
 }
 
 type See = (handler: string, event: KeyExpiredEvent) => void;
+
+/** A provider with one method that is warned of keys, so many ms before. */
+function warned(
+  see: See,
+  name: string,
+  pattern: string,
+  before: number,
+  work: (event: KeyExpiredEvent) => unknown = () => undefined,
+): Type {
+  @Injectable()
+  class Provider {
+    @OnKeyExpiring(pattern, { before })
+    on(event: KeyExpiringEvent): unknown {
+      // The first millisecond of a server's may be over before the module looks.
+      const isPunctual = event.remaining > before / 2;
+      see(`${name} ${isPunctual} ${event.source}`, event);
+      return work(event);
+    }
+  }
+  Object.defineProperty(Provider, 'name', { value: name });
+  return Provider;
+}
 
 export interface Scenario {
   readonly name: string;
@@ -295,4 +322,66 @@ export const SCENARIOS: readonly Scenario[] = [
       return { handled, superseded };
     },
   },
+  {
+    name: 'a key is warned of once for each deadline, and then it expires',
+    options: { connection: { keyPrefix: 'app:' } },
+    providers: (see) => [
+      warned(see, 'Long', 's:*', 1_000),
+      warned(see, 'Short', 's:*', 400),
+      provider(see, 'Expired', 's:*'),
+    ],
+    act: async ({ set, pass, subscriber }) => {
+      const handled = (count: number) => () =>
+        subscriber.status().counters.handled === count;
+      await set('s:1', 1_300);
+      await set('s:short', 900);
+      await pass(400, handled(1));
+      // Renewed after the first warning, and before the second one.
+      await set('s:1', 1_500);
+      await pass(1_600, handled(6));
+      const { received, superseded } = subscriber.status().counters;
+      return { received, superseded };
+    },
+  },
+  {
+    name: 'a warning in a group is tried again, and is a dead letter in the end',
+    options: { ...GROUP, retry: { attempts: 2, backoff: 20 } },
+    providers: (see) => [
+      warned(see, 'Warned', 's:*', 60_000, failUntil(9)),
+      provider(see, 'Expired', 's:*'),
+    ],
+    act: async (stage) => {
+      const { set, pass, subscriber } = stage;
+      await set('s:1', 60_300);
+      await pass(400, async () => (await letters(stage)).length === 1);
+      const [letter] = await subscriber.deadLetters();
+      return { letters: await letters(stage), before: letter!.before };
+    },
+  },
+  {
+    name: 'a warning is superseded if the key is renewed or deleted before its turn',
+    options: { concurrency: 1 },
+    providers: (see) => [
+      // One after the other is told of the same key.
+      warned(see, 'First', 's:*', 60_000, ({ key }) => meddle(key)),
+      warned(see, 'Second', 's:*', 60_000),
+    ],
+    act: async ({ set, pass, subscriber, ...stage }) => {
+      meddle = async (key) => {
+        if (key === 's:1') await set('s:1', 90_000);
+        if (key === 's:2') await stage.delete('s:2');
+      };
+      for (const key of ['s:1', 's:2', 's:3']) await set(key, 60_250);
+      const over = (): boolean => {
+        const { handled, superseded } = subscriber.status().counters;
+        return handled + superseded === 6;
+      };
+      await pass(260, over);
+      const { handled, superseded } = subscriber.status().counters;
+      return { handled, superseded };
+    },
+  },
 ];
+
+/** What a handler does to a key that it is told of. */
+let meddle: (key: string) => Promise<void> = () => Promise.resolve();
