@@ -17,6 +17,7 @@ import type {
 import type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './engine/status.js';
 import {
+  type ResolvedHandlerOptions,
   resolveExpiringOptions,
   resolveHandlerOptions,
   resolvePage,
@@ -49,15 +50,9 @@ export class RedisExpirySubscriber {
     handler: KeyExpiredHandler,
     options: OnKeyExpiredOptions = {},
   ): Promise<ExpirySubscription> {
-    checkPattern(pattern);
-    checkHandler(handler);
-    return this.engine.handle({
-      name: handler.name || 'subscribe()',
-      scope: 'RedisExpirySubscriber',
-      glob: new RedisGlob(pattern),
-      invoke: handler,
-      ...resolveHandlerOptions(options),
-    });
+    return this.#handle(pattern, handler, 'subscribe()', () =>
+      resolveHandlerOptions(options),
+    );
   }
 
   /**
@@ -70,16 +65,11 @@ export class RedisExpirySubscriber {
     options: OnKeyExpiringOptions,
     handler: KeyExpiringHandler,
   ): Promise<ExpirySubscription> {
-    checkPattern(pattern);
-    checkHandler(handler);
-    return this.engine.handle({
-      name: handler.name || 'subscribeExpiring()',
-      scope: 'RedisExpirySubscriber',
-      glob: new RedisGlob(pattern),
-      // With `before` it is given warnings, and nothing else.
-      invoke: handler as (event: KeyExpiredEvent) => unknown,
-      ...resolveExpiringOptions(options),
-    });
+    // With `before` it is given warnings, and nothing else.
+    const invoke = handler as KeyExpiredHandler;
+    return this.#handle(pattern, invoke, 'subscribeExpiring()', () =>
+      resolveExpiringOptions(options),
+    );
   }
 
   /**
@@ -182,6 +172,24 @@ export class RedisExpirySubscriber {
   /** How listening and handling go, now. */
   status(): RedisExpiryStatus {
     return this.engine.status();
+  }
+
+  /** `name`: of a handler that has none. `resolve` checks its options. */
+  #handle(
+    pattern: string,
+    handler: KeyExpiredHandler,
+    name: string,
+    resolve: () => ResolvedHandlerOptions,
+  ): Promise<ExpirySubscription> {
+    checkPattern(pattern);
+    checkHandler(handler);
+    return this.engine.handle({
+      name: handler.name || name,
+      scope: 'RedisExpirySubscriber',
+      glob: new RedisGlob(pattern),
+      invoke: handler,
+      ...resolve(),
+    });
   }
 
   #group(name: string | undefined): GroupAccess {

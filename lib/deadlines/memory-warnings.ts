@@ -32,12 +32,8 @@ export class MemoryWarnings implements WarningBook {
     private readonly parts: MemoryWarningsParts,
   ) {}
 
-  peek(
-    now: number,
-    limit: number,
-  ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
-    return this.#ahead.peek(now, limit);
-  }
+  readonly peek: WarningBook['peek'] = (now, limit) =>
+    this.#ahead.peek(now, limit);
 
   async learn(entries: readonly DeadlineEntry[]): Promise<number | undefined> {
     const now = this.parts.clock.now();

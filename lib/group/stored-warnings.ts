@@ -56,12 +56,8 @@ export class StoredWarnings implements WarningBook {
     });
   }
 
-  peek(
-    now: number,
-    limit: number,
-  ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
-    return this.#ahead.peek(now, limit);
-  }
+  readonly peek: WarningBook['peek'] = (now, limit) =>
+    this.#ahead.peek(now, limit);
 
   async learn(entries: readonly DeadlineEntry[]): Promise<number | undefined> {
     const { lease, befores } = this.term.keys;

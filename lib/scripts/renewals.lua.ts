@@ -5,9 +5,9 @@ import { DEADLINE_OF } from './deadline-of.lua.js';
 export const RENEWALS = new Script(`
 -- RENEWALS: looks for renewals among keys that were warned of.
 -- KEYS[1] lease      the fencing token of the leader
--- KEYS[2] ahead      ZSET: when to look at keys that had more than 'before' left when they were seen last
--- KEYS[3] within     ZSET: keys that were warned of, by the deadline that was told
--- KEYS[4] befores    ZSET: for which 'before' there may be such keys
+-- KEYS[2] ahead      as of APPROACH
+-- KEYS[3] within     as of APPROACH: these are the keys
+-- KEYS[4] befores    as of APPROACH
 -- ARGV[1] token      of the leader who asks
 -- ARGV[2] before     ms before the deadline
 -- ARGV[3] renewed    by how many ms two deadlines differ at least where the key was renewed in between

@@ -55,7 +55,9 @@ const told = [];
 /** @type {number[]} */
 const seen = [];
 let late = 0;
-class App {}
+class App {
+  name = 'bench';
+}
 const app = await NestFactory.createApplicationContext(
   {
     module: App,

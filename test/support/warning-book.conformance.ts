@@ -4,14 +4,12 @@ import type { DeadlineEntry } from '../../lib/deadlines/deadline-index.js';
 import type { WarningBook } from '../../lib/deadlines/warning-book.js';
 import { now } from './expiring.js';
 
-/** A book, and what it warned of: `key deadline source`. */
+/** A book, of which somebody asks for keys that begin with `k`, and what it warned of: `key deadline source`. */
 export interface OpenedBook {
   readonly book: WarningBook;
   readonly redis: Redis;
   /** What was warned of since it was asked last. */
-  warned(): Promise<string[]>;
-  /** Somebody asks for keys that begin with `k` only. */
-  readonly before: number;
+  readonly warned: () => Promise<string[]>;
 }
 
 /** A minute: no key of these tests runs out. */

@@ -185,11 +185,11 @@ describe('methods that @OnKeyExpiring decorates', () => {
     await expect(rejects({ before: 1 }, 'no')).rejects.toEqual(
       error('INVALID_HANDLER', '"no"'),
     );
-    const { pattern, unsubscribe } = await subscriber.subscribeExpiring(
+    const subscription = await subscriber.subscribeExpiring(
       ...(['s:*', { before: 1 }, () => undefined] as const),
     );
-    expect(pattern).toBe('s:*');
-    await unsubscribe();
+    expect(subscription.pattern).toBe('s:*');
+    await subscription.unsubscribe();
   });
 });
 

@@ -26,5 +26,5 @@ warningBookConformance('MemoryWarnings', async (before) => {
   });
   const { redis } = server;
   const warned = () => Promise.resolve(told.splice(0));
-  return { book, redis, warned, before };
+  return { book, redis, warned };
 });

@@ -259,6 +259,33 @@ describe('Dispatcher', () => {
   });
 
   describe('superseded', () => {
+    it('is a warning whose key is gone, has another deadline or none', async () => {
+      make();
+      const handler = new Held('a');
+      const warn = (name: string, now: KeyDeadline): void => {
+        keys.deadlinesOf.set(name, now);
+        dispatcher.offer(handler, {
+          ...{ ...expiryOf(name), before: 5_000, lateness: 1 },
+          deadline: new Date(100_000),
+        });
+      };
+      warn('same', 100_000);
+      warn('renewed', 101_000);
+      warn('shortened', 99_000);
+      warn('shifted by a move', 100_150);
+      warn('gone', 'gone');
+      warn('lasting', 'never');
+      warn('forbidden', 'unknown');
+      // Of an expiry it is asked whether the key lives.
+      offer(handler, 'expired');
+      await settled();
+
+      expect(handler.started).toEqual([
+        ...['same', 'shifted by a move', 'forbidden', 'expired'],
+      ]);
+      expect(counters.superseded).toBe(4);
+    });
+
     it('does not hand over keys that are alive, and counts them', async () => {
       make();
       const handler = new Held('a');

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   OwnHandlers,
+  matchingIds,
   readHandlerList,
   readableId,
 } from '../../../lib/group/own-handlers.js';
@@ -118,5 +119,40 @@ describe('OwnHandlers', () => {
     ['A.on a/b', 'A.on a/b'],
   ] as const)('shows people of %s only %s', ([id, shown]) => {
     expect(readableId(id)).toBe(shown);
+  });
+
+  it('tells handlers of warnings from those of expiries, and by their before', () => {
+    const warned = (before: number) => ({ ...handler('A.on', 'k:*'), before });
+    const own = added(
+      handler('A.on', 'k:*'),
+      warned(500),
+      warned(500),
+      warned(1_000),
+    );
+    const ids = [
+      'App/A.on k:*',
+      'App/A.on<500 k:*',
+      'App/A.on#2<500 k:*',
+      'App/A.on<1000 k:*',
+    ];
+    const key = Buffer.from('k:1');
+    const matching = (before?: number) =>
+      own.matching(key, before).map(({ id }) => id);
+
+    expect(idsOf(own)).toEqual(ids);
+    expect(matching()).toEqual(ids.slice(0, 1));
+    expect(matching(500)).toEqual(ids.slice(1, 3));
+    expect(matching(2)).toEqual([]);
+    const list = readHandlerList(own.text);
+    expect(matchingIds(list, key, 1_000)).toEqual(ids.slice(3));
+    expect(matchingIds(list, key, undefined)).toEqual(ids.slice(0, 1));
+    expect(ids.map(readableId)).toEqual([
+      'A.on k:*',
+      'A.on k:*',
+      'A.on#2 k:*',
+      'A.on k:*',
+    ]);
+    // No name of a function can pass for it.
+    expect(idsOf(added(handler('on<5', 'k')))).toEqual(['App/on_5 k']);
   });
 });

@@ -5,6 +5,7 @@ import {
   eventId,
   fromFields,
   fromPayload,
+  latenessOf,
   toPayload,
 } from '../../../lib/group/stored-event.js';
 
@@ -47,8 +48,23 @@ describe('a stored event', () => {
     );
   });
 
+  it('of a warning says how long before the deadline it is, and has an id of its own', () => {
+    const warning = event({ before: 300 });
+    expect(
+      fromFields(
+        fields({
+          ...{ k: 'device:42', d: '1000', t: '1002', s: 'notification' },
+          b: '300',
+        }),
+      ),
+    ).toEqual(warning);
+    expect(eventId(warning)).toBe('device:42@1000-300');
+    expect(latenessOf({ ...warning, detected: 704 })).toBe(4);
+  });
+
   it.for<[string, StoredEvent]>([
     ['everything', event({ handler: 'A.b device:*', tries: 3 })],
+    ['a warning', event({ before: 500, deadline: 2_000 })],
     ['passed on', event({ handler: 'A.b device:*', passes: 7 })],
     ['no deadline', event({ deadline: undefined, source: 'recovery' })],
     ['any bytes', event({ redisKey: ALL_BYTES })],

@@ -34,7 +34,7 @@ async function warned(): Promise<string[]> {
 warningBookConformance('StoredWarnings', async (before) => {
   const { redis } = server;
   await redis.set(KEYS.lease, 'token');
-  return { book: storedOn(before), redis, warned, before };
+  return { book: storedOn(before), redis, warned };
 });
 
 describe('StoredWarnings', () => {

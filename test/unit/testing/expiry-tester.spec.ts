@@ -4,12 +4,17 @@ import { of } from 'rxjs';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   type KeyExpiredEvent,
+  type KeyExpiringEvent,
   OnKeyExpired,
   RedisExpiryModule,
   type RedisExpiryModuleOptions,
   RedisExpirySubscriber,
 } from '../../../lib/index.js';
-import { ExpiryTester, keyExpiredEvent } from '../../../lib/testing/index.js';
+import {
+  ExpiryTester,
+  keyExpiredEvent,
+  keyExpiringEvent,
+} from '../../../lib/testing/index.js';
 import { LogBook } from '../../support/logs.js';
 
 /** What `work` does with each event of `device:*`. */
@@ -431,5 +436,87 @@ describe('keyExpiredEvent', () => {
       pattern: String.raw`a\[1]\*`,
       captures: [],
     });
+  });
+});
+
+describe('ExpiryTester.advance with handlers of warnings', () => {
+  async function warnedOf(work: (event: KeyExpiringEvent) => unknown) {
+    const { expiry, subscriber } = await applicationOf(() => 'expired');
+    await subscriber.subscribeExpiring('device:*', { before: 1_000 }, work);
+    return expiry;
+  }
+
+  it('warns once for each deadline, when the time left falls to before', async () => {
+    const expiry = await warnedOf(({ remaining, lateness, deadline }) => [
+      ...[remaining, lateness, deadline.getTime() - expiry.now.getTime()],
+    ]);
+    expiry.set('device:1', { ttl: 3_000 });
+    expiry.set('device:short', { ttl: 1_000 });
+
+    const first = await expiry.advance(1_999);
+    expect(first.handled.map(({ key }) => key)).toEqual(['device:short']);
+    const [warning] = (await expiry.advance(1)).handled;
+    expect(warning).toMatchObject({
+      key: 'device:1',
+      result: [1_000, 0, 1_000],
+    });
+    expiry.set('device:1', { ttl: 2_000 });
+    const { handled } = await expiry.advance(2_001);
+    expect(handled.map(({ handler, result }) => [handler, result])).toEqual([
+      ['work', [1_000, 0, 1_000]],
+      ['Presence.onOffline', 'expired'],
+    ]);
+  });
+
+  it('warns of keys that lived before somebody asked, and at once where their time is shortened', async () => {
+    const { expiry, subscriber } = await applicationOf(() => 'expired');
+    expiry.set('device:1', { ttl: 3_000 });
+    expiry.set('device:short', { ttl: 900 });
+    await subscriber.subscribeExpiring('device:*', { before: 1_000 }, () => 0);
+    expiry.set('device:2', { ttl: 9_000 });
+    expiry.set('device:2', { ttl: 500 });
+
+    const { handled } = await expiry.advance(2_500);
+
+    expect(handled.map(({ key, result }) => [key, result])).toEqual([
+      ['device:2', 0],
+      ['device:2', 'expired'],
+      ['device:short', 'expired'],
+      ['device:1', 0],
+    ]);
+  });
+
+  it('warns of no key that is deleted or made to last in time', async () => {
+    const expiry = await warnedOf(() => 0);
+    expiry.set('device:1', { ttl: 3_000 });
+    expiry.set('device:2', { ttl: 3_000 });
+    expiry.delete('device:1');
+    expiry.set('device:2');
+
+    expect((await expiry.advance(4_000)).handled).toEqual([]);
+  });
+});
+
+describe('keyExpiringEvent', () => {
+  it('is complete', () => {
+    const event = keyExpiringEvent('session:42', { pattern: 'session:*' });
+
+    expect(event).toMatchObject({
+      ...{ key: 'session:42', captures: ['42'], lateness: 0, attempt: 1 },
+      ...{ remaining: 60_000, source: 'notification' },
+    });
+    const left = event.deadline.getTime() - Date.now();
+    expect(left).toBeGreaterThan(59_000);
+    expect(left).toBeLessThanOrEqual(60_000);
+  });
+
+  it('takes what is given, and has what follows from it', () => {
+    const deadline = new Date(Date.now() + 5_000);
+    const given = keyExpiringEvent('s', { deadline, group: 'g', attempt: 2 });
+
+    expect(given.remaining).toBeGreaterThan(4_000);
+    expect(given.remaining).toBeLessThanOrEqual(5_000);
+    expect(given).toMatchObject({ deadline, group: 'g', attempt: 2 });
+    expect(given.id).toMatch(new RegExp(`^s@${deadline.getTime()}-\\d+$`));
   });
 });
