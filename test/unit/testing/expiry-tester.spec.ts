@@ -463,7 +463,7 @@ describe('ExpiryTester.advance with handlers of warnings', () => {
     expiry.set('device:1', { ttl: 2_000 });
     const { handled } = await expiry.advance(2_001);
     expect(handled.map(({ handler, result }) => [handler, result])).toEqual([
-      ['work', [1_000, 0, 1_000]],
+      ['subscribeExpiring()', [1_000, 0, 1_000]],
       ['Presence.onOffline', 'expired'],
     ]);
   });
