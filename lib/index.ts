@@ -13,6 +13,7 @@ export {
 } from './errors/redis-expiry.error.js';
 export type { KeyExpiredEvent } from './dispatch/key-expired-event.js';
 export type { KeyExpiringEvent } from './dispatch/key-expiring-event.js';
+export type { ValueForm } from './dispatch/event-value.js';
 export type { ExpiryTelemetry } from './engine/telemetry.js';
 export type { TriedHandler } from './dispatch/observed-try.js';
 export type {

@@ -22,6 +22,7 @@ import {
   resolveHandlerOptions,
   resolvePage,
 } from './engine/options.js';
+import { resolveExpirations } from './engine/value-options.js';
 import { RedisExpiryEngine } from './engine/engine.js';
 import type { ExpiryEngine, GroupAccess } from './engine/expiry-engine.js';
 
@@ -45,12 +46,14 @@ export class RedisExpirySubscriber {
    * @throws RedisExpiryError `INVALID_PATTERN`, `INVALID_HANDLER`, `INVALID_OPTION_…`,
    *   `SUBSCRIPTION_REFUSED`, `GROUP_REFUSED`, `NOTIFICATIONS_MISSING`, `CONNECT_FAILED`, `CLOSED`
    */
-  async subscribe(
+  async subscribe<Value = unknown>(
     pattern: string,
-    handler: KeyExpiredHandler,
+    handler: KeyExpiredHandler<Value>,
     options: OnKeyExpiredOptions = {},
   ): Promise<ExpirySubscription> {
-    return this.#handle(pattern, handler, 'subscribe()', () =>
+    // What the value is like the caller says, by the option `value`.
+    const invoke = handler as KeyExpiredHandler;
+    return this.#handle(pattern, invoke, 'subscribe()', () =>
       resolveHandlerOptions(options),
     );
   }
@@ -76,16 +79,21 @@ export class RedisExpirySubscriber {
    * The expiries of keys that match the pattern. Subscribes with its first subscriber and
    * unsubscribes with its last; errors as `subscribe` rejects, and whoever subscribes to it again then
    * tries again; completes at shutdown.
-   * @throws RedisExpiryError `INVALID_PATTERN`, at once
+   * @param options `value`: as of `@OnKeyExpired`
+   * @throws RedisExpiryError `INVALID_PATTERN`, `INVALID_OPTION_…`, at once
    */
-  expirations(pattern: string): Observable<KeyExpiredEvent> {
+  expirations<Value = unknown>(
+    pattern: string,
+    options: Pick<OnKeyExpiredOptions, 'value'> = {},
+  ): Observable<KeyExpiredEvent<Value>> {
     checkPattern(pattern);
-    return new Observable<KeyExpiredEvent>((observer) => {
+    const { value } = resolveExpirations(options);
+    return new Observable<KeyExpiredEvent<Value>>((observer) => {
       const forget = this.engine.onDraining(() => observer.complete());
-      const subscribed = this.subscribe(
+      const subscribed = this.subscribe<Value>(
         pattern,
         (event) => observer.next(event),
-        { group: false },
+        { group: false, ...(value && { value }) },
       );
       subscribed.catch((error: unknown) => observer.error(error));
       return () => {

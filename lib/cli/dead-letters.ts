@@ -62,7 +62,7 @@ export async function showLetter(
     if (args.json) output.json(plain(letter));
     else
       for (const [name, value] of Object.entries(plain(letter)))
-        output.line(`${name}: ${oneLine(String(value))}`);
+        output.line(`${name}: ${oneLine(textOf(value))}`);
     return 0;
   });
 }
@@ -145,10 +145,16 @@ function checkGroup(what: string, id: string, group: string): void {
 const missing = (id: string): string =>
   `There is no letter ${id}: it was redriven or discarded, or it was deleted because of the option deadLetters.`;
 
-/** A letter as JSON tells it. The bytes of a key are told where they are no text. */
-const plain = ({ keyBuffer, ...letter }: DeadLetter): object => ({
+/** The fields of a hash are told as JSON. */
+const textOf = (value: unknown): string =>
+  typeof value === 'string' ? value : JSON.stringify(value);
+
+/** A letter as JSON tells it. The bytes of a key or a value are told where they are no text. */
+const plain = ({ keyBuffer, valueBuffer, ...letter }: DeadLetter): object => ({
   ...letter,
   ...(!isUtf8(keyBuffer) && { keyBase64: keyBuffer.toString('base64') }),
+  ...(valueBuffer &&
+    !isUtf8(valueBuffer) && { valueBase64: valueBuffer.toString('base64') }),
   ...(letter.deadline && { deadline: letter.deadline.toISOString() }),
   at: letter.at.toISOString(),
 });

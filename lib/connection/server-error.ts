@@ -101,6 +101,11 @@ export interface ReplyError extends Error {
 export const isReplyError = (error: unknown): error is ReplyError =>
   error instanceof Error && error.name === 'ReplyError';
 
+/** Whether the text of an error reply says that the ACL forbids the key, and not the command. Redis 6.2 and 7; Redis 8 and Valkey. */
+export const forbidsKey = (text: string): boolean =>
+  text.includes("can't access at least one of the keys") ||
+  text.includes('No permissions to access a key');
+
 /**
  * What a server's error reply says; undefined for an error that is none. Of a transaction that was
  * discarded it is what the first command was refused for.

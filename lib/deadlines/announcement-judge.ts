@@ -1,9 +1,13 @@
 import type { ExpiryAnswer } from '../listening/deadline-keeper.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { type Announcements, announcementsWithin } from './announcements.js';
-import type { Patterns } from './discovery.js';
+import { isDenied } from '../connection/server-error.js';
+import { reasonOf } from '../errors/redis-expiry.error.js';
+import type { ValueKinds } from '../dispatch/event-value.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { DeadlineEntry, Verdict } from './deadline-index.js';
 import type { DeadlineJudge } from './deadline-judge.js';
+import type { Patterns } from './discovery.js';
 import { RecentKeys } from '../util/recent-keys.js';
 import { DuplicateFilter } from './duplicate-filter.js';
 import { MemoryIndex } from './memory-index.js';
@@ -11,6 +15,13 @@ import { MemoryWarnings } from './memory-warnings.js';
 import { NodeWatch, type NodeWatchParts } from './node-watch.js';
 import { type WarnedPatterns, Warnings, withWarnings } from './warnings.js';
 import type { Warning } from '../listening/warning-patterns.js';
+import { refusedRead } from './value-access.js';
+import { type RememberedValue, ValueMemory } from './value-memory.js';
+import {
+  type ValueOptions,
+  ValueReader,
+  type ValueWishes,
+} from './value-reader.js';
 
 /** Ms for which the announcement of a key that a look removed is waited for. */
 const ANNOUNCEMENT_MS = 5_000;
@@ -20,8 +31,20 @@ export interface JudgedPatterns extends Patterns, WarnedPatterns {
   readonly warnings: WarnedPatterns['warnings'] & {
     deliver(warning: Warning): void;
   };
+  /** Of which keys the values are asked for. */
+  readonly values: ValueWishes;
   /** Whether somebody asks for the expiry of a key. */
   expires(redisKey: Buffer): boolean;
+}
+
+/** What broadcast's judge works with. */
+export interface AnnouncementParts extends Omit<
+  NodeWatchParts,
+  'commands' | 'patterns'
+> {
+  readonly patterns: JudgedPatterns;
+  readonly values: ValueOptions;
+  readonly counters: ExpiryCounters;
 }
 
 /** A key that was found gone, and whether its expiry may still be announced because of that look. */
@@ -34,7 +57,8 @@ interface Gone {
  * Broadcast's judge of one node: an announcement of Redis is the event, and nothing else is. It looks at
  * each key when it is due, because the look makes Redis expire the key and announce it at once, and it
  * tells how late each announcement was. It warns of keys that are about to run out. `Broadcast` makes one for each node and hands its `watch` to the
- * node's listener.
+ * node's listener. Where somebody asks for values, a key is looked at a moment before it is due, too: that look
+ * takes the place of the one at its deadline if the key was renewed.
  *
  * States are those of `NodeWatch`. While the server announces nothing there is nothing to bring forward,
  * so it does not look then.
@@ -49,13 +73,16 @@ export class AnnouncementJudge implements DeadlineJudge {
   readonly #gone = new RecentKeys<Gone>(ANNOUNCEMENT_MS);
   /** Set where another server may take this one's place unnoticed. */
   readonly #duplicates: DuplicateFilter | undefined;
+  readonly #values = new ValueMemory();
+  readonly #reader: ValueReader;
+  /** Of which types of values it was tried whether they may be read. */
+  #checkedKinds: ValueKinds | undefined;
 
   constructor(
-    { commands, noticedAfter }: Pick<RedisNode, 'commands' | 'noticedAfter'>,
-    private readonly parts: Omit<NodeWatchParts, 'commands' | 'patterns'> & {
-      readonly patterns: JudgedPatterns;
-    },
+    private readonly node: Pick<RedisNode, 'commands' | 'noticedAfter'>,
+    private readonly parts: AnnouncementParts,
   ) {
+    const { commands, noticedAfter } = node;
     this.#duplicates =
       noticedAfter > 0 ? new DuplicateFilter(noticedAfter) : undefined;
     const { patterns } = parts;
@@ -70,6 +97,10 @@ export class AnnouncementJudge implements DeadlineJudge {
     );
     this.index = withWarnings(this.#deadlines, this.#warnings, patterns);
     this.watch = new NodeWatch(this, { ...parts, commands });
+    this.#reader = new ValueReader(this.#values, {
+      ...{ commands, clock: this.watch.clock, wishes: parts.patterns.values },
+      ...{ counters: parts.counters, options: parts.values, log: parts.log },
+    });
   }
 
   get tracked(): number {
@@ -84,10 +115,41 @@ export class AnnouncementJudge implements DeadlineJudge {
   suspended(): void {
     this.#duplicates?.lost();
     this.#warnings.pause();
+    // What happens unheard may be the end of that life, and another one.
+    this.#values.clear();
   }
 
   clockStepped(): void {
     this.#warnings.retime();
+  }
+
+  subscribed(): void {
+    if (this.parts.patterns.values.kinds === undefined) return;
+    this.#deadlines.lookAhead(this.parts.values.lead);
+    void this.#checkAccess();
+    // What is due by that may be sooner than what the loop waits for.
+    this.watch.nudge(0);
+  }
+
+  /** Warns where values may not be read: once, before the first one is missing. */
+  async #checkAccess(): Promise<void> {
+    const { kinds } = this.parts.patterns.values;
+    if (kinds === this.#checkedKinds) return;
+    this.#checkedKinds = kinds;
+    try {
+      const { values } = this.parts.patterns;
+      const refused = await refusedRead(this.node.commands, values);
+      if (refused) this.#reader.warn(refused.text);
+    } catch (error) {
+      if (isDenied(error)) this.#reader.warn(reasonOf(error));
+      // There is another connection soon, and it is tried by that.
+      else this.#checkedKinds = undefined;
+    }
+  }
+
+  enrolled(soonest: number): void {
+    if (this.parts.patterns.values.kinds !== undefined)
+      this.watch.nudge(soonest - this.parts.values.lead);
   }
 
   replaced(): void {
@@ -97,6 +159,7 @@ export class AnnouncementJudge implements DeadlineJudge {
   heard(_event: string, redisKey: Buffer): void {
     this.#gone.delete(redisKey);
     this.#duplicates?.forget(redisKey);
+    this.#values.heard(redisKey);
   }
 
   written(): boolean {
@@ -105,6 +168,7 @@ export class AnnouncementJudge implements DeadlineJudge {
 
   announced(redisKey: Buffer): ExpiryAnswer {
     const { clock } = this.watch;
+    const value = this.#takeValue(redisKey);
     const at = this.#deadlines.take(redisKey) ?? this.#takeGone(redisKey);
     if (this.#duplicates?.repeats(redisKey, { isKnown: at !== undefined }))
       return 'repeat';
@@ -118,11 +182,20 @@ export class AnnouncementJudge implements DeadlineJudge {
     return {
       deadline: new Date(at),
       lateness: Math.max(0, Math.round(now - at)),
+      ...(value?.deadline === at && value.value && { value: value.value }),
     };
   }
 
   /** The look is the touch: a key whose deadline has passed expires by it, and is announced. */
-  async look(due: readonly DeadlineEntry[]): Promise<void> {
+  async look(given: readonly DeadlineEntry[]): Promise<void> {
+    const now = Math.floor(this.watch.clock.now());
+    const due = given.filter(({ at }) => at < now);
+    if (due.length > 0) await this.#lookAtDue(due);
+    if (due.length < given.length)
+      await this.#lookAhead(given.filter(({ at }) => at >= now));
+  }
+
+  async #lookAtDue(due: readonly DeadlineEntry[]): Promise<void> {
     const asked = performance.now();
     const { now, ttls } = await this.watch.reader.read(
       due.map(({ key }) => key),
@@ -152,6 +225,38 @@ export class AnnouncementJudge implements DeadlineJudge {
         return ttl < 0 ? [] : [{ key, at: now + ttl }];
       }),
     );
+  }
+
+  /** Reads the values of keys that are about to run out, and moves the looks at those that were renewed. */
+  async #lookAhead(entries: readonly DeadlineEntry[]): Promise<void> {
+    const moved: Verdict[] = [];
+    const [asked, passed]: [DeadlineEntry[], DeadlineEntry[]] = [[], []];
+    for (const entry of entries)
+      (this.#reader.wants(entry.key) ? asked : passed).push(entry);
+    const found = await this.#reader.look(asked);
+    asked.forEach(({ key, at }, i) => {
+      const { deadline, isDying } = found[i]!;
+      const renewed = deadline >= 0 && deadline !== at;
+      if (renewed || deadline === -1)
+        moved.push({ key, seen: at, at: renewed ? deadline : undefined });
+      // Too early by Redis's clock: it is given out again.
+      if (isDying || deadline < -1)
+        passed.push({ key, at: renewed ? deadline : at });
+    });
+    if (moved.length > 0) await this.#deadlines.settle(moved);
+    this.#deadlines.pass(passed);
+    // As of keys that are due: they may have more time left than anybody heard of.
+    await this.#warnings.learn(
+      moved.flatMap(({ key, at }) => (at === undefined ? [] : [{ key, at }])),
+    );
+  }
+
+  #takeValue(redisKey: Buffer): RememberedValue | undefined {
+    if (this.#values.size === 0) return undefined;
+    const text = redisKey.toString('latin1');
+    const value = this.#values.get(text);
+    this.#values.forget(text);
+    return value;
   }
 
   /** The deadline of a key that was found gone a moment ago. */

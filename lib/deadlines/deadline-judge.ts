@@ -23,6 +23,8 @@ export interface DeadlineJudge {
   look(due: readonly DeadlineEntry[]): Promise<void>;
   /** Every deadline before this moment, by Redis's clock, has been looked at. */
   lookedBefore?(moment: number): void;
+  /** Other patterns are listened for than before, or values of other keys are asked for; also called where nothing changed. */
+  subscribed?(): void;
   /** Keys were enrolled, the soonest with this deadline, and the watch's own loop knows of it. */
   enrolled?(soonest: number): void;
 

@@ -15,13 +15,37 @@ export class MemoryIndex implements DeadlineIndex {
   readonly #slots = new Map<string, number>();
   readonly #keys: (string | undefined)[] = [];
   readonly #free: number[] = [];
+  /** By when to look at it: at its deadline, and where it was looked at ahead, so much later. */
   readonly #heap = new SlotHeap();
+  /** Ms before its deadline at which each key is given out a first time. */
+  #lead = 0;
+  /** Slots whose first look is over: they wait for their deadline. */
+  readonly #passed = new Set<number>();
+
+  /** From now on each key is given out twice: so many ms before its deadline, until it was passed, and when it is due. */
+  lookAhead(lead: number): void {
+    // Entries that were passed are in the heap by the lead that there was.
+    if (this.#lead === 0) this.#lead = lead;
+  }
+
+  /** These were looked at ahead: they are given out again when they are due, unless they were enrolled anew meanwhile. */
+  pass(entries: readonly DeadlineEntry[]): void {
+    for (const { key, at } of entries) {
+      const slot = this.#slots.get(key.toString('latin1'));
+      if (slot === undefined || this.#passed.has(slot)) continue;
+      if (this.#heap.timeOf(slot) !== at) continue;
+      this.#passed.add(slot);
+      this.#heap.set(slot, at + this.#lead);
+    }
+  }
 
   enrol(entries: readonly DeadlineEntry[]): Promise<void> {
     for (const { key, at } of entries) {
       const text = key.toString('latin1');
       const slot = this.#slots.get(text);
-      if (slot === undefined || at < this.#heap.timeOf(slot))
+      const known = slot === undefined ? Infinity : this.#deadlineOf(slot);
+      // What was looked at ahead is so again: it may have a new life with the same deadline.
+      if (at < known || (at === known && this.#passed.has(slot!)))
         this.#put(text, slot, at);
     }
     return Promise.resolve();
@@ -31,20 +55,22 @@ export class MemoryIndex implements DeadlineIndex {
     now: number,
     limit: number,
   ): Promise<{ due: DeadlineEntry[]; next: number | undefined }> {
-    const taken: number[] = [];
+    const taken: [slot: number, time: number][] = [];
     const due: DeadlineEntry[] = [];
     let first = this.#heap.first;
     while (first !== undefined && due.length < limit) {
-      const at = this.#heap.timeOf(first);
-      if (at >= now) break;
-      due.push({ key: Buffer.from(this.#keys[first]!, 'latin1'), at });
-      taken.push(first);
+      const time = this.#heap.timeOf(first);
+      if (time >= now + this.#lead) break;
+      const key = Buffer.from(this.#keys[first]!, 'latin1');
+      due.push({ key, at: this.#deadlineOf(first) });
+      taken.push([first, time]);
       this.#heap.remove(first);
       first = this.#heap.first;
     }
     // Put back: taking a look decides nothing, only settling does.
-    const next = first === undefined ? undefined : this.#heap.timeOf(first);
-    taken.forEach((slot, i) => this.#heap.set(slot, due[i]!.at));
+    const next =
+      first === undefined ? undefined : this.#heap.timeOf(first) - this.#lead;
+    for (const [slot, time] of taken) this.#heap.set(slot, time);
     return Promise.resolve({ due, next });
   }
 
@@ -53,7 +79,7 @@ export class MemoryIndex implements DeadlineIndex {
       verdicts.map(({ key, seen, at }) => {
         const text = key.toString('latin1');
         const slot = this.#slots.get(text);
-        const current = slot === undefined ? slot : this.#heap.timeOf(slot);
+        const current = slot === undefined ? slot : this.#deadlineOf(slot);
         if (current !== seen) return false;
         if (at !== undefined) this.#put(text, slot, at);
         else if (slot !== undefined) this.#drop(text, slot);
@@ -67,7 +93,7 @@ export class MemoryIndex implements DeadlineIndex {
     const text = key.toString('latin1');
     const slot = this.#slots.get(text);
     if (slot === undefined) return undefined;
-    const at = this.#heap.timeOf(slot);
+    const at = this.#deadlineOf(slot);
     this.#drop(text, slot);
     return at;
   }
@@ -90,13 +116,20 @@ export class MemoryIndex implements DeadlineIndex {
       this.#keys[slot] = text;
       this.#slots.set(text, slot);
     }
+    this.#passed.delete(slot);
     this.#heap.set(slot, at);
+  }
+
+  #deadlineOf(slot: number): number {
+    const time = this.#heap.timeOf(slot);
+    return this.#passed.has(slot) ? time - this.#lead : time;
   }
 
   #drop(text: string, slot: number): void {
     this.#slots.delete(text);
     this.#keys[slot] = undefined;
     this.#free.push(slot);
+    this.#passed.delete(slot);
     this.#heap.remove(slot);
   }
 }

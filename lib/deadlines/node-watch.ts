@@ -242,6 +242,7 @@ export class NodeWatch implements DeadlineKeeper {
       this.#changed.fire();
       return;
     }
+    this.judge.subscribed?.();
     this.#discovery.resume(served);
     if (before === state) return;
     this.#span++;

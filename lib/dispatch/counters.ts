@@ -19,6 +19,8 @@ export interface ExpiryCounters {
   superseded: number;
   /** Events found by looking after a time when nobody listened. */
   recovered: number;
+  /** Keys about to run out whose value was not read, as it was longer than `values.maxBytes`. In a group, by this instance while it leads. */
+  valuesTooLong: number;
   /** Events given up because the queue was full, their subscription ended, shutdown did not wait, or another instance of the group had taken them over. */
   dropped: number;
 }
@@ -32,5 +34,6 @@ export const newCounters = (): ExpiryCounters => ({
   passedOn: 0,
   superseded: 0,
   recovered: 0,
+  valuesTooLong: 0,
   dropped: 0,
 });

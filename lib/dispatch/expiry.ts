@@ -1,3 +1,4 @@
+import { type ReadValue, type ValueForm, showValue } from './event-value.js';
 import type { KeyExpiredEvent } from './key-expired-event.js';
 import type { KeyExpiringEvent } from './key-expiring-event.js';
 import type { RedisGlob } from './redis-glob.js';
@@ -18,6 +19,8 @@ export interface Expiry {
   readonly lateness?: number;
   /** Only of a warning, whose `lateness` is its own: ms before the deadline at which it was due. */
   readonly before?: number | undefined;
+  /** The value that it had, where it was read in time. */
+  readonly value?: ReadValue;
   /** Group only: the group; the name of this expiry, the same on every delivery; and which try this is, from 1 on. */
   readonly group?: string;
   readonly id?: string;
@@ -49,6 +52,8 @@ export interface ExpiryHandler {
   readonly before?: number | undefined;
   /** Ms after which a run that has not ended has failed; undefined: there is no limit. */
   readonly timeout?: number;
+  /** In which form the event has the value; undefined: it has none. */
+  readonly value?: ValueForm;
   /** Group only. */
   readonly retry?: RetryPolicy;
 }
@@ -67,12 +72,15 @@ export const renewedBy = (before: number): number =>
  * The event that the handler is given: a `KeyExpiringEvent` for a warning. Its bytes are a copy: a slice would keep the whole chunk
  * that was read from the socket in memory for as long as the user keeps the event.
  *
- * @param run whose signal the event's is; it is asked for when somebody reads that
+ * @param run whose signal the event's is; it is asked for when somebody reads that. Is told why a value is no JSON
  */
 export function toEvent(
   expiry: Expiry,
   handler: ExpiryHandler,
-  run: { readonly signal: AbortSignal },
+  run: {
+    readonly signal: AbortSignal;
+    unreadable(reason: string): void;
+  },
 ): KeyExpiredEvent | KeyExpiringEvent {
   const keyBuffer = Buffer.from(expiry.key);
   return {
@@ -91,6 +99,10 @@ export function toEvent(
     source: expiry.source,
     ...(expiry.group !== undefined && { group: expiry.group, id: expiry.id! }),
     attempt: expiry.attempt ?? 1,
+    ...(handler.value &&
+      showValue(expiry.value, handler.value, (reason) =>
+        run.unreadable(reason),
+      )),
     get signal() {
       return run.signal;
     },

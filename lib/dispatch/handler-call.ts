@@ -7,6 +7,9 @@ import { type Expiry, type ExpiryHandler, toEvent } from './expiry.js';
 import type { KeyExpiredEvent } from './key-expired-event.js';
 import type { ObservedTry } from './observed-try.js';
 
+/** Handlers of which a warning said that a value is not in their form. */
+const warned = new WeakSet<ExpiryHandler>();
+
 /** What a handler returned, and what of it is to be waited for. */
 type Called = [result: unknown, pending: PromiseLike<unknown> | undefined];
 
@@ -82,6 +85,17 @@ export class HandlerCall {
     Promise.resolve(pending).then(
       (value: unknown) => this.#end({ result: value }),
       (error: unknown) => this.#fail(error),
+    );
+  }
+
+  /** For `toEvent`: a warning, once for each handler. */
+  unreadable(reason: string): void {
+    const { handler, expiry, log } = this;
+    if (warned.has(handler)) return;
+    warned.add(handler);
+    log.warn(
+      `${handler.name} asks for values as JSON, and that of ${JSON.stringify(expiry.key.toString())} is none (${reason}): ` +
+        'event.value is undefined then, and event.valueText is the text',
     );
   }
 

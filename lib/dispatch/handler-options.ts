@@ -1,3 +1,4 @@
+import type { ValueForm } from './event-value.js';
 import type { KeyExpiredEvent } from './key-expired-event.js';
 import type { KeyExpiringEvent } from './key-expiring-event.js';
 
@@ -32,10 +33,26 @@ export interface OnKeyExpiredOptions {
    * @default none
    */
   timeout?: number;
+  /**
+   * `event.value`: the value that the key had, as it was a moment before its deadline (the module's option
+   * `values`), in this form. Not with `punctual: false`, which looks at no key.
+   *
+   * - `'text'`: a string, as UTF-8 text.
+   * - `'buffer'`: a string, as its exact bytes.
+   * - `'json'`: what the text of a string is as JSON; `event.valueText` has the text where it is none.
+   * - `'hash'`: the fields of a hash, as an object of texts.
+   *
+   * Of other types, as lists and sets, no value is read.
+   * @default none
+   */
+  value?: ValueForm;
 }
 
 /** Options of one handler of warnings: of `@OnKeyExpiring`, and of `RedisExpirySubscriber.subscribeExpiring`. */
-export interface OnKeyExpiringOptions extends OnKeyExpiredOptions {
+export interface OnKeyExpiringOptions extends Omit<
+  OnKeyExpiredOptions,
+  'value'
+> {
   /** Milliseconds before the deadline: the handler runs when the key's time left falls to that. Whole, from 1 on. */
   before: number;
 }
@@ -44,4 +61,6 @@ export interface OnKeyExpiringOptions extends OnKeyExpiredOptions {
 export type KeyExpiringHandler = (event: KeyExpiringEvent) => unknown;
 
 /** A function that runs when a key expires. A promise or an Observable that it returns is awaited. */
-export type KeyExpiredHandler = (event: KeyExpiredEvent) => unknown;
+export type KeyExpiredHandler<Value = unknown> = (
+  event: KeyExpiredEvent<Value>,
+) => unknown;

@@ -1,5 +1,8 @@
-/** What a handler is given: one key that expired, and one pattern of the handler that it matched. */
-export interface KeyExpiredEvent {
+/**
+ * What a handler is given: one key that expired, and one pattern of the handler that it matched. `Value` is the type of
+ * `value` that the handler takes it to have, by its option `value`.
+ */
+export interface KeyExpiredEvent<Value = unknown> {
   /** UTF-8 text of the key, without the connection's `keyPrefix`. */
   readonly key: string;
   /** The key's exact bytes, without the connection's `keyPrefix`. */
@@ -22,6 +25,17 @@ export interface KeyExpiredEvent {
   readonly id?: string;
   /** 1 for the first try. */
   readonly attempt: number;
+  /**
+   * The value that the key had, in the form that the handler's option `value` names, as it was `valueAge` ms before its
+   * deadline. It is of the life that ended, and the same on every redelivery. Unset where the handler asks for none, where
+   * nobody looked in time (`source: 'recovery'`), and where the value was longer than `values.maxBytes`, of another type
+   * than asked for, or no JSON.
+   */
+  readonly value?: Value;
+  /** Milliseconds from the reading of the value to the deadline; the module's `values.lead` at most. */
+  readonly valueAge?: number;
+  /** With `value: 'json'`, where the value is no JSON: its text. */
+  readonly valueText?: string;
   /**
    * Aborted when nobody waits for this run any more: at the handler's `timeout`, with a `RedisExpiryError`
    * `HANDLER_TIMEOUT` as its reason, or when shutdown gives the handler up, with `CLOSED`. To be handed to

@@ -1,7 +1,8 @@
 import { AnnouncementJudge } from '../deadlines/announcement-judge.js';
-import { reasonOf } from '../errors/redis-expiry.error.js';
+import { invalidOption, reasonOf } from '../errors/redis-expiry.error.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { Dispatcher } from '../dispatch/dispatcher.js';
+import { kindOf } from '../dispatch/event-value.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import type { LatenessWindow } from '../dispatch/lateness-window.js';
 import type { ExpirySubscription } from './status.js';
@@ -78,17 +79,19 @@ export class Broadcast implements Startable {
    * Runs the application's own handlers from now on, and listens even if there are none. Resolves when
    * every node acknowledged; with `lazyConnect` at once. See `Startup.keep`.
    */
-  keep(handlers: readonly ExpiryHandler[]): Promise<void> {
+  async keep(handlers: readonly ExpiryHandler[]): Promise<void> {
+    for (const handler of handlers) this.#assertLooks(handler);
     for (const handler of handlers)
       this.#registry.add(this.#interestOf(handler));
-    return this.#startup.keep(async () => {
+    await this.#startup.keep(async () => {
       const patterns = new Set(handlers.map(({ glob }) => glob.pattern));
       await Promise.all([...patterns].map((p) => this.#listener.served(p)));
     });
   }
 
   /** Runs a handler for every expiry of its pattern. Resolves when every node acknowledged. */
-  handle(handler: ExpiryHandler): Promise<ExpirySubscription> {
+  async handle(handler: ExpiryHandler): Promise<ExpirySubscription> {
+    this.#assertLooks(handler);
     return this.#subscribe(
       this.#interestOf(handler),
       handler.glob.pattern,
@@ -154,7 +157,8 @@ export class Broadcast implements Startable {
 
   #newListener(): KeyspaceListener {
     const { topology, listenerOptions, log } = this.parts;
-    const { punctual } = this.options;
+    const { punctual, values } = this.options;
+    const { counters } = this.parts;
     const registry = this.#registry;
     return new KeyspaceListener(
       topology,
@@ -163,9 +167,20 @@ export class Broadcast implements Startable {
       log,
       punctual &&
         ((node) =>
-          new AnnouncementJudge(node, { patterns: registry, punctual, log })
-            .watch),
+          new AnnouncementJudge(node, {
+            ...{ patterns: registry, punctual, values, counters, log },
+          }).watch),
     );
+  }
+
+  /** Values are read by looking at keys. */
+  #assertLooks({ value }: ExpiryHandler): void {
+    if (value !== undefined && !this.options.punctual)
+      throw invalidOption(
+        'value',
+        value,
+        'none with punctual: false, which looks at no key',
+      );
   }
 
   #interestOf(handler: ExpiryHandler): Interest {
@@ -176,8 +191,8 @@ export class Broadcast implements Startable {
       else if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
       dispatcher.offer(handler, expiry);
     };
-    const { glob, before } = handler;
-    return interestOf(glob.pattern, before, onExpiry);
+    const { glob, before, value } = handler;
+    return interestOf(glob.pattern, before, onExpiry, kindOf(value));
   }
 
   async #subscribe(
@@ -190,6 +205,9 @@ export class Broadcast implements Startable {
     try {
       await this.#startup.run();
       await this.#listener.served(pattern);
+      // The pattern may be listened for already, and values of its keys asked for from now on.
+      if ('values' in interest && interest.values)
+        await this.#listener.refresh();
     } catch (error) {
       onEnd();
       await this.#listener.remove(interest);

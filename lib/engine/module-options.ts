@@ -110,6 +110,15 @@ export interface RedisExpiryModuleOptions {
    * @default 'auto'
    */
   renewals?: 'auto' | 'heard';
+  /**
+   * For handlers that ask for the value of the key.
+   *
+   * - `lead`: milliseconds before the deadline at which the value is read, from 1 on. What changes it later, and does not
+   *   renew the key, is not seen. @default 20
+   * - `maxBytes`: a longer value is not read, and counted in `status().counters.valuesTooLong`; from 1 to 16,777,216. Of a
+   *   hash, its fields' names and values count. @default 4_096
+   */
+  values?: { lead?: number; maxBytes?: number };
   /** Milliseconds that shutdown waits for handlers in flight, from 0 on. @default 10_000 */
   shutdownTimeout?: number;
   /**

@@ -1,6 +1,8 @@
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import { ConnectionSource } from '../connection/connection-source.js';
 import type { PunctualOptions } from '../deadlines/discovery.js';
+import type { ValueOptions } from '../deadlines/value-reader.js';
+import type { ValueForm } from '../dispatch/event-value.js';
 import { invalidOption } from '../errors/redis-expiry.error.js';
 import {
   DEFAULT_LETTER_LIMITS,
@@ -24,6 +26,7 @@ import {
   wholeMs,
 } from './option-checks.js';
 import type { ExpiryTelemetry } from './telemetry.js';
+import { resolveForm, resolveValues } from './value-options.js';
 import type { NotificationsMode } from '../listening/flag-keeper.js';
 
 /** The module's options, checked and complete. */
@@ -44,6 +47,7 @@ export interface ResolvedOptions {
   readonly leaseDuration: number;
   readonly deadLetters: LetterLimits;
   readonly renewals: 'auto' | 'heard';
+  readonly values: ValueOptions;
   readonly concurrency: number;
   readonly queueLimit: number;
   readonly shutdownTimeout: number;
@@ -70,6 +74,7 @@ const OPTIONS = [
   'leaseDuration',
   'deadLetters',
   'renewals',
+  'values',
   'shutdownTimeout',
   'telemetry',
   'name',
@@ -83,8 +88,9 @@ const ENHANCER_KINDS: readonly EnhancerKind[] = [
 const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
-const HANDLER_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
-const EXPIRING_OPTIONS = [...HANDLER_OPTIONS, 'before'];
+const COMMON_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
+const HANDLER_OPTIONS = [...COMMON_OPTIONS, 'value'];
+const EXPIRING_OPTIONS = [...COMMON_OPTIONS, 'before'];
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
@@ -129,6 +135,7 @@ export function resolveOptions(
     leaseDuration: ms('leaseDuration', given.leaseDuration, 30_000, 100),
     deadLetters: resolveDeadLetters(given.deadLetters),
     renewals,
+    values: resolveValues(given.values),
     concurrency: count('concurrency', given.concurrency, 100),
     queueLimit: count('queueLimit', given.queueLimit, 500_000),
     shutdownTimeout: ms('shutdownTimeout', given.shutdownTimeout, 10_000, 0),
@@ -144,6 +151,7 @@ export interface ResolvedHandlerOptions {
   readonly concurrency: number;
   /** Ms; undefined: none. */
   readonly timeout?: number;
+  readonly value?: ValueForm;
   /** Undefined: the module's. */
   readonly retry?: RetryPolicy;
 }
@@ -154,10 +162,12 @@ export function resolveHandlerOptions(
 ): ResolvedHandlerOptions {
   checkNames(options, HANDLER_OPTIONS, 'handler options');
   const { group, retry, timeout } = options;
+  const value = resolveForm(options.value);
   return {
     group: group === false ? false : resolveGroup(group),
     concurrency: count('concurrency', options.concurrency, Infinity),
     ...(timeout !== undefined && { timeout: ms('timeout', timeout, 0, 1) }),
+    ...(value !== undefined && { value }),
     ...(retry !== undefined && { retry: resolveRetry(retry) }),
   };
 }

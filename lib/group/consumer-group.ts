@@ -1,3 +1,4 @@
+import { type ValueKinds, kindOf } from '../dispatch/event-value.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { NodeStatus } from '../listening/node-status.js';
@@ -13,7 +14,12 @@ import {
 } from './group-parts.js';
 import type { PartitionStatus } from './partition-member.js';
 import { totalOf } from './partition-members.js';
-import { checkOneSlot, checkServer, explained } from './server-check.js';
+import {
+  checkOneSlot,
+  checkServer,
+  checkValues,
+  explained,
+} from './server-check.js';
 
 /** Ms that shutdown waits for Redis to take notice. */
 const PATIENCE_MS = 2_500;
@@ -42,6 +48,8 @@ export class ConsumerGroup {
   readonly #parts: GroupParts;
   readonly #interests = new Map<ExpiryHandler, Interest>();
   #started: Promise<void> | undefined;
+  /** The types of values of which it is known that they may be read. */
+  #checkedKinds: ValueKinds | undefined;
   /** A start was begun at some time: even if it failed, there may be something to end. */
   #begun = false;
 
@@ -91,8 +99,10 @@ export class ConsumerGroup {
   async add(handler: ExpiryHandler): Promise<void> {
     const { handlers, patterns, members, registry } = this.#parts;
     // Events come by the stream: all that the watcher needs is the pattern.
-    const { glob, before } = handler;
-    const interest = interestOf(glob.pattern, before, () => undefined);
+    const { glob, before, value } = handler;
+    const interest = interestOf(
+      ...([glob.pattern, before, () => undefined, kindOf(value)] as const),
+    );
     handlers.add(handler);
     this.#interests.set(handler, interest);
     patterns.add(interest);
@@ -120,10 +130,12 @@ export class ConsumerGroup {
 
   /**
    * Resolves when a handler's pattern is listened for. Where another instance watches, that one has
-   * been told. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`.
+   * been told. Rejects with `SUBSCRIPTION_REFUSED` or `CLOSED`; with `GROUP_REFUSED` where it asks for values
+   * that may not be read.
    */
-  served({ glob }: ExpiryHandler): Promise<void> {
-    return this.#parts.members.served(glob.pattern);
+  async served({ glob, value }: ExpiryHandler): Promise<void> {
+    await this.#parts.members.served(glob.pattern);
+    if (value !== undefined) await this.#checkValues();
   }
 
   /**
@@ -194,9 +206,18 @@ export class ConsumerGroup {
     await members.listening();
   }
 
+  async #checkValues(): Promise<void> {
+    const { home, patterns } = this.#parts;
+    const { kinds } = patterns.values;
+    if (kinds === this.#checkedKinds) return;
+    await checkValues(home, this.group, patterns.values);
+    this.#checkedKinds = kinds;
+  }
+
   async #work(): Promise<void> {
     const { home, members, registry } = this.#parts;
     await checkServer(home, this.group, this.shared.log);
+    await this.#checkValues();
     // First of all: what is taken by then may be for a handler of this instance only.
     await registry.start();
     await members.start();

@@ -1,3 +1,4 @@
+import { type ReadValue, hashFields } from '../dispatch/event-value.js';
 import type { Partition } from './partition.js';
 import { readableId } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
@@ -20,6 +21,10 @@ export interface DeadLetter {
   readonly deadline?: Date;
   /** Only of a warning: milliseconds before the deadline. */
   readonly before?: number;
+  /** The value that the key had, where its handler asked for it: the text of a string, or the fields of a hash. */
+  readonly value?: string | Record<string, string>;
+  /** The exact bytes of that string. */
+  readonly valueBuffer?: Buffer;
   /** Tries that were made. */
   readonly attempts: number;
   /** What the last try ended with. */
@@ -27,6 +32,15 @@ export interface DeadLetter {
   /** When it was given up. */
   readonly at: Date;
 }
+
+/** A value as letters tell it. */
+export const letterValue = (
+  value: ReadValue | undefined,
+): Pick<DeadLetter, 'value' | 'valueBuffer'> => {
+  if (!value) return {};
+  if (value.kind === 'hash') return { value: hashFields(value) };
+  return { value: value.bytes.toString(), valueBuffer: value.bytes };
+};
 
 /** What the id of a letter names. */
 export interface LetterName {
@@ -181,6 +195,7 @@ export class DeadLetters {
         deadline: new Date(event.deadline),
       }),
       ...(event.before !== undefined && { before: event.before }),
+      ...letterValue(event.value),
       attempts: event.tries + event.runs.of(event.handler ?? ''),
       error: e,
       at: new Date(Number(entry.split('-')[0])),

@@ -189,6 +189,7 @@ function expiryOf(
     group,
     id: eventId(event),
     attempt,
+    ...(event.value && { value: event.value }),
     ...(event.deadline !== undefined && {
       deadline: new Date(event.deadline),
       lateness: latenessOf(event),

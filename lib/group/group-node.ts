@@ -3,6 +3,7 @@ import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { DeadlineJudge } from '../deadlines/deadline-judge.js';
 import { NodeWatch } from '../deadlines/node-watch.js';
 import { withWarnings } from '../deadlines/warnings.js';
+import { ValueMemory } from '../deadlines/value-memory.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { sleep } from '../util/sleep.js';
@@ -17,6 +18,7 @@ import type { NodeTerm } from './node-term.js';
 import { Preview } from './preview.js';
 import { RecheckQueue } from './recheck-queue.js';
 import type { JudgedNode } from './sweep.js';
+import { type ValueLooks, valueLooksOf } from './value-looks.js';
 
 /** Entries that an audit looks at in one step, and ms between two steps. */
 const AUDIT_PAGE = 500;
@@ -41,6 +43,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   readonly tracked = undefined;
   readonly gaps: GapBook;
   readonly evidence = new Evidence();
+  readonly values = new ValueMemory();
   readonly commands: Commands;
   readonly index: DeadlineJudge['index'];
   readonly watch: NodeWatch;
@@ -49,6 +52,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   readonly #suspects: RecheckQueue;
   readonly #gone: GoneKeys;
   readonly #preview: Preview;
+  readonly #valueLooks: ValueLooks;
   readonly #forwarder: Forwarder | undefined;
   /** While it is not watched: from when on nothing is known. */
   #lostUntil: number | undefined;
@@ -107,6 +111,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
       ...{ index, clock: this.clock, report },
       lookAhead: (entries) => this.#lookAhead(entries),
     });
+    this.#valueLooks = valueLooksOf(this, term, this.#warnings);
     if (watched !== undefined) this.#miss(watched);
   }
 
@@ -155,13 +160,18 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.gaps.settle(moment);
   }
 
+  subscribed(): void {
+    this.#valueLooks.update();
+  }
+
   enrolled(soonest: number): void {
     this.#preview.nudge(soonest);
+    this.#valueLooks.nudge(soonest);
   }
 
   due(soonest: number): void {
     this.watch.nudge(soonest);
-    this.#preview.nudge(soonest);
+    this.enrolled(soonest);
   }
 
   announced(redisKey: Buffer): undefined {
@@ -171,13 +181,11 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   }
 
   heard(event: string, redisKey: Buffer): void {
+    this.values.heard(redisKey);
     if (!this.#hears()) return;
-    if (event === 'new' || event === 'expire') {
-      this.#gone.remove(redisKey);
-      return;
-    }
+    if (event === 'new' || event === 'expire') this.#gone.remove(redisKey);
     // Where nothing is announced for certain, what is not found gone at once may count as expired.
-    if (this.isSilent) this.#suspects.changed(redisKey);
+    else if (this.isSilent) this.#suspects.changed(redisKey);
     else this.#gone.add(redisKey);
   }
 
@@ -197,6 +205,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
       this.#preview.pause();
       void this.#audit();
     }
+    this.#valueLooks.resume();
     this.#forwarder?.start();
     this.#warnings.resume();
   }
@@ -208,6 +217,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.#gone.pause();
     this.#preview.pause();
     this.#warnings.pause();
+    this.#valueLooks.pause();
     this.evidence.forget();
     // Lost again before it was watched, it is lost since the first time.
     if (this.watch.isWatching) this.#lostUntil = undefined;
@@ -221,6 +231,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     }
     this.#preview.retime(ms);
     this.#warnings.retime();
+    this.#valueLooks.retime(ms);
   }
 
   barrier(): Promise<void> {

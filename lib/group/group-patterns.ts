@@ -1,3 +1,4 @@
+import { type ValueKinds, allKinds } from '../dispatch/event-value.js';
 import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
 import { type Interest, interestOf } from '../listening/interests.js';
 import type { KnownHandler } from './own-handlers.js';
@@ -17,6 +18,26 @@ export interface GroupListener {
 export const nameOfPattern = ({ glob, before = 0 }: KnownHandler): string =>
   `${before} ${glob.pattern}`;
 
+/** A pattern of other instances. */
+interface Foreign {
+  readonly interest: Interest;
+  /** In which types of keys the values are asked for. */
+  readonly values: ValueKinds | undefined;
+}
+
+/** Handlers that are alike in their pattern as one, that asks for all that they ask for. */
+function byPattern(
+  handlers: Iterable<KnownHandler>,
+): Map<string, KnownHandler> {
+  const all = new Map<string, KnownHandler>();
+  for (const each of handlers) {
+    const name = nameOfPattern(each);
+    const values = allKinds([all.get(name)?.values, each.values]);
+    all.set(name, { ...each, values });
+  }
+  return all;
+}
+
 /**
  * Whoever leads a group listens for the patterns of all its instances, as these may differ: during a
  * deploy they do. So every instance has the others' patterns ready in its listener's registry; and the one
@@ -24,7 +45,7 @@ export const nameOfPattern = ({ glob, before = 0 }: KnownHandler): string =>
  */
 export class GroupPatterns {
   /** What of other instances is in the listener's registry, by `nameOfPattern`. */
-  readonly #interests = new Map<string, Interest>();
+  readonly #interests = new Map<string, Foreign>();
   #listening = '';
   #isConfirming = false;
 
@@ -42,21 +63,25 @@ export class GroupPatterns {
   /** These are the handlers of other instances now. */
   take(handlers: Iterable<KnownHandler>): void {
     const { registry } = this.listener;
-    const foreign = new Map(
-      [...handlers].map((each) => [nameOfPattern(each), each]),
-    );
+    const gone = new Map(this.#interests);
     let isChanged = false;
-    for (const [name, interest] of this.#interests) {
-      if (foreign.delete(name)) continue;
-      registry.remove(interest);
-      this.#interests.delete(name);
+    for (const [name, { glob, before, values }] of byPattern(handlers)) {
+      const known = gone.get(name);
+      gone.delete(name);
+      if (known && known.values === values) continue;
+      // Events come by the stream: all that the listener needs is the pattern.
+      const interest = interestOf(
+        ...([glob.pattern, before, () => undefined, values] as const),
+      );
+      registry.add(interest);
+      // After the new one: the pattern lives on.
+      if (known) registry.remove(known.interest);
+      this.#interests.set(name, { interest, values });
       isChanged = true;
     }
-    for (const [name, { glob, before }] of foreign) {
-      // Events come by the stream: all that the listener needs is the pattern.
-      const interest = interestOf(glob.pattern, before, () => undefined);
-      registry.add(interest);
-      this.#interests.set(name, interest);
+    for (const [name, { interest }] of gone) {
+      registry.remove(interest);
+      this.#interests.delete(name);
       isChanged = true;
     }
     if (isChanged) void this.listener.refresh();

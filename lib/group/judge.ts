@@ -1,9 +1,12 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
+import { toText } from './evidence.js';
 import { Mutex } from '../util/mutex.js';
 import { type JudgedNode, type JudgingTerm, Sweep } from './sweep.js';
 
 /** Keys that one script looks at: some hundreds of microseconds of the server's time. */
 const CHUNK = 500;
+/** Bytes of values that go along with them, about. */
+const MOST_BYTES = 1_000_000;
 
 /**
  * Looks at keys of one node and settles what became of them: alive, look again then; expired, and an
@@ -41,7 +44,7 @@ export class Judge {
   async judge(keys: readonly Buffer[]): Promise<void> {
     const { generation } = this.node.evidence;
     const unsure: Buffer[] = [];
-    for (const chunk of chunks(keys)) {
+    for (const chunk of this.#chunks(keys)) {
       const left = await this.#inTurn(generation, () =>
         this.#sweep.find(chunk),
       );
@@ -49,8 +52,22 @@ export class Judge {
     }
     if (unsure.length === 0) return;
     await this.#hearAll();
-    for (const chunk of chunks(unsure))
+    for (const chunk of this.#chunks(unsure))
       await this.#inTurn(generation, () => this.#sweep.settle(chunk));
+  }
+
+  *#chunks(keys: readonly Buffer[]): Generator<readonly Buffer[]> {
+    const { values } = this.node;
+    let [from, bytes] = [0, 0];
+    for (let i = 0; i < keys.length; i++) {
+      if (i - from === CHUNK || bytes > MOST_BYTES) {
+        yield keys.slice(from, i);
+        [from, bytes] = [i, 0];
+      }
+      if (values.size > 0)
+        bytes += values.get(toText(keys[i]!))?.value?.bytes.length ?? 0;
+    }
+    if (from < keys.length) yield keys.slice(from);
   }
 
   /** `generation`: of the evidence when the work was asked for. */
@@ -77,8 +94,4 @@ export class Judge {
       if (!this.node.isSilent) throw error;
     }
   }
-}
-
-function* chunks(keys: readonly Buffer[]): Generator<readonly Buffer[]> {
-  for (let i = 0; i < keys.length; i += CHUNK) yield keys.slice(i, i + CHUNK);
 }

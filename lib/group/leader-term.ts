@@ -2,6 +2,7 @@ import type { Commands } from '../connection/commands.js';
 import type { ConnectionTarget } from '../connection/connection-option.js';
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { PunctualOptions } from '../deadlines/discovery.js';
+import type { ValueOptions } from '../deadlines/value-reader.js';
 import type { NodeWatch } from '../deadlines/node-watch.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
@@ -26,6 +27,7 @@ export interface WatcherOptions extends ListenerOptions {
   readonly target: ConnectionTarget;
   readonly namespace: string;
   readonly punctual: PunctualOptions;
+  readonly values: ValueOptions;
 }
 
 /** What all terms of one group have in common in one instance. */
@@ -59,6 +61,7 @@ export class LeaderTerm implements NodeTerm {
   readonly index: RedisIndex;
   readonly registry: SubscriptionRegistry;
   readonly punctual: PunctualOptions;
+  readonly values: ValueOptions;
   readonly counters: ExpiryCounters;
   readonly destinations: Destinations | undefined;
   readonly log: Log;
@@ -86,6 +89,7 @@ export class LeaderTerm implements NodeTerm {
     this.keys = partition.keys;
     this.registry = patterns;
     this.punctual = options.punctual;
+    this.values = options.values;
     this.counters = counters;
     this.destinations = destinations;
     this.log = log;

@@ -1,5 +1,6 @@
 import type { Commands } from '../connection/commands.js';
 import type { PunctualOptions } from '../deadlines/discovery.js';
+import type { ValueOptions } from '../deadlines/value-reader.js';
 import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import type { Log } from '../util/log.js';
@@ -12,6 +13,7 @@ export interface NodeTerm extends Omit<JudgingTerm, 'forwarder'> {
   readonly index: RedisIndex;
   readonly registry: SubscriptionRegistry;
   readonly punctual: PunctualOptions;
+  readonly values: ValueOptions;
   readonly log: Log;
   /** On a Cluster: where keys are that are elsewhere. */
   readonly destinations: Destinations | undefined;

@@ -1,3 +1,4 @@
+import { type ValueKinds, kindOf } from '../dispatch/event-value.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { RedisGlob } from '../dispatch/redis-glob.js';
 
@@ -6,6 +7,8 @@ export interface KnownHandler {
   readonly glob: RedisGlob;
   /** As of `ExpiryHandler`: set where it is for warnings. */
   readonly before?: number | undefined;
+  /** In which types of keys it asks for values, if at all. */
+  readonly values?: ValueKinds | undefined;
 }
 
 /** Handlers by their ids, as all instances of a group know them. */
@@ -44,7 +47,7 @@ export class OwnHandlers implements Iterable<NamedHandler> {
 
   /** The ids, as `readHandlerList` reads them: the same text wherever the same handlers are. */
   get text(): string {
-    return (this.#text ??= writeHandlerList(this.#byId.keys()));
+    return (this.#text ??= writeHandlerList(this.#byId.values()));
   }
 
   get isEmpty(): boolean {
@@ -93,12 +96,15 @@ export class OwnHandlers implements Iterable<NamedHandler> {
   }
 }
 
-/** Ids by their patterns, as JSON: `{"device:*":["Scope/Class.method"]}`. */
-function writeHandlerList(ids: Iterable<string>): string {
+/** Ids by their patterns, as JSON: `{"device:*":["Scope/Class.method"]}`; of one that asks for values `"Scope/Class.method string"`. */
+function writeHandlerList(handlers: Iterable<NamedHandler>): string {
   const names = Object.create(null) as Record<string, string[]>;
-  for (const id of [...ids].toSorted()) {
+  const sorted = [...handlers].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  for (const { id, handler } of sorted) {
     const space = id.indexOf(' ');
-    (names[id.slice(space + 1)] ??= []).push(id.slice(0, space));
+    const kind = kindOf(handler.value);
+    const name = id.slice(0, space) + (kind ? ` ${kind}` : '');
+    (names[id.slice(space + 1)] ??= []).push(name);
   }
   return JSON.stringify(names);
 }
@@ -110,10 +116,13 @@ export function readHandlerList(text: string): HandlerList {
     const names = JSON.parse(text) as Record<string, readonly string[]>;
     for (const [pattern, of] of Object.entries(names)) {
       const glob = new RedisGlob(pattern);
-      for (const name of of) {
+      for (const listed of of) {
+        const [name = '', kind] = listed.split(' ');
         const [, ms] = WARNED.exec(name) ?? [];
         const before = ms === undefined ? undefined : Number(ms);
-        list.set(`${name} ${pattern}`, { glob, before });
+        const isKnown = kind === 'string' || kind === 'hash';
+        const values = isKnown ? kind : undefined;
+        list.set(`${name} ${pattern}`, { glob, before, values });
       }
     }
   } catch {

@@ -7,6 +7,8 @@ import {
   isReadOnly,
   missingCommand,
 } from '../connection/server-error.js';
+import { refusedRead } from '../deadlines/value-access.js';
+import type { ValueWishes } from '../deadlines/value-reader.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
 import { slotOf } from '../topology/hash-slot.js';
 import type { Log } from '../util/log.js';
@@ -94,6 +96,22 @@ async function refusalOf(
     if (refusal !== undefined) return `${refusal} (${text})`;
   }
   return undefined;
+}
+
+/** Rejects with `GROUP_REFUSED` where the values that are asked for cannot be read. */
+export async function checkValues(
+  { commands }: Partition,
+  group: string,
+  wishes: ValueWishes,
+): Promise<void> {
+  const refused = await refusedRead(commands, wishes);
+  if (!refused) return;
+  const { command, text } = refused;
+  throw new RedisExpiryError(
+    'GROUP_REFUSED',
+    `Group "${group}" cannot read values on this server: a handler has the option value, and the user of the connection may not use ${command}; ` +
+      `docs/07-redis-settings-and-acl.md lists the permissions that values need (${text}).`,
+  );
 }
 
 /** What a server says that refuses a group at its start, in terms of what the user can do. */

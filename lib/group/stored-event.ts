@@ -1,3 +1,4 @@
+import type { ReadValue } from '../dispatch/event-value.js';
 import type { Expiry } from '../dispatch/expiry.js';
 import { RunCounts } from './run-counts.js';
 
@@ -12,6 +13,8 @@ export interface StoredEvent {
   /** When it was detected. */
   readonly detected: number;
   readonly source: Expiry['source'];
+  /** The value that the key had, where some handler asks for it and it was read in time. */
+  readonly value?: ReadValue | undefined;
   /** The only handler it is for; undefined: every one that matches. */
   readonly handler: string | undefined;
   /** Tries that failed before. */
@@ -48,6 +51,29 @@ interface Payload {
   r?: Record<string, number> | undefined;
   n?: number | undefined;
   o?: readonly string[] | undefined;
+  /** The value as it is stored, in base64. */
+  v?: string | undefined;
+}
+
+/** A value as it is stored: what it is of and its age, a colon, and its bytes, as `s19:{"battery":3}`; `h` for a hash. */
+export const toStored = ({ kind, age, bytes }: ReadValue): Buffer =>
+  Buffer.concat([
+    Buffer.from(`${kind === 'hash' ? 'h' : 's'}${Math.round(age)}:`),
+    bytes,
+  ]);
+
+/** As `toStored` writes it; undefined for what it did not write. */
+function readStored(stored: Buffer | undefined): ReadValue | undefined {
+  const colon = stored?.indexOf(':') ?? -1;
+  if (!stored || colon < 0) return undefined;
+  const mark = stored.toString('latin1', 0, colon);
+  const [, kind, age] = /^([sh])(\d+)$/.exec(mark) ?? [];
+  if (age === undefined) return undefined;
+  return {
+    kind: kind === 'h' ? 'hash' : 'string',
+    bytes: stored.subarray(colon + 1),
+    age: Number(age),
+  };
 }
 
 /** Reads the fields of a stream's entry: those that settling wrote, or one payload. */
@@ -69,6 +95,7 @@ export function fromFields(fields: readonly Buffer[]): StoredEvent {
     detected: Number.isFinite(detected) ? detected : 0,
     source:
       of.get('s')?.toString() === 'recovery' ? 'recovery' : 'notification',
+    value: readStored(of.get('v')),
     handler: undefined,
     tries: 0,
     runs: RunCounts.none,
@@ -88,6 +115,7 @@ export function toPayload(event: StoredEvent): string {
     r: event.runs.toJSON(),
     n: event.passes || undefined,
     o: event.taken?.length ? event.taken : undefined,
+    v: event.value && toStored(event.value).toString('base64'),
   };
   return JSON.stringify(payload);
 }
@@ -111,6 +139,9 @@ export function fromPayload(text: string): StoredEvent {
     runs: RunCounts.from(payload.r),
     passes: payload.n ?? 0,
     ...(payload.o && { taken: payload.o }),
+    value: readStored(
+      payload.v === undefined ? undefined : Buffer.from(payload.v, 'base64'),
+    ),
   };
 }
 
@@ -122,6 +153,7 @@ const isPayload = (value: Partial<Payload> | null): value is Payload =>
   (value.b === undefined ||
     (Number.isFinite(value.b) && value.d !== undefined)) &&
   (value.n === undefined || Number.isFinite(value.n)) &&
+  (value.v === undefined || typeof value.v === 'string') &&
   (value.o === undefined || Array.isArray(value.o));
 
 /** Kept as it is, in the key's place: for whoever looks at the dead letters. */

@@ -2,12 +2,19 @@ import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { ExpiryCounters } from '../dispatch/counters.js';
+import type { ValueMemory } from '../deadlines/value-memory.js';
 import type { Patterns } from '../deadlines/discovery.js';
 import { SWEEP } from '../scripts/sweep.lua.js';
 import { type Evidence, toText } from './evidence.js';
 import type { GapBook, Span } from './gap-book.js';
 import type { GroupKeys } from './group-keys.js';
 import { type Request, RequestChannel } from './request-channel.js';
+import {
+  type SweptValue,
+  forgetEnded,
+  valuesFor,
+  wordsOf,
+} from './swept-values.js';
 import { ping } from './term-fence.js';
 
 /** The node whose keys are looked at, as its judge sees it. `GroupNode` is one. */
@@ -16,6 +23,8 @@ export interface JudgedNode {
   readonly commands: Commands;
   readonly evidence: Evidence;
   readonly gaps: GapBook;
+  /** The values of keys that are about to run out. */
+  readonly values: ValueMemory;
   /** Redis's time; each look sets it. */
   readonly clock: RedisClock;
   /** Where a server announces nothing: the deadline after which every key was looked at a moment before it was due; undefined while there is none. */
@@ -62,6 +71,8 @@ export interface SweepArguments {
   readonly amongOthers?: boolean;
   /** Where other partitions note which expiries they told. */
   readonly tolds?: readonly string[] | undefined;
+  /** What was read of some of the keys, by their place among them. */
+  readonly values?: readonly SweptValue[];
 }
 
 /** What it found and did. */
@@ -82,6 +93,10 @@ export async function runSweep(
   words: SweepArguments,
 ): Promise<SweepReply> {
   const { keys, known, wanted, gaps, previewedAfter, amongOthers } = words;
+  const { valued, words: valueWords } = wordsOf(
+    words.values ?? [],
+    keys.length,
+  );
   const others = words.tolds?.filter((name) => name !== names.told) ?? [];
   const { index, events, lease, request, away, told } = names;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
@@ -89,7 +104,7 @@ export async function runSweep(
     redis,
     [index, events, lease, request, ...(amongOthers ? [away, told] : [])],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
-    ...[others.length, ...others],
+    ...[others.length, valued, ...others, ...valueWords],
     ...keys,
   );
   const [, now, soonest, codes] = String(line).split(' ');
@@ -205,6 +220,7 @@ class Look {
       wanted: this.#wanted(),
       gaps: gaps.spans,
       previewedAfter: isSilent ? node.previewedAfter : undefined,
+      values: valuesFor(node.values, this.#texts),
     };
   }
 
@@ -222,11 +238,12 @@ class Look {
   }
 
   /** Takes note of the answer. Returns the keys that are gone, and of which nothing tells why. */
-  note({ soonest, codes }: SweepReply): Buffer[] {
+  note({ now, soonest, codes }: SweepReply): Buffer[] {
     if (!this.isFresh) return [];
     this.node.settled(
       this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!)),
     );
+    forgetEnded(this.node.values, this.#texts, codes, now);
     if (soonest !== undefined) this.node.due(soonest);
     if (codes.includes('m')) this.term.forwarder?.nudge();
     return this.keys.filter((_, i) => codes[i] === '?');

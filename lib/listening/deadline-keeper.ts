@@ -1,9 +1,13 @@
+import type { ReadValue } from '../dispatch/event-value.js';
+
 /** What is known of the time of an expiry that was heard. */
 export interface ExpiryTiming {
   /** When its time to live ran out, by Redis's clock. */
   readonly deadline: Date;
   /** Ms from then until it was heard. */
   readonly lateness: number;
+  /** The value that it had, where somebody asks for it and it was read in time. */
+  readonly value?: ReadValue;
 }
 
 /** What one scan of a server found. */

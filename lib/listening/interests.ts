@@ -1,3 +1,4 @@
+import type { ValueKinds } from '../dispatch/event-value.js';
 import type { Expiry } from '../dispatch/expiry.js';
 import type { RedisGlob } from '../dispatch/redis-glob.js';
 
@@ -20,7 +21,12 @@ export interface WarningInterest {
 /** What someone subscribed to: expiries or warnings of keys by a pattern, or the messages of channels. */
 export type Interest =
   | WarningInterest
-  | { readonly pattern: string; readonly onExpiry: ExpirySink }
+  | {
+      readonly pattern: string;
+      readonly onExpiry: ExpirySink;
+      /** In which types of keys values are asked for, if at all. */
+      readonly values?: ValueKinds | undefined;
+    }
   | { readonly channelPattern: string; readonly onMessage: MessageSink };
 
 /** What a handler of a pattern is interested in: in warnings, so many ms before the deadline, or else in expiries. */
@@ -28,9 +34,10 @@ export const interestOf = (
   pattern: string,
   before: number | undefined,
   tell: ExpirySink,
+  values?: ValueKinds,
 ): Interest =>
   before === undefined
-    ? { pattern, onExpiry: tell }
+    ? { pattern, onExpiry: tell, values }
     : { pattern, before, onWarning: tell };
 
 /**
@@ -48,4 +55,14 @@ export interface WantedPattern {
 export interface ExpiryPattern extends WantedPattern {
   readonly channel: string;
   readonly sinks: Set<ExpirySink>;
+}
+
+/** What the messages of one subscription mean. */
+export interface ChannelMeaning {
+  /** The keys' events are announced by a keyspace channel, which somebody asked for by this pattern. */
+  readonly pattern?: ExpiryPattern | undefined;
+  /** Keys to which this happened are announced by a keyevent channel. */
+  readonly event?: string;
+  /** Who is given the messages as they are. */
+  readonly sinks?: ReadonlySet<MessageSink> | undefined;
 }

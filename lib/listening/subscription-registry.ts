@@ -8,6 +8,7 @@ import {
 } from './channels.js';
 import { needsOfChannel } from './channel-needs.js';
 import type {
+  ChannelMeaning,
   ExpiryPattern,
   Interest,
   MessageSink,
@@ -17,16 +18,7 @@ import { shortest, startsWith } from './key-prefixes.js';
 import type { ExpiryTiming } from './deadline-keeper.js';
 import type { NeededFlags } from './notification-flags.js';
 import { WarningPatterns } from './warning-patterns.js';
-
-/** What the messages of one subscription mean. */
-export interface ChannelMeaning {
-  /** The keys' events are announced by a keyspace channel, which somebody asked for by this pattern. */
-  readonly pattern?: ExpiryPattern | undefined;
-  /** Keys to which this happened are announced by a keyevent channel. */
-  readonly event?: string;
-  /** Who is given the messages as they are. */
-  readonly sinks?: ReadonlySet<MessageSink> | undefined;
-}
+import { WantedValues } from './wanted-values.js';
 
 export interface RegistryOptions {
   readonly database: number;
@@ -51,6 +43,8 @@ export class SubscriptionRegistry {
   readonly expiredChannel: string;
   /** Who asked to be warned. */
   readonly warnings: WarningPatterns<ExpiryPattern>;
+  /** Of which keys the values are asked for. */
+  readonly values = new WantedValues();
   /** The keyevent channels of the events that are listened for, and those without that of renewals. */
   readonly #keyeventChannels: readonly string[];
   readonly #withoutRenewals: readonly string[];
@@ -97,7 +91,9 @@ export class SubscriptionRegistry {
     else {
       const entry = this.#expiries.get(pattern) ?? this.#newPattern(pattern);
       this.#expiries.set(pattern, entry);
-      entry.sinks.add(interest.onExpiry);
+      const { onExpiry, values } = interest;
+      entry.sinks.add(onExpiry);
+      if (values) this.values.add(entry.redisGlob, onExpiry, values);
     }
     this.#listenFor(pattern);
   }
@@ -115,8 +111,10 @@ export class SubscriptionRegistry {
     const { pattern } = interest;
     const entry = this.#expiries.get(pattern);
     if ('onWarning' in interest) this.warnings.remove(interest);
-    else if (entry?.sinks.delete(interest.onExpiry) && entry.sinks.size === 0)
-      this.#expiries.delete(pattern);
+    else if (entry?.sinks.delete(interest.onExpiry)) {
+      this.values.remove(entry.redisGlob, interest.onExpiry);
+      if (entry.sinks.size === 0) this.#expiries.delete(pattern);
+    }
     this.#listenFor(pattern);
   }
 

@@ -1,4 +1,5 @@
 import { Script } from '../connection/script.js';
+import { REFUSED_OF } from './refused-of.lua.js';
 
 /** See the header of the script. */
 export const PROBE = new Script(`
@@ -12,7 +13,7 @@ export const PROBE = new Script(`
 -- without an argument, which tells only whether the server has them: HSET would create the key, to
 -- scan would expire keys before anybody hears of it, and a user who may run PEXPIRETIME does not need PTTL.
 local key = KEYS[1]
-local calls = {
+${REFUSED_OF}local calls = {
   { 'TIME' },
   { 'DBSIZE' },
   { 'SCAN' },
@@ -45,13 +46,5 @@ local calls = {
   { 'XAUTOCLAIM', key, '-', '-', 0, '0' },
   { 'XACK', key, '-', '0-1' },
 }
-local refused = {}
-for _, call in ipairs(calls) do
-  local reply = redis.pcall(unpack(call))
-  if type(reply) == 'table' and reply.err then
-    refused[#refused + 1] = call[1]
-    refused[#refused + 1] = reply.err
-  end
-end
-return refused
+return refused_of(calls)
 `);

@@ -24,7 +24,10 @@ export const SWEEP = new Script(`
 --                    looked at a moment before it was due
 -- ARGV[7] others     how many names follow of what other partitions have instead of KEYS[6]. They are read where
 --                    this server has them: a partition may have come here from another node
--- ARGV[...]          those names; then the keys, each once, some hundreds: about 2 us each. They are not declared, see
+-- ARGV[8] valued     of each key one character: '1' its value was read a moment before the deadline, '0' it was not;
+--                    '' where none was
+-- ARGV[...]          those names; of each value the deadline that its key had then, in epoch ms, and the value as
+--                    events have it; then the keys, each once, some hundreds: about 2 us each. They are not declared, see
 --                    DEADLINE_OF. With none, older requests are refused from now on
 -- returns a line: number, now in epoch ms, when the first key runs out that lives (-1 none), of each key
 --         one character, token
@@ -55,7 +58,8 @@ export const SWEEP = new Script(`
 -- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
 -- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
 -- source is 'recovery' in a gap, and 'notification' otherwise: also where the server announces nothing
--- but the key was seen alive a moment before it was due.
+-- but the key was seen alive a moment before it was due. It has the value if the deadline that is told is the
+-- one that the key had when the value was read, and nobody recovers it.
 --
 -- Safe: only the holder of the lease is heard. Nothing else runs between look and settling, so no score
 -- has to be compared. A request may be sent again after a lost reply: the newest one is noted with its
@@ -67,8 +71,18 @@ local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local away, told = KEYS[5], KEYS[6]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
-local before_others = 7
-local before_keys = before_others + tonumber(ARGV[7])
+local before_others = 8
+local before_values = before_others + tonumber(ARGV[7])
+local valued = ARGV[8]
+local before_keys = before_values
+-- Where the deadline of each value is, by the number of its key.
+local value_at = {}
+for i = 1, #valued do
+  if string.byte(valued, i) == 49 then
+    value_at[i] = before_keys + 1
+    before_keys = before_keys + 2
+  end
+end
 local count = #ARGV - before_keys
 
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
@@ -117,7 +131,7 @@ local CLOCKS_APART = 1000
 local SHIFTED = 200
 local function was_told_since(key, score)
   if not told then return false end
-  for i = before_others, before_keys do
+  for i = before_others, before_values do
     local name = i == before_others and told or ARGV[i]
     local at = redis.pcall('ZMSCORE', name, key)[1]
     if at and math.floor(score) <= at + CLOCKS_APART then return true end
@@ -166,7 +180,9 @@ for i = 1, count do
     if code == 'r' or code == 'e' or code == 'g' then
       local timely = not missed or (not marked and previewed and score > previewed)
       local deadline = marked and string.format('%.0f', score - 0.5) or due and scores[i] or ''
-      fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery' }
+      local has_value = value_at[i] and timely and deadline == ARGV[value_at[i]]
+      local value = has_value and ARGV[value_at[i] + 1] or nil
+      fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery', value }
       if told and score then
         noted_keys[#noted_keys + 1] = deadline ~= '' and tonumber(deadline) - CLOCKS_APART + SHIFTED or now
         noted_keys[#noted_keys + 1] = key
@@ -184,8 +200,15 @@ for i = 1, count do
 end
 
 local line = number .. ' ' .. now .. ' ' .. soonest .. ' ' .. table.concat(codes) .. ' ' .. token
+-- As a text once, and not for each call.
+local detected = string.format('%.0f', now)
 for _, event in ipairs(fired) do
-  redis.call('XADD', events, '*', 'k', event[1], 'd', event[2], 't', now, 's', event[3])
+  local key, deadline, source, value = unpack(event, 1, 4)
+  if value then
+    redis.call('XADD', events, '*', 'k', key, 'd', deadline, 't', detected, 's', source, 'v', value)
+  else
+    redis.call('XADD', events, '*', 'k', key, 'd', deadline, 't', detected, 's', source)
+  end
 end
 if #later > 0 then redis.call('ZADD', index, unpack(later)) end
 if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end

@@ -9,6 +9,7 @@ import {
 import { RESOLVED_OPTIONS } from '../redis-expiry.module-definition.js';
 import { MemoryEngine } from './memory-engine.js';
 import { MemoryKeys } from './memory-keys.js';
+import { type GivenValue, readValue } from './memory-value.js';
 import { type HandledExpiry, OpenRuns } from './runs.js';
 import { VirtualTime } from './virtual-time.js';
 
@@ -51,9 +52,9 @@ export class ExpiryTester {
   readonly #runs = new OpenRuns();
   readonly #engines: MemoryEngine[] = [];
   readonly #keys = new MemoryKeys(this.#time, {
-    expired: (key, deadline) => {
+    expired: (key, deadline, value) => {
       for (const engine of this.#engines)
-        void engine.expire({ key, deadline, retry: true });
+        void engine.expire({ key, deadline, value, retry: true });
     },
     expiring: (key, deadline, before) => {
       for (const engine of this.#engines)
@@ -98,20 +99,27 @@ export class ExpiryTester {
    * with an `AggregateError` of all. With `retry: true` it is as in production instead: this does not reject,
    * the tries that failed have an `error`, and in a group the next try is made by `advance` when it is due.
    *
+   * Handlers that ask for the value are given `value`: a text or a Buffer as it is, and the JSON of whatever else; or
+   * `hash`, the fields of a hash. Without either it is what the key was set to, if it was.
+   *
    * An event whose key was written again before its handler's turn came is superseded, and not handled.
    *
-   * @throws RedisExpiryError `NO_HANDLER` where no pattern matches, `INVALID_OPTION_KEY`
+   * @throws RedisExpiryError `NO_HANDLER` where no pattern matches, `INVALID_OPTION_KEY`, `INVALID_OPTION_VALUE`,
+   *   `INVALID_OPTION_HASH`
    */
   async expire(
     key: string | Buffer,
-    { retry = false }: { retry?: boolean } = {},
+    { retry = false, ...given }: { retry?: boolean } & GivenValue = {},
   ): Promise<{ handled: HandledExpiry[] }> {
     const bytes = readKey(key);
+    const isGiven = given.value !== undefined || given.hash !== undefined;
+    const value = isGiven ? readValue(given) : this.#keys.valueOf(bytes);
     this.#keys.delete(bytes);
     const handled: HandledExpiry[] = [];
     const expired = {
       key: bytes,
       deadline: this.#time.now,
+      ...(value && { value }),
       retry,
       onHandled: (one: HandledExpiry) => void handled.push(one),
     };
@@ -130,14 +138,18 @@ export class ExpiryTester {
 
   /**
    * Writes a key, as `SET` does: whatever time to live it had is replaced, so a heartbeat is one more `set`.
-   * `ttl` in ms; without it the key lives until it is deleted. It expires by `advance`.
+   * `ttl` in ms; without it the key lives until it is deleted. It expires by `advance`. `value` and `hash` as of
+   * `expire`; without either it is an empty string.
    *
-   * @throws RedisExpiryError `INVALID_OPTION_TTL`, `INVALID_OPTION_KEY`
+   * @throws RedisExpiryError `INVALID_OPTION_TTL`, `INVALID_OPTION_KEY`, `INVALID_OPTION_VALUE`, `INVALID_OPTION_HASH`
    */
-  set(key: string | Buffer, { ttl }: { ttl?: number } = {}): void {
+  set(
+    key: string | Buffer,
+    { ttl, ...given }: { ttl?: number } & GivenValue = {},
+  ): void {
     if (ttl !== undefined && !(Number.isInteger(ttl) && ttl > 0))
       throw invalidOption('ttl', ttl, 'whole milliseconds from 1 on');
-    this.#keys.set(readKey(key), ttl);
+    this.#keys.set(readKey(key), ttl, readValue(given));
   }
 
   /** Removes a key, which is no expiry. Whether there was such a key. */

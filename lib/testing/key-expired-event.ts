@@ -4,17 +4,17 @@ import type { KeyExpiredEvent } from '../dispatch/key-expired-event.js';
 /**
  * A complete event, for a plain unit test that calls a handler itself. What is not given is as for a key that
  * expired just now, in database 0, and was announced at once; `captures` are those of the given `pattern`,
- * which is the key itself if it is left out. With `group`, `id` is what the group would give it.
+ * which is the key itself if it is left out. `value` is what the handler is to see, in its own form. With `group`, `id` is what the group would give it.
  *
  * @example
  * ```ts
  * await service.onOffline(keyExpiredEvent('device:42', { pattern: 'device:*' }));
  * ```
  */
-export function keyExpiredEvent(
+export function keyExpiredEvent<Value = unknown>(
   key: string,
-  given: Partial<Omit<KeyExpiredEvent, 'key'>> = {},
-): KeyExpiredEvent {
+  given: Partial<Omit<KeyExpiredEvent<Value>, 'key'>> = {},
+): KeyExpiredEvent<Value> {
   const keyBuffer = given.keyBuffer ?? Buffer.from(key);
   const pattern = given.pattern ?? key.replace(/[*?[\\]/g, String.raw`\$&`);
   const deadline = given.deadline ?? new Date();

@@ -1,5 +1,6 @@
 import { newCounters } from '../dispatch/counters.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
+import type { ReadValue } from '../dispatch/event-value.js';
 import type { Delivery, OnEnd, Outcome } from '../dispatch/run-gate.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
@@ -20,6 +21,7 @@ import { eventId } from '../group/stored-event.js';
 import type { Log } from '../util/log.js';
 import { type ChannelHandler, MemoryChannels } from './memory-channels.js';
 import { type MemoryKeys, checkOf } from './memory-keys.js';
+import { asRead } from './memory-value.js';
 import { type FailedTry, MemoryGroup } from './memory-group.js';
 import type { HandledExpiry, OpenRun, OpenRuns } from './runs.js';
 import type { VirtualTime } from './virtual-time.js';
@@ -41,6 +43,8 @@ export interface MemoryExpiry {
   readonly deadline: number;
   /** Only of a warning: ms before the deadline. */
   readonly before?: number;
+  /** What the key held; undefined where nobody says so. */
+  readonly value?: ReadValue;
   /** Whether a handler of a group that fails is tried again. */
   readonly retry: boolean;
   /** Set where somebody waits for the first tries: told of each, instead of the kit. */
@@ -157,9 +161,8 @@ export class MemoryEngine implements ExpiryEngine {
   }
 
   #matching({ key, before }: MemoryExpiry): ExpiryHandler[] {
-    return [...this.#handlers.keys()].filter(
-      (handler) => handler.before === before && handler.glob.test(key),
-    );
+    const all = [...this.#handlers.keys()];
+    return all.filter((one) => one.before === before && one.glob.test(key));
   }
 
   /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
@@ -167,8 +170,9 @@ export class MemoryEngine implements ExpiryEngine {
     const { database, keyPrefix } = placeOf(this.options);
     this.#channels.announce(database, `${keyPrefix}${expired.key.toString()}`);
     const matching = this.#matching(expired);
+    const read = asRead(expired.value, matching, this.options, this.#counters);
     await Promise.all(
-      matching.map((handler) => this.#deliver(handler, expired)),
+      matching.map((handler) => this.#deliver(handler, expired, read)),
     );
     return matching.length;
   }
@@ -189,7 +193,11 @@ export class MemoryEngine implements ExpiryEngine {
     return handler;
   }
 
-  #deliver(handler: ExpiryHandler, expired: MemoryExpiry): Promise<void> {
+  #deliver(
+    handler: ExpiryHandler,
+    expired: MemoryExpiry,
+    value?: ReadValue,
+  ): Promise<void> {
     const { key, deadline, before } = expired;
     const { database, keyPrefix } = placeOf(this.options);
     const { now } = this.parts.time;
@@ -201,6 +209,7 @@ export class MemoryEngine implements ExpiryEngine {
       ...{ redisKey, key, database, lateness, before },
       source: 'notification',
       deadline: new Date(deadline),
+      ...(value && { value }),
       ...(group !== undefined && { group, id: idOf(redisKey, expired) }),
     };
     return this.#try(handler, expiry, 1, expired);

@@ -1,5 +1,5 @@
 import type { Expiry, ExpiryHandler, RetryPolicy } from '../dispatch/expiry.js';
-import type { DeadLetter } from '../group/dead-letters.js';
+import { type DeadLetter, letterValue } from '../group/dead-letters.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { GroupStatus } from '../group/consumer-group.js';
 
@@ -69,6 +69,7 @@ export class MemoryGroup {
       handler: `${handler.name} ${handler.glob.pattern}`,
       ...(expiry.deadline && { deadline: expiry.deadline }),
       ...(expiry.before !== undefined && { before: expiry.before }),
+      ...letterValue(expiry.value),
       attempts: attempt,
       error: reasonOf(error),
       at: new Date(now),

@@ -1,4 +1,5 @@
 import type { AliveCheck } from '../dispatch/dispatcher.js';
+import type { ReadValue } from '../dispatch/event-value.js';
 import type { VirtualTime } from './virtual-time.js';
 
 /** A key that lives. */
@@ -8,12 +9,13 @@ interface Life {
   readonly deadline: number | undefined;
   /** Take back its end, and its warnings. */
   readonly cancels: (() => void)[];
+  readonly value: ReadValue;
 }
 
 /** Who is told of what the clock does to keys. */
 export interface KeyWitness {
-  /** A key is gone, as its time to live ran out at the deadline, in epoch ms. */
-  expired(key: Buffer, deadline: number): void;
+  /** A key is gone, as its time to live ran out at the deadline, in epoch ms, and what it held. */
+  expired(key: Buffer, deadline: number, value: ReadValue): void;
   /** A key lives, and its time left has fallen to `before` ms. */
   expiring(key: Buffer, deadline: number, before: number): void;
 }
@@ -37,6 +39,11 @@ export class MemoryKeys {
     return this.#lives.has(key.toString('latin1'));
   }
 
+  /** What a key holds; undefined where there is none. */
+  valueOf(key: Buffer): ReadValue | undefined {
+    return this.#lives.get(key.toString('latin1'))?.value;
+  }
+
   /** When a key runs out, in epoch ms. */
   deadlineOf(key: Buffer): number | 'never' | 'gone' {
     const life = this.#lives.get(key.toString('latin1'));
@@ -51,19 +58,19 @@ export class MemoryKeys {
   }
 
   /** Writes a key; whatever time to live it had is replaced. `ttl` in ms; undefined: it lives until it is deleted. */
-  set(key: Buffer, ttl: number | undefined): void {
+  set(key: Buffer, ttl: number | undefined, value: ReadValue): void {
     const { now } = this.time;
     const left = (this.#lives.get(key.toString('latin1'))?.deadline ?? 0) - now;
     this.delete(key);
     const name = key.toString('latin1');
     const deadline = ttl === undefined ? undefined : now + ttl;
-    const life: Life = { key, deadline, cancels: [] };
+    const life: Life = { key, deadline, value, cancels: [] };
     this.#lives.set(name, life);
     if (deadline === undefined) return;
     life.cancels.push(
       this.time.at(deadline + 1, () => {
         this.#lives.delete(name);
-        this.witness.expired(key, deadline);
+        this.witness.expired(key, deadline, value);
       }),
     );
     for (const before of this.#befores) {

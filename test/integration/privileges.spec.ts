@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PROBE } from '../../lib/scripts/probe.lua.js';
 import {
   type KeyExpiredEvent,
+  type OnKeyExpiredOptions,
   RedisExpiryModule,
   type RedisExpiryModuleOptions,
 } from '../../lib/index.js';
@@ -28,6 +29,9 @@ async function rulesOf(mode: string): Promise<string[]> {
   ).exec(text);
   return block![1]!.trim().split(/\s+/);
 }
+
+/** More than a busy machine may be late. */
+const VALUES = { lead: 500 };
 
 let certificate: Awaited<ReturnType<typeof certificateFiles>>;
 let server: TestServer;
@@ -54,6 +58,7 @@ async function start(
   rules: string[],
   module: RedisExpiryModuleOptions,
   work: (event: KeyExpiredEvent) => unknown,
+  options: OnKeyExpiredOptions = {},
 ) {
   const { redis } = server;
   const port = server.port + 1;
@@ -74,7 +79,7 @@ async function start(
         ...module,
       }),
     ],
-    providers: [handler('device:*', work)],
+    providers: [handler('device:*', work, options)],
   });
 }
 
@@ -138,6 +143,69 @@ describe('with no more than the rights that the documentation lists, over TLS', 
     expect(await refused()).toEqual([]);
     expect(logs.texts('warn')).toEqual([]);
   });
+
+  it.each(['broadcast', 'group'])('%s reads values', async (mode) => {
+    const texts = collect<KeyExpiredEvent>();
+    const hashes = collect<KeyExpiredEvent>();
+    const { subscriber, close, logs } = await start(
+      [...(await rulesOf(mode)), ...(await rulesOf('values'))],
+      { ...(mode === 'group' && { group: 'presence' }), values: VALUES },
+      () => undefined,
+    );
+    await subscriber.subscribe('device:*', texts.add, { value: 'text' });
+    await subscriber.subscribe('device:*', hashes.add, { value: 'hash' });
+
+    await server.redis.set('device:1', 'text', 'PX', 1_500);
+    await server.redis.hset('device:2', { a: 'b' });
+    await server.redis.pexpire('device:2', 1_500);
+
+    const valuesOf = async (events: typeof texts) =>
+      (await events.next(2))
+        .toSorted((a, b) => (a.key < b.key ? -1 : 1))
+        .map(({ value }) => value);
+    expect(await valuesOf(texts)).toEqual(['text', undefined]);
+    expect(await valuesOf(hashes)).toEqual([undefined, { a: 'b' }]);
+    expect(await refused()).toEqual([]);
+    expect(logs.texts('warn')).toEqual([]);
+    await close();
+    await usesAll('values');
+  });
+
+  it.each(['+getrange', '+hlen', '+hkeys', '+hstrlen', '+hgetall'])(
+    'a group that asks for values is refused at the start without %s, and broadcast warns',
+    async (rule) => {
+      const without = [...(await rulesOf('values')), `-${rule.slice(1)}`];
+      const value = rule === '+getrange' ? 'text' : 'hash';
+      const events = collect<KeyExpiredEvent>();
+      await expect(
+        start(
+          [...(await rulesOf('group')), ...without],
+          { group: 'presence' },
+          () => undefined,
+          { value },
+        ),
+      ).rejects.toMatchObject({
+        code: 'GROUP_REFUSED',
+        message: expect.stringContaining(rule.slice(1).toUpperCase()) as string,
+      });
+
+      const { logs } = await start(
+        [...(await rulesOf('broadcast')), ...without],
+        { values: VALUES },
+        events.add,
+        { value },
+      );
+      await eventually(() =>
+        expect(logs.texts('warn', 'let the module read values')).toHaveLength(
+          1,
+        ),
+      );
+      await server.redis.set('device:1', '1', 'PX', 800);
+      const event = await events.one();
+      expect(event.deadline).toBeDefined();
+      expect(event).not.toHaveProperty('value');
+    },
+  );
 
   it('a group does all that it can', async () => {
     const events = collect<KeyExpiredEvent>();

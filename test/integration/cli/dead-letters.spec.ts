@@ -92,6 +92,43 @@ describe('dead letters', () => {
     expect(text).toMatch(/\nerror: .*on\\npurpose/);
   });
 
+  it('show the value that the key had, and its bytes where they are no text', async () => {
+    const { redis } = server;
+    await withLetters();
+    const payload = (key: string, v: string | Buffer) =>
+      JSON.stringify({
+        ...{ k: Buffer.from(key).toString('base64'), t: 1, a: 1, d: 1 },
+        ...{ s: 'notification', v: Buffer.from(v).toString('base64') },
+      });
+    const ids: string[] = [];
+    for (const [key, v] of [
+      ['text', 's3:{"a":1}'],
+      ['hash', 'h3:{"a":"1"}'],
+      ['bytes', Buffer.from([115, 51, 58, 255])],
+    ] as const)
+      ids.push(
+        (await redis.xadd(
+          ...([
+            'rx:{presence}:dead',
+            '*',
+            'p',
+            payload(key, v),
+            'e',
+            'no',
+          ] as const),
+        ))!,
+      );
+    const show = async (id: string, ...more: string[]) =>
+      (await run('dead-letters', 'show', server.url, `presence/${id}`, ...more))
+        .text;
+
+    expect(await show(ids[0]!)).toContain('\nvalue: {"a":1}\n');
+    expect(await show(ids[1]!)).toContain('\nvalue: {"a":"1"}\n');
+    const shown = JSON.parse(await show(ids[2]!, '--json')) as object;
+    expect(shown).toMatchObject({ value: '\uFFFD', valueBase64: '/w==' });
+    expect(shown).not.toHaveProperty('valueBuffer');
+  });
+
   it('show the bytes of a key that is no text', async () => {
     const app = await failingApp(server, fail);
     await app.subscriber.ready();

@@ -9,6 +9,7 @@ import {
 import { ExpiryTester } from '../../../lib/testing/index.js';
 import { createApp } from '../../support/app.js';
 import { eventually } from '../../support/eventually.js';
+import { paced } from '../../support/paced.js';
 import { LogBook } from '../../support/logs.js';
 import { connect, useServer } from '../../support/servers.js';
 import {
@@ -37,8 +38,10 @@ class Witness {
 
   readonly see = (handler: string, event: KeyExpiredEvent): void => {
     const { key, attempt, captures, group, id, database } = event;
+    const { value, valueText } = event;
     this.seen.push({
       ...{ handler, key, attempt, captures, group, database },
+      ...{ value, valueText },
       // A server may be faster than the module: then the deadline is not known, and in the id is the time of detection.
       hasId: id?.startsWith(`${key}@`) === true,
     });
@@ -80,6 +83,14 @@ async function onKit(scenario: Scenario, witness: Witness): Promise<Shown> {
       const call = witness.nextCall();
       await Promise.all(keys.map((key) => expiry.expire(key, { retry: true })));
       witness.triesAfter[call] = witness.seen.length;
+    },
+    expireWith: async (_, ...keys) => {
+      // Half of them as keys that were set.
+      const [set, given] = [keys.slice(1), keys.slice(0, 1)];
+      for (const { key, ...held } of set) expiry.set(key, { ttl: 20, ...held });
+      await expiry.advance(21);
+      for (const { key, ...held } of given)
+        await expiry.expire(key, { retry: true, ...held });
     },
     write: (key) => Promise.resolve(expiry.set(key)),
     set: (key, ttl) => Promise.resolve(expiry.set(key, { ttl })),
@@ -128,6 +139,20 @@ describe('the test kit', () => {
           // A group and broadcast hear of a key one after the other.
           expect(witness.seen.length).toBeGreaterThanOrEqual(
             kit.triesAfter[call]!,
+          );
+          isQuiet();
+        });
+      },
+      expireWith: async (handlers, ...keys) => {
+        const { received } = subscriber.status().counters;
+        const deadline = Date.now() + paced(1_000);
+        for (const { key, value, hash } of keys)
+          await (hash
+            ? client.multi().hset(key, hash).pexpireat(key, deadline).exec()
+            : client.set(key, value!, 'PXAT', deadline));
+        await eventually(() => {
+          expect(subscriber.status().counters.received).toBeGreaterThanOrEqual(
+            received + handlers * keys.length,
           );
           isQuiet();
         });

@@ -21,6 +21,16 @@ export interface Seen {
   readonly group: string | undefined;
   readonly hasId: boolean;
   readonly database: number;
+  /** What the event says of the value. */
+  readonly value: unknown;
+  readonly valueText: string | undefined;
+}
+
+/** What a key is written with. */
+export interface Written {
+  readonly key: string;
+  readonly value?: string | Buffer;
+  readonly hash?: Record<string, string>;
 }
 
 /** What a scenario acts on: the kit, or an application on a real server. */
@@ -28,6 +38,8 @@ export interface Stage {
   readonly subscriber: RedisExpirySubscriber;
   /** Lets keys expire, and waits until every first try has ended. */
   readonly expire: (...keys: string[]) => Promise<void>;
+  /** Lets keys expire that hold something, each with so many handlers, and waits as `expire` does. */
+  readonly expireWith: (handlers: number, ...keys: Written[]) => Promise<void>;
   /** Writes a key that stays. */
   readonly write: (key: string) => Promise<void>;
   /** Writes a key with a time to live, in ms. */
@@ -107,15 +119,80 @@ const failUntil =
 const GROUP = { group: 'presence' };
 const letters = async ({ subscriber }: Stage) =>
   (await subscriber.deadLetters()).map(
-    ({ key, handler, attempts, error, group }) => ({
-      ...{ key, handler, attempts, error, group },
+    ({ key, handler, attempts, error, group, value, valueBuffer }) => ({
+      ...{ key, handler, attempts, error, group, value, valueBuffer },
     }),
   );
 
 /** What the handler of k:1 waits for, in the scenario that has one. */
 let firstMayEnd = deferred();
 
+/** A handler for each form of a value, and one that asks for none. */
+const inEachForm = (see: See): Type[] => [
+  ...(['text', 'buffer', 'json', 'hash'] as const).map((value) =>
+    provider(see, value, 'k:*', undefined, { value }),
+  ),
+  provider(see, 'none', 'k:*'),
+];
+
+/** Values of each kind; 16 bytes are the most that the scenarios allow. */
+const VALUES: readonly Written[] = [
+  { key: 'k:json', value: '{"a":[1]}' },
+  { key: 'k:text', value: 'ö' },
+  { key: 'k:binary', value: Buffer.from([0, 255, 10]) },
+  { key: 'k:empty', value: '' },
+  { key: 'k:hash', hash: { a: '1', ü: '' } },
+  { key: 'k:fits', value: '1234567890123456' },
+  { key: 'k:long', value: '12345678901234567' },
+  { key: 'k:fields', hash: { a: '1234567890123456' } },
+];
+
+const valued = async ({ expireWith, subscriber }: Stage) => {
+  await expireWith(5, ...VALUES);
+  const { valuesTooLong } = subscriber.status().counters;
+  return { valuesTooLong };
+};
+
+const READ = { values: { lead: 400, maxBytes: 16 } };
+
 export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'a value is shown in the form that each handler asks for',
+    options: READ,
+    providers: inEachForm,
+    act: valued,
+  },
+  {
+    name: 'a value is shown in the form that each handler of a group asks for',
+    options: { ...READ, group: 'presence' },
+    providers: inEachForm,
+    act: valued,
+  },
+  {
+    name: 'a dead letter has the value, and a try after that has it again',
+    options: {
+      ...{ ...READ, group: 'presence' },
+      retry: { attempts: 2, backoff: 10 },
+    },
+    providers: (see) => [
+      provider(see, 'Text', 'k:t', failUntil(9), { value: 'text' }),
+      provider(see, 'Hash', 'k:h', failUntil(9), { value: 'hash' }),
+    ],
+    act: async (stage) => {
+      await stage.expireWith(
+        1,
+        { key: 'k:t', value: 'text' },
+        { key: 'k:h', hash: { a: '1' } },
+      );
+      await stage.pass(
+        200,
+        async () => (await stage.subscriber.deadLetters()).length === 2,
+      );
+      return (await letters(stage)).toSorted((a, b) =>
+        a.key < b.key ? -1 : 1,
+      );
+    },
+  },
   {
     name: 'an expiry goes to every handler whose pattern matches, with captures',
     providers: (see) => [

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
 import type { Commands } from '../../../lib/connection/commands.js';
 import { RedisIndex } from '../../../lib/group/redis-index.js';
+import { ValueMemory } from '../../../lib/deadlines/value-memory.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { newCounters } from '../../../lib/dispatch/counters.js';
 import { Evidence } from '../../../lib/group/evidence.js';
@@ -72,6 +73,7 @@ export async function judgeOn(server: TestServer) {
   const term = new TermFence('token');
   const index = new ObservedIndex(commands, KEYS);
   const evidence = new Evidence();
+  const values = new ValueMemory();
   const announcements: Buffer[] = [];
   const [settled, later]: [string[], number[]] = [[], []];
   const counters = newCounters();
@@ -90,6 +92,7 @@ export async function judgeOn(server: TestServer) {
   };
   const judged: JudgedNode = {
     ...{ commands: index.observed(commands), evidence, gaps: node.gaps },
+    values,
     clock: new RedisClock(),
     get isSilent() {
       return node.isSilent;
@@ -120,6 +123,7 @@ export async function judgeOn(server: TestServer) {
     node,
     index,
     evidence,
+    values,
     announcements,
     counters,
     hooks,

@@ -32,6 +32,79 @@ describe('MemoryIndex', () => {
   });
 });
 
+describe('a MemoryIndex that is looked at ahead', () => {
+  const named = (name: string, at: number) => ({ key: Buffer.from(name), at });
+  const settle = (
+    index: MemoryIndex,
+    name: string,
+    seen: number,
+    at?: number,
+  ) => index.settle([{ key: Buffer.from(name), seen, at }]);
+  async function peek(index: MemoryIndex, now: number) {
+    const { due, next } = await index.peek(now, 100);
+    return { due: due.map(({ key, at }) => `${String(key)} ${at}`), next };
+  }
+
+  it('gives each key out twice: ahead, until it was passed, and when it is due', async () => {
+    const index = new MemoryIndex();
+    await index.enrol([named('a', 100), named('b', 105), named('c', 300)]);
+    index.lookAhead(20);
+
+    expect(await peek(index, 80)).toEqual({ due: [], next: 80 });
+    expect(await peek(index, 81)).toEqual({ due: ['a 100'], next: 85 });
+    // Not passed, it is given out again.
+    expect(await peek(index, 86)).toEqual({
+      due: ['a 100', 'b 105'],
+      next: 280,
+    });
+    index.pass([named('a', 100), named('b', 105)]);
+    index.pass([named('a', 100), named('none', 100)]);
+    expect(await peek(index, 100)).toEqual({ due: [], next: 100 });
+    expect(await peek(index, 101)).toEqual({ due: ['a 100'], next: 105 });
+    expect(index.take(Buffer.from('a'))).toBe(100);
+    expect(await settle(index, 'b', 105, 400)).toEqual([true]);
+    // Renewed, it has another look ahead.
+    expect(await peek(index, 381)).toEqual({
+      due: ['c 300', 'b 400'],
+      next: undefined,
+    });
+  });
+
+  it('looks again at a key that was enrolled anew with the same deadline, or a sooner one', async () => {
+    const index = new MemoryIndex();
+    index.lookAhead(20);
+    await index.enrol([named('a', 100), named('b', 100), named('c', 100)]);
+    index.pass([named('a', 100), named('b', 100), named('c', 100)]);
+    await index.enrol([named('a', 100), named('b', 90), named('c', 110)]);
+
+    expect(await peek(index, 85)).toEqual({
+      due: ['b 90', 'a 100'],
+      next: 100,
+    });
+    // What was seen does not count any more.
+    expect(await settle(index, 'b', 100)).toEqual([false]);
+    index.pass([named('b', 100)]);
+    expect(await peek(index, 85)).toEqual({
+      due: ['b 90', 'a 100'],
+      next: 100,
+    });
+  });
+
+  it('keeps what it knew when it begins', async () => {
+    const index = new MemoryIndex();
+    await index.enrol([named('a', 100)]);
+    expect(await peek(index, 90)).toEqual({ due: [], next: 100 });
+    index.lookAhead(20);
+    index.pass([named('a', 100)]);
+    // A second time does not change the first.
+    index.lookAhead(50);
+
+    expect(await peek(index, 100)).toEqual({ due: [], next: 100 });
+    expect(await settle(index, 'a', 100)).toEqual([true]);
+    expect(index.count).toBe(0);
+  });
+});
+
 describe('the memory of a MemoryIndex', () => {
   let dir: string;
   beforeAll(async () => {

@@ -5,6 +5,8 @@ import { AnnouncementJudge } from '../../../lib/deadlines/announcement-judge.js'
 import type { DeadlineEntry } from '../../../lib/deadlines/deadline-index.js';
 import type { DeadlineJudge } from '../../../lib/deadlines/deadline-judge.js';
 import { NodeWatch } from '../../../lib/deadlines/node-watch.js';
+import { newCounters } from '../../../lib/dispatch/counters.js';
+import { WantedValues } from '../../../lib/listening/wanted-values.js';
 import { RedisGlob } from '../../../lib/dispatch/redis-glob.js';
 import type { ExpiryTiming } from '../../../lib/listening/deadline-keeper.js';
 import {
@@ -80,9 +82,12 @@ describe('NodeWatch of broadcast, far from Redis,', () => {
           expires: () => true,
           warns: () => false,
           warnings: { befores: new Set(), deliver: () => undefined },
+          values: new WantedValues(),
         },
         punctual: { scanInterval: 600_000, scanCount: 1_000 },
         log: new LogBook(),
+        counters: newCounters(),
+        values: { lead: 20, maxBytes: 4_096 },
       },
     ).watch;
     deadlines.listening(true, new Set(['*']));

@@ -23,6 +23,7 @@ describe('resolveOptions', () => {
         leaseDuration: 30_000,
         deadLetters: { maxAge: 2_592_000_000, maxCount: 100_000 },
         renewals: 'auto',
+        values: { lead: 20, maxBytes: 4_096 },
         enabled: true,
         enhancers: [],
         source: {
@@ -54,6 +55,7 @@ describe('resolveOptions', () => {
       leaseDuration: 100,
       deadLetters: { maxAge: 1, maxCount: 1 },
       renewals: 'heard',
+      values: { lead: 1, maxBytes: 16_777_216 },
     };
 
     expect(
@@ -149,6 +151,11 @@ describe('resolveOptions', () => {
     ['deadLetters', null, 'null', 'an object'],
     ...rows('deadLetters.maxCount', notCounts, 'a whole number from 1 on'),
     ...rows('deadLetters.maxAge', notCounts, 'whole milliseconds from 1 on'),
+    ['values', true, 'true', 'an object'],
+    ['values', null, 'null', 'an object'],
+    ...rows('values.maxBytes', notCounts, 'a whole number from 1 on'),
+    ['values.maxBytes', 16_777_217, '16777217', 'bytes from 1 to 16777216'],
+    ...rows('values.lead', notCounts, 'whole milliseconds from 1 on'),
     ['telemetry', 'otel', '"otel"', 'an object'],
     ['telemetry', null, 'null', 'an object'],
     ['telemetry.process', true, 'true', 'a function'],

@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { ValueMemory } from '../../../lib/deadlines/value-memory.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { Evidence } from '../../../lib/group/evidence.js';
 import { GapBook } from '../../../lib/group/gap-book.js';
@@ -57,6 +58,7 @@ async function judgeOn(server: TestServer) {
       ...{ commands: index.observed(commands), evidence, gaps, barrier },
       ...{ isSilent: false, clock, previewedAfter: undefined },
       settled: onSettled,
+      values: new ValueMemory(),
       due: () => undefined,
     },
   );

@@ -104,6 +104,32 @@ describe('OwnHandlers', () => {
     expect(added().text).toBe('{}');
   });
 
+  it('tells which values handlers ask for, and keeps that out of their ids', () => {
+    const own = added(
+      { ...handler('A.on', 'k'), value: 'json' },
+      { ...handler('B.on', 'k'), value: 'hash' },
+      { ...handler('C.on', 'l'), value: 'buffer' },
+      handler('D.on', 'l'),
+      handler('E.on', 'm'),
+    );
+    const list = readHandlerList(own.text);
+
+    expect([...list].map(([id, { values }]) => [id, values])).toEqual([
+      ['App/A.on k', 'string'],
+      ['App/B.on k', 'hash'],
+      ['App/C.on l', 'string'],
+      ['App/D.on l', undefined],
+      ['App/E.on m', undefined],
+    ]);
+    expect([...list.keys()]).toEqual([...own].map(({ id }) => id));
+    // What a later version may write is no reason to overlook a handler.
+    const later = readHandlerList('{"m":["X/Y.z hash","X/Y.a new"]}');
+    expect([...later].map(([id, { values }]) => [id, values])).toEqual([
+      ['X/Y.z m', 'hash'],
+      ['X/Y.a m', undefined],
+    ]);
+  });
+
   it.for(['', 'nonsense', '[1]', 'null', '{"k":1}', '{"k":["a"],"l":{}}'])(
     'reads nothing from what it did not write: %s',
     (text) => {

@@ -7,6 +7,7 @@ import {
   fromPayload,
   latenessOf,
   toPayload,
+  toStored,
 } from '../../../lib/group/stored-event.js';
 
 const event = (more: Partial<StoredEvent> = {}): StoredEvent => ({
@@ -70,10 +71,33 @@ describe('a stored event', () => {
     ['any bytes', event({ redisKey: ALL_BYTES })],
     ['no key at all', event({ redisKey: Buffer.alloc(0) })],
     ['runs', event({ runs: RunCounts.none.plus('a "b').plus('c').plus('c') })],
+    ['a value', event({ value: { kind: 'string', bytes: ALL_BYTES, age: 7 } })],
+    [
+      'an empty value',
+      event({ value: { kind: 'string', bytes: Buffer.alloc(0), age: 0 } }),
+    ],
+    [
+      'a hash',
+      event({ value: { kind: 'hash', bytes: Buffer.from('{}'), age: 20 } }),
+    ],
     ['a handler with quotes', event({ handler: 'A."b\n é \\ *' })],
   ])('survives as a payload: %s', ([, stored]) => {
     expect(fromPayload(toPayload(stored))).toEqual(stored);
     expect(fromFields(fields({ p: toPayload(stored) }))).toEqual(stored);
+  });
+
+  it('is read with the value that settling wrote, and without one that is not readable', () => {
+    const stored = { kind: 'string', bytes: ALL_BYTES, age: 19 } as const;
+    const of = (v: string | Buffer) =>
+      fromFields(fields({ k: 'k', d: '1', t: '2', s: 'notification', v }))
+        .value;
+
+    expect(of(toStored(stored))).toEqual(stored);
+    expect(of('h0:{"a":"b:c"}')).toEqual({
+      ...{ kind: 'hash', bytes: Buffer.from('{"a":"b:c"}'), age: 0 },
+    });
+    for (const text of ['', 's', 's19', ':', 'x19:a', 's1.5:a', 's:a'])
+      expect(of(text)).toBeUndefined();
   });
 
   it.for([

@@ -416,6 +416,84 @@ onEveryServer(
       expect(await redis.exists(KEYS.told)).toBe(0);
     });
 
+    it('appends the value of the life that ended, and of no other', async () => {
+      const { redis } = server;
+      const { judge, index, values, evidence, node } = await judgeOn(server);
+      const names = [
+        'same',
+        'other',
+        'none',
+        'announced',
+        'deleted',
+        'alive',
+        'missed',
+      ];
+      const at = await lapsed(redis, 'same');
+      for (const name of ['other', 'none', 'missed'])
+        await redis.set(name, '1', 'PXAT', at).catch(() => undefined);
+      await redis.set('alive', '1', 'PX', MINUTE);
+      await index.enrol(names.map((name) => ({ key: Buffer.from(name), at })));
+      evidence.announce('announced');
+      for (const name of names)
+        values.set(name, {
+          deadline: name === 'other' ? at + 1 : at,
+          value:
+            name === 'none'
+              ? undefined
+              : { kind: 'string', bytes: Buffer.from(name), age: 3 },
+        });
+      for (const name of ['other', 'none']) evidence.announce(name);
+      // Nobody listened at its deadline, as far as the index can tell.
+      await index.enrol([{ key: Buffer.from('missed'), at: at - MINUTE }]);
+      values.set('missed', {
+        deadline: at - MINUTE,
+        value: { kind: 'string', bytes: Buffer.from('missed'), age: 3 },
+      });
+      node.gaps.begin(at - MINUTE - 1);
+      node.gaps.end(at - MINUTE + 1);
+
+      await judge.judge(names.map((name) => Buffer.from(name)));
+
+      const events = await eventsOf(server);
+      const shown = events.map(
+        ({ redisKey, source, value }) =>
+          [redisKey.toString(), [source, value?.bytes.toString()]] as const,
+      );
+      expect(events).toHaveLength(5);
+      expect(Object.fromEntries(shown)).toEqual({
+        announced: ['notification', 'announced'],
+        missed: ['recovery', undefined],
+        none: ['notification', undefined],
+        other: ['notification', undefined],
+        same: ['notification', 'same'],
+      });
+      // Of lives that have ended nothing is remembered.
+      expect(values.size).toBe(0);
+    });
+
+    it('appends values however many and long they are', async () => {
+      const { redis } = server;
+      const { judge, index, values } = await judgeOn(server);
+      const at = await lapsed(redis, 'k0');
+      const names = Array.from({ length: 700 }, (_, i) => `k${i}`);
+      const bytes = Buffer.alloc(4_096, 'x');
+      for (const name of names)
+        values.set(name, {
+          deadline: at,
+          value: { kind: 'string', bytes, age: 0 },
+        });
+      await index.enrol(names.map((name) => ({ key: Buffer.from(name), at })));
+      // Gone, and announced, but for the first.
+      const keys = names.map((name) => Buffer.from(name));
+
+      await judge.judge(keys);
+
+      const [event] = await eventsOf(server);
+      expect(event).toMatchObject({ value: { kind: 'string', bytes, age: 0 } });
+      expect(values.size).toBe(0);
+      expect(await index.size()).toBe(0);
+    });
+
     it("touches nothing where the lease is another one's", async () => {
       const { judge, index, evidence } = await judgeOn(server);
       const { redis } = server;

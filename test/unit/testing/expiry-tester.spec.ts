@@ -341,6 +341,72 @@ describe('ExpiryTester.advance', () => {
   });
 });
 
+describe('values in the test kit', () => {
+  it('are shown in the form that the handler asks for', async () => {
+    const seen: unknown[] = [];
+    const { expiry, subscriber } = await applicationOf(() => undefined);
+    for (const value of ['json', 'text', 'buffer', 'hash'] as const)
+      await subscriber.subscribe('v', (event) => seen.push(event.value), {
+        value,
+      });
+    const shown = () => seen.splice(0);
+
+    await expiry.expire('v', { value: { battery: 3 } });
+    const text = '{"battery":3}';
+    expect(shown()).toEqual([
+      { battery: 3 },
+      text,
+      Buffer.from(text),
+      undefined,
+    ]);
+    await expiry.expire('v', { hash: { battery: '3' } });
+    expect(shown()).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      { battery: '3' },
+    ]);
+    await expiry.expire('v', { value: Buffer.from([255]) });
+    expect(shown()).toEqual([
+      undefined,
+      '\uFFFD',
+      Buffer.from([255]),
+      undefined,
+    ]);
+    await expiry.expire('v', { value: 0 });
+    expect(shown()).toEqual([0, '0', Buffer.from('0'), undefined]);
+    // Nobody says what it held.
+    await expiry.expire('v');
+    expect(shown()).toEqual([undefined, undefined, undefined, undefined]);
+    expiry.set('v', { value: 'null' });
+    await expiry.expire('v');
+    expect(shown()).toEqual([null, 'null', Buffer.from('null'), undefined]);
+    expiry.set('v', { value: 'x'.repeat(4_097), ttl: 5 });
+    await expiry.advance(6);
+    expect(shown()).toEqual([undefined, undefined, undefined, undefined]);
+    expect(subscriber.status().counters.valuesTooLong).toBe(1);
+  });
+
+  it.each([
+    ['value', { value: 1n }, '1; accepted: a text'],
+    ['value', { value: () => undefined }, 'a function; accepted: a text'],
+    ['hash', { hash: { a: 1 } }, '{ a }; accepted: an object of texts'],
+    ['hash', { hash: null }, 'null; accepted: an object of texts'],
+    [
+      'hash',
+      { value: 'a', hash: {} },
+      '{}; accepted: either a value or a hash',
+    ],
+  ])('refuses a %s that no key holds: %o', async (option, given, why) => {
+    const { expiry } = await applicationOf(() => undefined);
+    const held = given as { value: string };
+    const refusal = `Option "${option}" is ${why}`;
+
+    expect(() => expiry.set('k', held)).toThrow(refusal);
+    await expect(expiry.expire('device:1', held)).rejects.toThrow(refusal);
+  });
+});
+
 describe('an application in the test kit', () => {
   it('hears keyspace channels of what expires', async () => {
     const { expiry, subscriber } = await applicationOf(() => undefined);
