@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
  * @property {number} expected numbers are below it
  * @property {string} [group] the library: of which group it is an instance; else it hears everything
  * @property {number} [concurrency] handlers at once; 100 unless told
+ * @property {'text'} [value] the library: its handler asks for values; the status tells how many came, as `valued`
  */
 
 /**

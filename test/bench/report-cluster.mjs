@@ -1,6 +1,7 @@
 /** The figures of a Cluster, and what they should be. */
 import { exactlyOnce, handledOf } from './report-groups.mjs';
 import { count, duration } from './report-texts.mjs';
+import { valueTargets } from './report-values.mjs';
 import { round } from './stats.mjs';
 
 const watchers = {
@@ -32,6 +33,7 @@ export const clusterTargets = (results) => [
     ];
   }),
   ...scaleTargets(results.scale?.result ?? []),
+  ...valueTargets(results.values?.result ?? []),
 ];
 
 /**

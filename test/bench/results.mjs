@@ -83,6 +83,7 @@ import { format } from 'prettier';
  * @property {Part<import('./parts/memory.mjs').Memory>} [memory]
  * @property {Part<import('./parts/cluster.mjs').ClusterRun[]>} [cluster]
  * @property {Part<import('./parts/scale.mjs').ScaleRun[]>} [scale]
+ * @property {Part<import('./parts/values.mjs').ValueRun[]>} [values]
  */
 
 /** @typedef {Awaited<ReturnType<typeof environment>>} Environment */

@@ -8,6 +8,7 @@
  *     npm run bench -- drain steady shared memory     what is about groups alone
  *     npm run bench -- cluster                        lateness on a Cluster, broadcast and in a group
  *     npm run bench -- scale                          a group on one primary and on three
+ *     npm run bench -- values                         what values cost, in broadcast and in a group
  *     npm run bench -- --quick                        few keys, to .cache/bench/: does it work?
  *     npm run bench -- report                         tables and chart anew from the figures
  */
@@ -24,6 +25,7 @@ import { memory } from './parts/memory.mjs';
 import { scale } from './parts/scale.mjs';
 import { shared } from './parts/shared.mjs';
 import { steady } from './parts/steady.mjs';
+import { values as valueLooks } from './parts/values.mjs';
 import { markdown, targets } from './report.mjs';
 import { environment, merged, readResults, writeFiles } from './results.mjs';
 import { round } from './stats.mjs';
@@ -47,6 +49,7 @@ const parts = {
   memory,
   cluster,
   scale,
+  values: valueLooks,
 };
 
 /** @param {string} name @returns {name is keyof typeof parts} */

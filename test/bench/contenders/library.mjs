@@ -9,14 +9,16 @@ import {
 } from '../../../dist/index.js';
 import { numberOf, serve } from './child.mjs';
 
-serve(async ({ port, cluster, group, concurrency }, handled) => {
+serve(async ({ port, cluster, group, concurrency, value }, handled) => {
+  let valued = 0;
   class Handlers {
     /** @param {import('../../../dist/index.js').KeyExpiredEvent} event */
-    onExpired({ key }) {
+    onExpired({ key, value: read }) {
+      if (read !== undefined) valued++;
       handled(numberOf(key));
     }
   }
-  OnKeyExpired('due:*')(
+  OnKeyExpired('due:*', value ? { value } : {})(
     Handlers.prototype,
     'onExpired',
     Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired') ?? {},
@@ -45,7 +47,7 @@ serve(async ({ port, cluster, group, concurrency }, handled) => {
   const readyAfter = performance.now() - began;
   return {
     started: { readyAfter, status: subscriber.status() },
-    status: () => subscriber.status(),
+    status: () => ({ ...subscriber.status(), valued }),
     stop: () => app.close(),
   };
 });
