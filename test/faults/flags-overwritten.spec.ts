@@ -3,9 +3,10 @@ import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { bedOf, eventually } from '../support/faults/bed.js';
 import { KeyLedger } from '../support/faults/key-ledger.js';
+import { paced } from '../support/paced.js';
 
 /** The periodic check comes every 15 s. */
-const CHECKED = 20_000;
+const CHECKED = paced(20_000);
 
 const PARAMETER = 'notify-keyspace-events';
 

@@ -9,9 +9,10 @@ import {
 } from '../support/faults/bed.js';
 import type { ExpiryApp } from '../support/faults/expiry-app.js';
 import { KeyLedger } from '../support/faults/key-ledger.js';
+import { paced } from '../support/paced.js';
 
 /** A silent connection must be found within this many ms. */
-const FOUND = 12_000;
+const FOUND = paced(12_000);
 
 const portsOf = async (
   admin: Redis,
@@ -159,15 +160,13 @@ describe.concurrent('a network that falls silent', () => {
     proxy.silence();
     proxy.cut();
     await app.reaches('connecting');
-    await eventually(
-      () => expect(app.node.lastError).toMatch(/1500|timed?.?out/i),
-      5_000,
+    await eventually(() =>
+      expect(app.node.lastError).toMatch(/1500|timed?.?out/i),
     );
     // It does not pile up connections, nor give up.
     const { accepted } = proxy;
-    await eventually(
-      () => expect(proxy.accepted).toBeGreaterThan(accepted + 2),
-      15_000,
+    await eventually(() =>
+      expect(proxy.accepted).toBeGreaterThan(accepted + 2),
     );
     expect(proxy.connections).toBeLessThanOrEqual(2);
     await proxy.pass();

@@ -12,6 +12,7 @@ import {
 import { useCluster } from '../support/cluster.js';
 import { collect } from '../support/collect.js';
 import { deferred, eventually } from '../support/eventually.js';
+import { paced } from '../support/paced.js';
 import { expire, useServer } from '../support/servers.js';
 
 const cluster = useCluster(3);
@@ -241,7 +242,7 @@ describe('a Cluster of one node that never met another', () => {
     await expect(
       listen({
         nodes: [{ host, port }],
-        options: { redisOptions: { connectTimeout: 500 } },
+        options: { redisOptions: { connectTimeout: paced(1_000) } },
       }),
     ).rejects.toMatchObject({
       code: 'CONNECT_FAILED',

@@ -88,14 +88,14 @@ onEveryServer(
 
       it('learns by scans alone where nothing else is granted, and says so', async () => {
         await server.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
-        await server.redis.set('device:1', '1', 'PX', 3_000);
+        await server.redis.set('device:1', '1', 'PX', paced(3_000));
         const { events, learning, logs } = await listen(server, 'Ex', {
           ...options,
           rules: NO_TRACKING,
           punctual: { scanInterval: 1_000 },
         });
         expect(learning()).toEqual(['scan']);
-        await server.redis.set('device:2', '1', 'PX', 3_000);
+        await server.redis.set('device:2', '1', 'PX', paced(3_000));
 
         expect(keysOf(await events.next(2))).toEqual(['device:1', 'device:2']);
         expect(logs.texts('warn')).toEqual([
@@ -146,7 +146,7 @@ onEveryServer('a group with notifications off altogether', (server) => {
         expect(attempt).toBe(1);
         expect(lateness).toBeLessThan(paced(500));
       }
-      await server.redis.set('device:last', '1', 'PX', 1_500);
+      await server.redis.set('device:last', '1', 'PX', paced(1_500));
       expect(keysOf([await app.events.one()])).toEqual(['device:last']);
       await eventually(async () =>
         expect(await server.redis.zcard(index)).toBe(0),
@@ -174,7 +174,7 @@ onEveryServer('a group with notifications off altogether', (server) => {
 
     it('goes on when notifications come back', async () => {
       const app = await listen(server, '', { ...options, ...more });
-      await server.redis.set('device:1', '1', 'PX', 1_500);
+      await server.redis.set('device:1', '1', 'PX', paced(1_500));
       expect((await app.events.one()).key).toBe('device:1');
       await server.setFlags('KExng');
       await eventually(() =>

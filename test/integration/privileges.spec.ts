@@ -12,6 +12,7 @@ import { createApp } from '../support/app.js';
 import { collect } from '../support/collect.js';
 import { eventually } from '../support/eventually.js';
 import { groupApp, groupIsDone, handler } from '../support/group/app.js';
+import { paced } from '../support/paced.js';
 import { TestServer } from '../support/servers.js';
 import { certificateFiles } from '../support/tls.js';
 
@@ -129,7 +130,7 @@ describe('with no more than the rights that the documentation lists, over TLS', 
     await subscriber.ready();
 
     // Long enough to be learnt of before it runs out.
-    await server.redis.set('device:1', '1', 'PX', 1_500);
+    await server.redis.set('device:1', '1', 'PX', paced(1_500));
     expect(await events.one()).toMatchObject({
       key: 'device:1',
       source: 'notification',
@@ -226,7 +227,7 @@ describe('with no more than the rights that the documentation lists, over TLS', 
     );
     await subscriber.ready();
 
-    await server.redis.set('device:deleted', '1', 'PX', 500);
+    await server.redis.set('device:deleted', '1', 'PX', paced(500));
     await server.redis.set('device:1', '1', 'PX', 500);
     await server.redis.set('device:bad', '1', 'PX', 500);
     await server.redis.del('device:deleted');

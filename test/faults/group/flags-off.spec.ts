@@ -4,6 +4,7 @@ import { collect } from '../../support/collect.js';
 import { eventually } from '../../support/eventually.js';
 import { groupApp, groupIsDone, handler } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
+import { paced } from '../../support/paced.js';
 import { useServer } from '../../support/servers.js';
 
 const server = useServer({ args: ['--enable-debug-command', 'yes'] });
@@ -19,7 +20,7 @@ it.each([
     const { subscriber } = await groupApp(server, [handler('k*', events.add)]);
     const keys = names('k', 50);
     const [seconds] = await redis.time();
-    const deadline = (Number(seconds) + 3) * 1_000;
+    const deadline = (Number(seconds) + paced(3)) * 1_000;
     const pipeline = redis.pipeline();
     for (const key of keys) pipeline.set(key, '', 'PXAT', deadline);
     await pipeline.exec();
@@ -27,19 +28,22 @@ it.each([
       expect(await redis.zcard('rx:{presence}:index')).toBe(50),
     );
 
-    await eventually(() => expect(Date.now()).toBeGreaterThan(deadline - 300));
+    const early = paced(300);
+    await eventually(() =>
+      expect(Date.now()).toBeGreaterThan(deadline - early),
+    );
     // In one go, so that nobody mends the flags or looks in between: the server sleeps until the keys
     // have run out, and removes them unheard.
     const unheard = redis
       .pipeline()
       .config('SET', 'notify-keyspace-events', flags)
-      .call('DEBUG', 'SLEEP', '0.5');
+      .call('DEBUG', 'SLEEP', (early + 200) / 1_000);
     for (const key of keys) unheard.exists(key);
     const replies = await unheard.exec();
     expect(replies!.slice(2).every(([, exists]) => exists === 0)).toBe(true);
 
     // Long before the flags are looked at anyway, every 15 s.
-    const recovered = await events.next(50, 8_000);
+    const recovered = await events.next(50, 14_000);
     await groupIsDone(server);
 
     expect(recovered.map(({ key }) => key).toSorted()).toEqual(keys.toSorted());

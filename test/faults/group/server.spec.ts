@@ -3,6 +3,7 @@ import { eventually } from '../../support/eventually.js';
 import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
+import { paced } from '../../support/paced.js';
 
 let library: CompiledLibrary;
 beforeAll(async () => {
@@ -24,11 +25,11 @@ describe('a group whose processes are all down', () => {
       const lapsing = names('lapsing', 1_000);
       const deleted = names('deleted', 1_000);
       const kept = names('kept', 200);
-      const soon = Date.now() + 2_500;
+      const soon = Date.now() + paced(2_500);
       await group.keys.set(lapsing.map((key) => [key, soon]));
       // Beyond the start of those that come back.
-      await group.keys.set(spread(deleted, 15_000, 16_000));
-      await group.keys.set(spread(kept, 15_000, 16_000));
+      await group.keys.set(spread(deleted, paced(15_000), paced(16_000)));
+      await group.keys.set(spread(kept, paced(15_000), paced(16_000)));
       await group.knows(2_200);
       await first!.stop();
       expect(Date.now()).toBeLessThan(soon);
@@ -45,7 +46,7 @@ describe('a group whose processes are all down', () => {
       console.log(
         `1,000 recovered ${Date.now() - started} ms after all had started`,
       );
-      expect(Date.now() - started).toBeLessThan(5_000);
+      expect(Date.now() - started).toBeLessThan(paced(5_000));
       await group.settles();
 
       expect(recovered(group)).toBe(1_000);
@@ -68,10 +69,12 @@ describe('a group whose server crashes', () => {
       await group.keys.set(spread(names('before', 500), 300, 1_000));
       await group.settles();
       // Some run out while the server is down, some while it comes back, some later.
-      const soon = Date.now() + 2_500;
-      await group.keys.set(spread(names('after', 1_500), 2_500, 7_000));
+      const soon = Date.now() + paced(2_500);
+      await group.keys.set(
+        spread(names('after', 1_500), paced(2_500), paced(7_000)),
+      );
       const deleted = names('deleted', 300);
-      await group.keys.set(spread(deleted, 16_000, 17_000));
+      await group.keys.set(spread(deleted, paced(16_000), paced(17_000)));
       await group.knows(1_800);
       await group.keys.delete(deleted);
       await group.knows(1_500);
@@ -97,7 +100,7 @@ describe('a group whose server is short of memory', () => {
     });
     const fleet = group.fleet({ leaseDuration: 1_000 });
     await fleet.start(2);
-    await group.keys.set(spread(names('k', 1_000), 1_500, 4_500));
+    await group.keys.set(spread(names('k', 1_000), paced(1_500), paced(4_500)));
     await group.knows(1_000);
     await eventually(() =>
       expect(group.history.counts.handled).toBeGreaterThan(100),
@@ -127,8 +130,9 @@ describe('a group whose server is short of memory', () => {
     const fleet = group.fleet();
     await fleet.start(2);
     const all = names('k', 2_000);
+    const lives = paced(8_000);
     const set = Date.now();
-    await group.keys.set(spread(all, 8_000, 10_000));
+    await group.keys.set(spread(all, lives, lives + 2_000));
     await group.knows(2_000);
     const memory = /^used_memory:(\d+)/m.exec(await group.redis.info('memory'));
     const less = Number(memory![1]) - 50_000;
@@ -140,7 +144,7 @@ describe('a group whose server is short of memory', () => {
     const alive = await group.redis
       .pipeline(all.map((key) => ['exists', key]))
       .exec();
-    expect(Date.now()).toBeLessThan(set + 8_000);
+    expect(Date.now()).toBeLessThan(set + lives);
     all.forEach((key, i) => {
       if (alive![i]![1] === 0) group.history.ended(key, 'lost');
     });

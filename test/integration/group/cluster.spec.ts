@@ -39,7 +39,7 @@ describe('a group on a Cluster', () => {
       all.map((key) => redis.set(key, '1', 'PX', paced(2_500))),
     );
 
-    const received = await events.next(300, 60_000);
+    const received = await events.next(300);
 
     expect(keysOf(received)).toEqual(all);
     expect(new Set(received.map(({ source }) => source))).toEqual(
@@ -55,7 +55,7 @@ describe('a group on a Cluster', () => {
     const events = collect<KeyExpiredEvent>();
     const { subscriber } = await instance(events.add);
     const all = names('k', 90);
-    await Promise.all(all.map((key) => redis.set(key, '1', 'PX', 700)));
+    await Promise.all(all.map((key) => redis.set(key, '1', 'PX', paced(700))));
     await eventually(() =>
       expect(subscriber.status().groups[0]!.nodes.length).toBe(3),
     );
@@ -65,7 +65,7 @@ describe('a group on a Cluster', () => {
           ? redis.del(key)
           : i % 3 === 1
             ? redis.persist(key)
-            : redis.set(key, '2', 'PX', 1_500),
+            : redis.set(key, '2', 'PX', paced(1_500)),
       ),
     );
 

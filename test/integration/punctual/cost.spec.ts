@@ -23,11 +23,13 @@ describe.concurrent('what the module asks of Redis', () => {
     await delay(1_500);
 
     const before = await scene.calls();
+    const since = performance.now();
     await delay(5_000);
     const after = await scene.calls();
+    const seconds = (performance.now() - since) / 1_000;
 
     // The only other client is this test's, which asks for INFO and nothing else.
-    const perSecond = (after.except('info') - before.except('info')) / 5;
+    const perSecond = (after.except('info') - before.except('info')) / seconds;
     console.log(`idle with 20,100 keys: ${perSecond} commands/s`);
     expect(perSecond).toBeGreaterThan(0);
     expect(perSecond).toBeLessThan(5);
@@ -47,6 +49,7 @@ describe.concurrent('what the module asks of Redis', () => {
     await beat();
     await app.tracks(200);
     const before = await scene.calls();
+    const since = performance.now();
     for (let i = 0; i < 20; i++) {
       await beat();
       await delay(60);
@@ -57,7 +60,8 @@ describe.concurrent('what the module asks of Redis', () => {
     const looks =
       after.of('pttl', 'pexpiretime') - before.of('pttl', 'pexpiretime');
     console.log(`4,000 heartbeats of 200 keys: ${looks} looks`);
-    expect(looks).toBeLessThanOrEqual(600);
+    const most = (ms: number): number => 200 * (3 + Math.floor(ms / 3_000));
+    expect(looks).toBeLessThanOrEqual(most(performance.now() - since));
 
     // Longer than the beats: what is known now must be a lower bound.
     const deadlines = await scene.give(keys, paced(3_500));
@@ -67,7 +71,7 @@ describe.concurrent('what the module asks of Redis', () => {
     const last = await scene.calls();
     expect(
       last.of('pttl', 'pexpiretime') - before.of('pttl', 'pexpiretime'),
-    ).toBeLessThanOrEqual(1_000);
+    ).toBeLessThanOrEqual(400 + most(performance.now() - since));
     expect(last.of('eval') - before.of('eval') - 200).toBeLessThan(100);
   });
 

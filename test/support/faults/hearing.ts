@@ -11,6 +11,7 @@ import type { Promotion } from '../promotion.js';
 import type { TestServer } from '../servers.js';
 import type { FaultBed } from './bed.js';
 import type { ExpiryApp } from './expiry-app.js';
+import { paced } from '../paced.js';
 
 /** Keys that may have been missed: they were due, or announced, in a gap. */
 export type MayMiss = (key: string, deadline: number) => boolean;
@@ -81,7 +82,7 @@ export class Hearing {
     console.log(
       `broadcast, ${what}: listening ${to - at} to ${to - notBefore} ms after the promotion`,
     );
-    expect(to - at).toBeLessThan(4_000);
+    expect(to - at).toBeLessThan(paced(4_000));
   }
 
   /** Resolves when all was heard that must have been, and nothing else; with how many were missed that may be. */

@@ -14,7 +14,6 @@ const {
   module: options,
   pattern = '*',
   handler = {},
-  before,
   work = [0, 0],
   dieBeforeAck = false,
   alwaysDie = false,
@@ -34,12 +33,9 @@ function say(event, more) {
   }
 }
 
-const {
-  OnKeyExpired,
-  OnKeyExpiring,
-  RedisExpiryModule,
-  RedisExpirySubscriber,
-} = await import(library);
+const { OnKeyExpired, RedisExpiryModule, RedisExpirySubscriber } = await import(
+  library
+);
 
 let runs = 0;
 
@@ -51,7 +47,7 @@ class Handlers {
       run,
       handling: {
         ...{ key, id, attempt, source, lateness, process: process.pid },
-        ...(deadline && { deadline: deadline.getTime() - (before ?? 0) }),
+        ...(deadline && { deadline: deadline.getTime() }),
         at: Date.now(),
       },
     });
@@ -65,11 +61,7 @@ class Handlers {
   }
 }
 Reflect.decorate(
-  [
-    before === undefined
-      ? OnKeyExpired(pattern, handler)
-      : OnKeyExpiring(pattern, { ...handler, before }),
-  ],
+  [OnKeyExpired(pattern, handler)],
   Handlers.prototype,
   'onExpired',
   Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired'),
