@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -64,15 +64,22 @@ export class CompiledLibrary {
       process.execPath,
       [
         ...[tsc, '-p', join(root, 'tsconfig.build.json')],
-        ...['--outDir', dir, '--declaration', 'false'],
+        ...['--outDir', join(dir, 'dist'), '--declaration', 'false'],
       ],
       { cwd: root },
     );
+    // The command tells its version by it.
+    await copyFile(join(root, 'package.json'), join(dir, 'package.json'));
     return new CompiledLibrary(dir);
   }
 
   get url(): string {
-    return pathToFileURL(join(this.dir, 'index.js')).href;
+    return pathToFileURL(join(this.dir, 'dist/index.js')).href;
+  }
+
+  /** The program of the command. */
+  get command(): string {
+    return join(this.dir, 'dist/cli/bin.js');
   }
 
   async remove(): Promise<void> {

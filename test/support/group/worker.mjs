@@ -14,6 +14,7 @@ const {
   module: options,
   pattern = '*',
   handler = {},
+  before,
   work = [0, 0],
   dieBeforeAck = false,
   alwaysDie = false,
@@ -33,9 +34,12 @@ function say(event, more) {
   }
 }
 
-const { OnKeyExpired, RedisExpiryModule, RedisExpirySubscriber } = await import(
-  library
-);
+const {
+  OnKeyExpired,
+  OnKeyExpiring,
+  RedisExpiryModule,
+  RedisExpirySubscriber,
+} = await import(library);
 
 let runs = 0;
 
@@ -47,7 +51,7 @@ class Handlers {
       run,
       handling: {
         ...{ key, id, attempt, source, lateness, process: process.pid },
-        ...(deadline && { deadline: deadline.getTime() }),
+        ...(deadline && { deadline: deadline.getTime() - (before ?? 0) }),
         at: Date.now(),
       },
     });
@@ -61,7 +65,11 @@ class Handlers {
   }
 }
 Reflect.decorate(
-  [OnKeyExpired(pattern, handler)],
+  [
+    before === undefined
+      ? OnKeyExpired(pattern, handler)
+      : OnKeyExpiring(pattern, { ...handler, before }),
+  ],
   Handlers.prototype,
   'onExpired',
   Object.getOwnPropertyDescriptor(Handlers.prototype, 'onExpired'),

@@ -17,6 +17,8 @@ import type { Handling, History } from './history.js';
 export interface WorkerOptions {
   readonly module: RedisExpiryModuleOptions;
   readonly pattern?: string;
+  /** Its handler is for warnings, so many ms before; in the history these count as deadlines. */
+  readonly before?: number;
   /** Its handler's options. */
   readonly handler?: OnKeyExpiredOptions;
   /** From how many to how many ms its handler takes. */
