@@ -3,6 +3,7 @@ const required = require('nestjs-redis-expiry');
 
 assert.deepEqual(Object.keys(required).sort(), [
   'OnKeyExpired',
+  'OnKeyExpiring',
   'RedisExpiryError',
   'RedisExpiryModule',
   'RedisExpirySubscriber',

@@ -14,6 +14,7 @@ assert.deepEqual(Object.keys(exports).sort(), [
 ]);
 assert.deepEqual(Object.keys(imported).sort(), [
   'OnKeyExpired',
+  'OnKeyExpiring',
   'RedisExpiryError',
   'RedisExpiryModule',
   'RedisExpirySubscriber',
