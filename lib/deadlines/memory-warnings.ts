@@ -72,10 +72,10 @@ export class MemoryWarnings implements WarningBook {
     return { soonest: soonestOf(later), isWithin: this.#within.size > 0 };
   }
 
-  async recheck(seen: number): Promise<Looked> {
+  async recheck(seen: number, goesOn: () => boolean): Promise<Looked> {
     const looks: DeadlineEntry[] = [];
     const all = [...this.#within];
-    for (let i = 0; i < all.length; i += BATCH_SIZE) {
+    for (let i = 0; i < all.length && goesOn(); i += BATCH_SIZE) {
       const batch = all.slice(i, i + BATCH_SIZE);
       const keys = batch.map(([text]) => Buffer.from(text, 'latin1'));
       const { now, ttls } = await this.parts.reader.read(keys);

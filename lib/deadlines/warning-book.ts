@@ -36,6 +36,7 @@ export interface WarningBook extends Pick<DeadlineIndex, 'peek'> {
    *
    * @param seen when the look before began, by Redis's clock; -Infinity if there was none: whatever is
    *   renewed by now may have had more than `before` left in between
+   * @param goesOn is asked before each step: where listening was lost, no key may be looked at any more
    */
-  recheck(seen: number): Promise<Looked>;
+  recheck(seen: number, goesOn: () => boolean): Promise<Looked>;
 }

@@ -34,6 +34,8 @@ export class WarningWatch {
   readonly #loop: DueLoop;
   readonly #rechecks = new SoonestTimer(() => this.#recheck());
   #isRunning = false;
+  /** Changes with every pause. */
+  #span = 0;
   /** What was due before then, by Redis's clock, was missed. */
   #since = 0;
   /** When the newest look for renewals began. */
@@ -78,6 +80,7 @@ export class WarningWatch {
 
   pause(): void {
     this.#isRunning = false;
+    this.#span++;
     this.#loop.pause();
     this.#rechecks.cancel();
   }
@@ -99,14 +102,17 @@ export class WarningWatch {
   async #recheck(): Promise<void> {
     if (!this.#isRunning) return;
     const began = Math.floor(this.node.clock.now());
+    const span = this.#span;
+    const goesOn = (): boolean => span === this.#span;
     try {
-      const { soonest, isWithin } = await this.book.recheck(this.#seen);
+      const { soonest, isWithin } = await this.book.recheck(this.#seen, goesOn);
+      // Resumed meanwhile, it has another one to make.
+      if (!goesOn()) return;
       this.#seen = began;
-      if (!this.#isRunning) return;
       if (soonest !== undefined) this.#loop.nudge(soonest);
       if (isWithin) this.#rechecks.within(this.#interval);
     } catch (error) {
-      if (!this.#isRunning) return;
+      if (!goesOn()) return;
       this.node.report(error);
       this.#rechecks.within(RETRY_DELAY_MS);
     }

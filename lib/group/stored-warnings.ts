@@ -101,7 +101,7 @@ export class StoredWarnings implements WarningBook {
     };
   }
 
-  async recheck(seen: number): Promise<Looked> {
+  async recheck(seen: number, goesOn: () => boolean): Promise<Looked> {
     const { lease, befores } = this.term.keys;
     const { ahead, within } = this.#keys;
     let soonest: number | undefined;
@@ -122,7 +122,7 @@ export class StoredWarnings implements WarningBook {
       isWithin = left > 0;
       cursor = next;
       if (cursor !== '0') await sleep(PAUSE_MS);
-    } while (cursor !== '0');
+    } while (cursor !== '0' && goesOn());
     return { soonest, isWithin };
   }
 

@@ -143,7 +143,7 @@ export function warningBookConformance(
       const { book, write, look, ahead, warned, began } = await warnedScene();
       const renewed = await write('k', 7_000);
 
-      expect(await book.recheck(began)).toEqual({
+      expect(await book.recheck(began, () => true)).toEqual({
         ...{ soonest: began + 7_000, isWithin: true },
       });
       expect(await ahead()).toEqual(['k 7000']);
@@ -158,7 +158,7 @@ export function warningBookConformance(
       const renewed = await write('k', -5);
 
       // At the look before, 300 ms ago, this deadline would have been farther away than before.
-      const found = await book.recheck(began - 300);
+      const found = await book.recheck(began - 300, () => true);
 
       expect(found).toEqual({ soonest: began - 5, isWithin: true });
       expect(await ahead()).toEqual(['k -5']);
@@ -171,7 +171,7 @@ export function warningBookConformance(
       await write('k', 150);
       await new Promise((resolve) => setTimeout(resolve, 200));
 
-      expect(await book.recheck(began + 180)).toEqual({
+      expect(await book.recheck(began + 180, () => true)).toEqual({
         ...{ soonest: undefined, isWithin: true },
       });
       expect(await ahead()).toEqual([]);
@@ -184,7 +184,7 @@ export function warningBookConformance(
       await learn('k', await write('k', -5), 'renewed');
 
       // Else it would have to be taken for one that may have had more left.
-      expect(await book.recheck(began - 10_000)).toEqual({
+      expect(await book.recheck(began - 10_000, () => true)).toEqual({
         ...{ soonest: undefined, isWithin: true },
       });
       expect(await ahead()).toEqual([]);
@@ -196,7 +196,9 @@ export function warningBookConformance(
       await learn('k', await write('k', 9_000), 'renewed');
 
       expect(await ahead()).toEqual(['k 9000']);
-      expect(await book.recheck(began)).toMatchObject({ isWithin: true });
+      expect(await book.recheck(began, () => true)).toMatchObject({
+        isWithin: true,
+      });
     });
 
     it('takes a deadline that is some ms later for the same one, as a move to another node makes it so', async () => {
@@ -205,16 +207,33 @@ export function warningBookConformance(
       await write('k', 50);
 
       expect(await ahead()).toEqual([]);
-      expect(await book.recheck(began - 10_000)).toEqual({
+      expect(await book.recheck(began - 10_000, () => true)).toEqual({
         ...{ soonest: undefined, isWithin: true },
       });
+    });
+
+    it('looks at no key any more once listening was lost', async () => {
+      const { book, write, learn, look, redis, warned } = await scene();
+      const keys = Array.from({ length: 1_500 }, (_, i) => `k${i}`);
+      for (const key of keys) await learn(key, (await write(key, 0)) + 5_000);
+      for (let i = 0; i < 15; i++) await look();
+      expect(await warned()).toHaveLength(1_500);
+      await redis.config('RESETSTAT');
+      let steps = 0;
+
+      await book.recheck(-Infinity, () => ++steps < 2);
+
+      const stats = await redis.info('commandstats');
+      const calls = /cmdstat_(?:pexpiretime|pttl):calls=(\d+)/.exec(stats)?.[1];
+      expect(Number(calls)).toBeLessThan(1_500);
+      expect(Number(calls)).toBeGreaterThan(0);
     });
 
     it('forgets a key that was warned of and is gone', async () => {
       const { book, redis, began } = await warnedScene();
       await redis.del('k');
 
-      expect(await book.recheck(began)).toEqual({
+      expect(await book.recheck(began, () => true)).toEqual({
         ...{ soonest: undefined, isWithin: false },
       });
     });

@@ -54,7 +54,7 @@ describe('StoredWarnings', () => {
       message: expect.stringContaining('LEASE lost'),
     });
     await expect(book.look([{ key, at }], 0)).rejects.toEqual(lost);
-    await expect(book.recheck(0)).rejects.toEqual(lost);
+    await expect(book.recheck(0, () => true)).rejects.toEqual(lost);
     await expect(book.learn([{ key, at }])).rejects.toEqual(lost);
     expect(await warned()).toEqual([]);
     expect(await redis.zcard(`${PREFIX}:ahead`)).toBe(1);
@@ -87,7 +87,7 @@ describe('StoredWarnings', () => {
 
     const book = storedOn(60_000, false);
     await book.look([{ key, at: at - 60_000 }], 0);
-    await book.recheck(0);
+    await book.recheck(0, () => true);
 
     expect(await warned()).toEqual([]);
     expect(await redis.keys('rx:*')).toEqual([KEYS.lease]);
