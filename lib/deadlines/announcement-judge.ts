@@ -13,6 +13,7 @@ import { DuplicateFilter } from './duplicate-filter.js';
 import { MemoryIndex } from './memory-index.js';
 import { MemoryWarnings } from './memory-warnings.js';
 import { NodeWatch, type NodeWatchParts } from './node-watch.js';
+import { WarningValues } from './warning-values.js';
 import { type WarnedPatterns, Warnings, withWarnings } from './warnings.js';
 import type { Warning } from '../listening/warning-patterns.js';
 import { refusedRead } from './value-access.js';
@@ -30,6 +31,7 @@ const ANNOUNCEMENT_MS = 5_000;
 export interface JudgedPatterns extends Patterns, WarnedPatterns {
   readonly warnings: WarnedPatterns['warnings'] & {
     deliver(warning: Warning): void;
+    valuesFor(before: number): ValueWishes;
   };
   /** Of which keys the values are asked for. */
   readonly values: ValueWishes;
@@ -91,7 +93,14 @@ export class AnnouncementJudge implements DeadlineJudge {
       patterns,
       (before) => {
         const { reader, clock } = this.watch;
-        return new MemoryWarnings(before, { reader, clock, patterns, warn });
+        const { counters, values: options, log } = parts;
+        const values = new WarningValues(before, {
+          ...{ commands, clock, counters, options, log },
+          wishes: patterns.warnings.valuesFor(before),
+        });
+        return new MemoryWarnings(before, {
+          ...{ reader, clock, patterns, values, warn },
+        });
       },
       () => this.watch,
     );

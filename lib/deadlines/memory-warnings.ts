@@ -4,6 +4,7 @@ import type { DeadlineEntry, Verdict } from './deadline-index.js';
 import { MemoryIndex } from './memory-index.js';
 import type { TtlReader } from './ttl-reader.js';
 import type { Looked, WarningBook } from './warning-book.js';
+import type { WarningValues } from './warning-values.js';
 import type { WarnedPatterns } from './warnings.js';
 
 /** Keys that one look for renewals takes. */
@@ -14,6 +15,7 @@ export interface MemoryWarningsParts {
   readonly reader: Pick<TtlReader, 'read'>;
   readonly clock: { now(): number };
   readonly patterns: WarnedPatterns;
+  readonly values: Pick<WarningValues, 'read'>;
   /** Hands a warning to whoever asked for it. */
   readonly warn: (warning: Warning) => void;
 }
@@ -45,6 +47,7 @@ export class MemoryWarnings implements WarningBook {
   async look(due: readonly DeadlineEntry[], since: number): Promise<Looked> {
     const { before } = this;
     const { reader, patterns, warn } = this.parts;
+    const values = await this.parts.values.read(due);
     const { now, ttls } = await reader.read(due.map(({ key }) => key));
     const later: DeadlineEntry[] = [];
     const warned: Warning[] = [];
@@ -59,7 +62,8 @@ export class MemoryWarnings implements WarningBook {
         const missed = now + ttl - before < since;
         const source = missed ? 'recovery' : 'notification';
         const times = { deadline: now + ttl, detected: now };
-        warned.push({ redisKey: key, before, source, ...times });
+        const value = values.of(key.toString('latin1'), now + ttl);
+        warned.push({ redisKey: key, before, source, value, ...times });
       }
       return { key, seen: at, at: undefined };
     });

@@ -55,10 +55,18 @@ export interface OnKeyExpiringOptions extends Omit<
 > {
   /** Milliseconds before the deadline: the handler runs when the key's time left falls to that. Whole, from 1 on. */
   before: number;
+  /**
+   * `event.value`: the value of the key, which lives, as it is when the warning is made. The forms are those of
+   * `@OnKeyExpired`, and so is the longest that is read (the module's option `values.maxBytes`).
+   * @default none
+   */
+  value?: ValueForm;
 }
 
 /** A function that runs when a key is about to expire. A promise or an Observable that it returns is awaited. */
-export type KeyExpiringHandler = (event: KeyExpiringEvent) => unknown;
+export type KeyExpiringHandler<Value = unknown> = (
+  event: KeyExpiringEvent<Value>,
+) => unknown;
 
 /** A function that runs when a key expires. A promise or an Observable that it returns is awaited. */
 export type KeyExpiredHandler<Value = unknown> = (

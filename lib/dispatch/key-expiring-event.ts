@@ -3,9 +3,11 @@ import type { KeyExpiredEvent } from './key-expired-event.js';
 /**
  * What a handler of `@OnKeyExpiring` is given: a key that lives, and whose time left has fallen to `before`. Its
  * `deadline` is the one that is approached, and always known. `lateness` is that of the warning: ms from when the time left
- * fell to `before` to when that was noticed. `source` is `'recovery'` where it fell while nobody listened.
+ * fell to `before` to when that was noticed. `value` is that of the living key, `valueAge` ms before the deadline. `source` is `'recovery'` where it fell while nobody listened.
  */
-export interface KeyExpiringEvent extends KeyExpiredEvent {
+export interface KeyExpiringEvent<
+  Value = unknown,
+> extends KeyExpiredEvent<Value> {
   /** When the key's time to live runs out, by Redis's clock. */
   readonly deadline: Date;
   /** Milliseconds from when the time left fell to `before` to when that was noticed. */

@@ -90,7 +90,7 @@ const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
 const COMMON_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
 const HANDLER_OPTIONS = [...COMMON_OPTIONS, 'value'];
-const EXPIRING_OPTIONS = [...COMMON_OPTIONS, 'before'];
+const EXPIRING_OPTIONS = [...HANDLER_OPTIONS, 'before'];
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(

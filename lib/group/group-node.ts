@@ -73,6 +73,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.#warnings = new GroupWarnings(
       {
         ...{ token: term.token, keys: term.keys, registry, log, destinations },
+        ...{ counters: term.counters, options: term.values },
         commands: this.commands,
         during: (connection) => term.commands(connection),
       },

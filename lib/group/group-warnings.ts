@@ -1,7 +1,10 @@
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { WarningBook } from '../deadlines/warning-book.js';
 import type { WarnedNode } from '../deadlines/warning-watch.js';
-import { Warnings } from '../deadlines/warnings.js';
+import type { ValueOptions, ValueWishes } from '../deadlines/value-reader.js';
+import { WarningValues } from '../deadlines/warning-values.js';
+import { type WarnedPatterns, Warnings } from '../deadlines/warnings.js';
+import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { Forwarder } from './forwarder.js';
 import type { ForwardingTerm } from './forwarding-term.js';
@@ -11,7 +14,15 @@ import { StoredWarnings, type WarningTerm } from './stored-warnings.js';
 
 /** The leader's term in which keys are warned of, as `GroupWarnings` sees it. */
 export interface GroupWarningTerm
-  extends Omit<WarningTerm, 'clock'>, Pick<ForwardingTerm, 'log'> {
+  extends
+    Omit<WarningTerm, 'clock' | 'values' | 'registry'>,
+    Pick<ForwardingTerm, 'log'> {
+  readonly registry: WarnedPatterns & {
+    readonly warnings: { valuesFor(before: number): ValueWishes };
+  };
+  readonly counters: ExpiryCounters;
+  /** The option `values`. */
+  readonly options: ValueOptions;
   readonly during: ForwardingTerm['commands'];
   /** On a Cluster: where keys are that are elsewhere. */
   readonly destinations: Destinations | undefined;
@@ -102,7 +113,12 @@ export class GroupWarnings {
       this.#forwarders.push(forwarder);
       if (this.#isRunning) forwarder.start();
     }
-    return new StoredWarnings(before, { ...term, clock }, forwarder);
+    const { commands, counters, options, log, registry } = term;
+    const values = new WarningValues(before, {
+      ...{ commands, clock, counters, options, log },
+      wishes: registry.warnings.valuesFor(before),
+    });
+    return new StoredWarnings(before, { ...term, clock, values }, forwarder);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Commands } from '../connection/commands.js';
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { Looked, WarningBook } from '../deadlines/warning-book.js';
+import type { WarningValues } from '../deadlines/warning-values.js';
 import type { WarnedPatterns } from '../deadlines/warnings.js';
 import { renewedBy } from '../dispatch/expiry.js';
 import { APPROACH } from '../scripts/approach.lua.js';
@@ -11,6 +12,8 @@ import { WARN } from '../scripts/warn.lua.js';
 import { sleep } from '../util/sleep.js';
 import { type GroupKeys, type WarningKeys, warningKeys } from './group-keys.js';
 import { RedisIndex } from './redis-index.js';
+import { toText } from './evidence.js';
+import { valuesFor, wordsOf } from './swept-values.js';
 import type { Forwarding } from './sweep.js';
 
 /** Keys that one script takes. */
@@ -29,6 +32,7 @@ export interface WarningTerm {
   /** That node's time; each look sets it. */
   readonly clock: RedisClock;
   readonly registry: WarnedPatterns;
+  readonly values: Pick<WarningValues, 'read'>;
 }
 
 /**
@@ -83,13 +87,15 @@ export class StoredWarnings implements WarningBook {
     const { ahead, within, away } = this.#keys;
     const keys = due.map(({ key }) => key);
     const { clock } = this.term;
+    const read = valuesFor(await this.term.values.read(due), keys.map(toText));
+    const { valued, words } = wordsOf(read, keys.length);
     const sent = clock.mark();
     const run = (redis: Redis): Promise<unknown> =>
       WARN.run(
         redis,
         [lease, events, ahead, within, ...(this.forwarder ? [away] : [])],
         ...[this.term.token, this.before, renewedBy(this.before), since],
-        ...[this.#wanted(keys), ...keys],
+        ...[this.#wanted(keys), valued, ...words, ...keys],
       );
     const reply = await this.term.commands.runNow(run);
     const [now, soonest, codes] = reply as [number, number, string];

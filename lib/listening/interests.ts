@@ -16,6 +16,8 @@ export interface WarningInterest {
   readonly pattern: string;
   readonly before: number;
   readonly onWarning: ExpirySink;
+  /** In which types of keys values are asked for, if at all. */
+  readonly values?: ValueKinds | undefined;
 }
 
 /** What someone subscribed to: expiries or warnings of keys by a pattern, or the messages of channels. */
@@ -38,7 +40,7 @@ export const interestOf = (
 ): Interest =>
   before === undefined
     ? { pattern, onExpiry: tell, values }
-    : { pattern, before, onWarning: tell };
+    : { pattern, before, onWarning: tell, values };
 
 /**
  * One life of a pattern: from the first interest in it to the end of the last one. A pattern that is

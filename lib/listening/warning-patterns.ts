@@ -1,9 +1,11 @@
+import type { ReadValue } from '../dispatch/event-value.js';
 import type { Expiry } from '../dispatch/expiry.js';
 import type {
   ExpirySink,
   WantedPattern,
   WarningInterest,
 } from './interests.js';
+import { WantedValues } from './wanted-values.js';
 
 /** One life of a pattern of warnings, as of `WantedPattern`: the same pattern with another `before` is another one. */
 interface WarningPattern<Pattern> {
@@ -19,6 +21,7 @@ export type Warning = Pick<Expiry, 'redisKey' | 'source'> & {
   readonly deadline: number;
   /** When it was found that the time left had fallen to `before`, by the same clock. */
   readonly detected: number;
+  readonly value?: ReadValue | undefined;
 };
 
 /**
@@ -28,6 +31,8 @@ export type Warning = Pick<Expiry, 'redisKey' | 'source'> & {
 export class WarningPatterns<Pattern extends WantedPattern> {
   /** By `before` and pattern. */
   readonly #patterns = new Map<string, WarningPattern<Pattern>>();
+  /** By `before`: of which keys the values are asked for. */
+  readonly #values = new Map<number, WantedValues>();
 
   /**
    * @param make makes a pattern's new life
@@ -48,20 +53,29 @@ export class WarningPatterns<Pattern extends WantedPattern> {
     return new Set([...this.#patterns.values()].map(({ before }) => before));
   }
 
-  add({ pattern, before, onWarning }: WarningInterest): void {
+  /** Of which keys the values are asked for in warnings so many ms before. */
+  valuesFor(before: number): WantedValues {
+    const values = this.#values.get(before) ?? new WantedValues();
+    this.#values.set(before, values);
+    return values;
+  }
+
+  add({ pattern, before, onWarning, values }: WarningInterest): void {
     const name = `${before} ${pattern}`;
     const known = this.#patterns.get(name);
     const sinks = known?.sinks ?? new Set();
     sinks.add(onWarning);
-    if (!known)
-      this.#patterns.set(name, { wanted: this.make(pattern), before, sinks });
+    const wanted = known?.wanted ?? this.make(pattern);
+    if (!known) this.#patterns.set(name, { wanted, before, sinks });
+    if (values) this.valuesFor(before).add(wanted.redisGlob, onWarning, values);
   }
 
   remove({ pattern, before, onWarning }: WarningInterest): void {
     const name = `${before} ${pattern}`;
     const known = this.#patterns.get(name);
-    if (known?.sinks.delete(onWarning) && known.sinks.size === 0)
-      this.#patterns.delete(name);
+    if (!known?.sinks.delete(onWarning)) return;
+    this.valuesFor(before).remove(known.wanted.redisGlob, onWarning);
+    if (known.sinks.size === 0) this.#patterns.delete(name);
   }
 
   wanted(): Pattern[] {
@@ -79,12 +93,13 @@ export class WarningPatterns<Pattern extends WantedPattern> {
 
   /** Hands a warning to whoever asked for it. */
   deliver(warning: Warning): void {
-    const { redisKey, before, deadline, detected, source } = warning;
+    const { redisKey, before, deadline, detected, source, value } = warning;
     const expiry: Expiry = {
       ...{ redisKey, before, source, database: this.database },
       key: redisKey.subarray(this.prefixLength),
       deadline: new Date(deadline),
       lateness: Math.max(0, detected - (deadline - before)),
+      ...(value && { value }),
     };
     for (const { wanted, sinks, ...pattern } of this.#patterns.values())
       if (pattern.before === before && wanted.redisGlob.test(redisKey))

@@ -15,7 +15,8 @@ export const WARN = new Script(`
 -- ARGV[4] since      what was due before then, in epoch ms, was missed
 -- ARGV[5] wanted     of each key one character: '0' nobody asks for it any more, '1' somebody does; '' where all
 --                    are asked for
--- ARGV[6...]         the keys, each once, some hundreds: about 2 us each, and 3 us for each warning. They are not
+-- ARGV[6] valued     of each key one character: '1' its value was read a moment ago, '0' it was not; '' where none was
+-- ARGV[7...]         of each value the deadline that its key had then, in epoch ms, and the value as events have it; then the keys, each once, some hundreds: about 2 us each, and 3 us for each warning. They are not
 --                    declared, see DEADLINE_OF
 -- returns {now in epoch ms, when the soonest key is to be looked at that has more time left (-1 none), of each key
 --         one character}
@@ -34,7 +35,15 @@ export const WARN = new Script(`
 local lease, events, ahead, within, away = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, before, renewed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local since, wanted = tonumber(ARGV[4]), ARGV[5]
-local before_keys = 5
+local valued, before_keys = ARGV[6], 6
+-- Where the deadline of each value is, by the number of its key.
+local value_at = {}
+for i = 1, #valued do
+  if string.byte(valued, i) == 49 then
+    value_at[i] = before_keys + 1
+    before_keys = before_keys + 2
+  end
+end
 local count = #ARGV - before_keys
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
 ${DEADLINE_OF}
@@ -51,6 +60,7 @@ for i = 1, count do
   deadlines[i] = at
 end
 
+local values = {}
 local codes, warned, later, settled, gone, moved, soonest = {}, {}, {}, {}, {}, {}, -1
 for i = 1, count do
   local key, at, code = ARGV[before_keys + i], deadlines[i], 'd'
@@ -71,6 +81,9 @@ for i = 1, count do
       code = 'w'
       warned[#warned + 1] = at
       warned[#warned + 1] = key
+      -- Read of the life that is warned of: a renewal in between has another deadline.
+      local is_of_it = value_at[i] and math.abs(at - tonumber(ARGV[value_at[i]])) <= 1
+      values[#warned / 2] = is_of_it and ARGV[value_at[i] + 1] or false
     end
   end
   if looks[i] and code ~= 'a' then settled[#settled + 1] = key end
@@ -81,7 +94,12 @@ end
 for i = 1, #warned, 2 do
   local at, key = warned[i], warned[i + 1]
   local source = at - before < since and 'recovery' or 'notification'
-  redis.call('XADD', events, '*', 'k', key, 'd', at, 't', now, 's', source, 'b', before)
+  local value = values[(i + 1) / 2]
+  if value then
+    redis.call('XADD', events, '*', 'k', key, 'd', at, 't', now, 's', source, 'b', before, 'v', value)
+  else
+    redis.call('XADD', events, '*', 'k', key, 'd', at, 't', now, 's', source, 'b', before)
+  end
 end
 if #later > 0 then redis.call('ZADD', ahead, unpack(later)) end
 if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end

@@ -56,9 +56,9 @@ export class ExpiryTester {
       for (const engine of this.#engines)
         void engine.expire({ key, deadline, value, retry: true });
     },
-    expiring: (key, deadline, before) => {
+    expiring: (key, deadline, before, value) => {
       for (const engine of this.#engines)
-        void engine.warn({ key, deadline, before, retry: true });
+        void engine.warn({ key, deadline, before, value, retry: true });
     },
   });
   #handled: AdvancedExpiry[] = [];

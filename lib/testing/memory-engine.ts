@@ -153,28 +153,28 @@ export class MemoryEngine implements ExpiryEngine {
     this.#draining.begin();
   }
 
-  /** A key is about to expire. Resolves once the first tries of its handlers have ended. */
-  async warn(warning: MemoryExpiry): Promise<void> {
-    await Promise.all(
-      this.#matching(warning).map((handler) => this.#deliver(handler, warning)),
-    );
+  /** A key is about to expire. Resolves as `expire`. */
+  warn(warning: MemoryExpiry): Promise<number> {
+    return this.#deliverAll(warning);
   }
 
-  #matching({ key, before }: MemoryExpiry): ExpiryHandler[] {
-    const all = [...this.#handlers.keys()];
-    return all.filter((one) => one.before === before && one.glob.test(key));
+  async #deliverAll(event: MemoryExpiry): Promise<number> {
+    const { key, before } = event;
+    const matching = [...this.#handlers.keys()].filter(
+      (one) => one.before === before && one.glob.test(key),
+    );
+    const read = asRead(event.value, matching, this.options, this.#counters);
+    await Promise.all(
+      matching.map((handler) => this.#deliver(handler, event, read)),
+    );
+    return matching.length;
   }
 
   /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
   async expire(expired: MemoryExpiry): Promise<number> {
     const { database, keyPrefix } = placeOf(this.options);
     this.#channels.announce(database, `${keyPrefix}${expired.key.toString()}`);
-    const matching = this.#matching(expired);
-    const read = asRead(expired.value, matching, this.options, this.#counters);
-    await Promise.all(
-      matching.map((handler) => this.#deliver(handler, expired, read)),
-    );
-    return matching.length;
+    return this.#deliverAll(expired);
   }
 
   #add(own: OwnHandler): ExpiryHandler {

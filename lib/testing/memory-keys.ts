@@ -17,7 +17,12 @@ export interface KeyWitness {
   /** A key is gone, as its time to live ran out at the deadline, in epoch ms, and what it held. */
   expired(key: Buffer, deadline: number, value: ReadValue): void;
   /** A key lives, and its time left has fallen to `before` ms. */
-  expiring(key: Buffer, deadline: number, before: number): void;
+  expiring(
+    key: Buffer,
+    deadline: number,
+    before: number,
+    value: ReadValue,
+  ): void;
 }
 
 /**
@@ -94,9 +99,14 @@ export class MemoryKeys {
     if (at > this.time.now) this.#warnAt(at, life, before);
   }
 
-  #warnAt(at: number, { key, deadline, cancels }: Life, before: number): void {
+  #warnAt(at: number, life: Life, before: number): void {
+    const { key, cancels, value } = life;
+    const deadline = life.deadline!;
+    const read = { ...value, age: deadline - at };
     cancels.push(
-      this.time.at(at, () => this.witness.expiring(key, deadline!, before)),
+      this.time.at(at, () =>
+        this.witness.expiring(key, deadline, before, read),
+      ),
     );
   }
 }

@@ -1,6 +1,7 @@
 import { onTestFinished } from 'vitest';
 import { MemoryWarnings } from '../../../lib/deadlines/memory-warnings.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
+import { ValueMemory } from '../../../lib/deadlines/value-memory.js';
 import { TtlReader } from '../../../lib/deadlines/ttl-reader.js';
 import { commandsOn } from '../../support/group/parts.js';
 import { useServer } from '../../support/servers.js';
@@ -17,6 +18,7 @@ warningBookConformance('MemoryWarnings', async (before) => {
   const told: string[] = [];
   const book = new MemoryWarnings(before, {
     ...{ reader, clock },
+    values: { read: () => Promise.resolve(new ValueMemory()) },
     patterns: {
       warnings: { befores: new Set([before]) },
       warns: (key) => key.toString().startsWith('k'),

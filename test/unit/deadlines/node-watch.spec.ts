@@ -81,7 +81,11 @@ describe('NodeWatch of broadcast, far from Redis,', () => {
           matches: () => true,
           expires: () => true,
           warns: () => false,
-          warnings: { befores: new Set(), deliver: () => undefined },
+          warnings: {
+            befores: new Set(),
+            deliver: () => undefined,
+            valuesFor: () => new WantedValues(),
+          },
           values: new WantedValues(),
         },
         punctual: { scanInterval: 600_000, scanCount: 1_000 },

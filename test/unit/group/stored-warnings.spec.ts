@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { ValueMemory } from '../../../lib/deadlines/value-memory.js';
 import { RedisClock } from '../../../lib/deadlines/redis-clock.js';
 import { StoredWarnings } from '../../../lib/group/stored-warnings.js';
 import { fromFields } from '../../../lib/group/stored-event.js';
@@ -15,6 +16,7 @@ function storedOn(before: number, isAsked = true): StoredWarnings {
   onTestFinished(() => commands.close());
   return new StoredWarnings(before, {
     ...{ token: 'token', keys: KEYS, commands, clock: new RedisClock() },
+    values: { read: () => Promise.resolve(new ValueMemory()) },
     registry: {
       warnings: { befores: new Set(isAsked ? [before] : []) },
       warns: (key) => isAsked && key.toString().startsWith('k'),

@@ -552,6 +552,20 @@ describe('ExpiryTester.advance with handlers of warnings', () => {
     ]);
   });
 
+  it('gives the value of the living key, in the form that is asked for', async () => {
+    const { expiry, subscriber } = await applicationOf(() => 'expired');
+    await subscriber.subscribeExpiring(
+      'device:*',
+      { before: 1_000, value: 'json' },
+      ({ value, valueAge }) => [value, valueAge],
+    );
+    expiry.set('device:1', { ttl: 3_000, value: { battery: 3 } });
+
+    const { handled } = await expiry.advance(2_000);
+
+    expect(handled).toMatchObject([{ result: [{ battery: 3 }, 1_000] }]);
+  });
+
   it('warns of no key that is deleted or made to last in time', async () => {
     const expiry = await warnedOf(() => 0);
     expiry.set('device:1', { ttl: 3_000 });
