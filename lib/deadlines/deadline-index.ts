@@ -31,6 +31,8 @@ export interface Verdict {
  * look, and a key that was enrolled anew meanwhile keeps its new entry.
  */
 export interface DeadlineIndex {
+  /** The name of the sorted set that it is, where it is one of the server's: keys can be read and noted in one step then. */
+  readonly zset?: string;
   /** Adds keys; of a key that it knows, the sooner look counts. */
   enrol(entries: readonly DeadlineEntry[]): Promise<void>;
   /** Resolves with the entries whose deadline is before `now`, the oldest first, `limit` at most, and when the next one after them is due. */

@@ -10,7 +10,7 @@ import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
  */
 export interface DeadlineJudge {
   /** Holds the deadlines of the node's keys: what is learnt goes in, and the loop asks what is due. */
-  readonly index: Pick<DeadlineIndex, 'enrol' | 'peek'>;
+  readonly index: Pick<DeadlineIndex, 'enrol' | 'peek' | 'zset'>;
   /**
    * Whether keys are looked at, too, while the server announces nothing. A server that is not proven to
    * announce counts as silent then.
@@ -35,6 +35,8 @@ export interface DeadlineJudge {
   /** A key was written or removed, by whatever. Whether it is looked at; if not, its deadline is learnt anew. */
   written(redisKey: Buffer): boolean;
 
+  /** The watch is about to begin, and Redis's time was read a moment ago. Rejects to be asked again. */
+  beginning?(): Promise<void>;
   /**
    * The watch begins: from now on keys are looked at, everything is heard (`listening`) or nothing is
    * (`silent`), and Redis's time was read a moment ago. Also called when one follows the other.

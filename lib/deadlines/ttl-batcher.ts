@@ -19,7 +19,7 @@ const MOST_WAITING = 200_000;
 const MOST_RENEWALS_PER_SECOND = 2_000;
 
 export interface TtlBatcherOptions {
-  readonly index: Pick<DeadlineIndex, 'enrol'>;
+  readonly index: Pick<DeadlineIndex, 'enrol' | 'zset'>;
   readonly reader: Pick<TtlReader, 'read'>;
   /** Keys were enrolled; `soonest` is the soonest of their deadlines. */
   readonly onEnrolled: (soonest: number) => void;
@@ -127,7 +127,8 @@ export class TtlBatcher {
     keys: readonly Buffer[],
     looks: readonly number[],
   ): Promise<void> {
-    const { now, ttls } = await this.options.reader.read(keys);
+    const { index, reader } = this.options;
+    const { now, ttls, isNoted } = await reader.read(keys, index.zset);
     const entries: DeadlineEntry[] = [];
     let soonest = Infinity;
     keys.forEach((key, i) => {
@@ -139,7 +140,7 @@ export class TtlBatcher {
     });
     if (entries.length === 0 || !this.#keys.isRunning) return;
     try {
-      await this.options.index.enrol(entries);
+      if (!isNoted) await index.enrol(entries);
     } finally {
       // Though the answer was lost, they may be enrolled.
       this.options.onEnrolled(soonest);

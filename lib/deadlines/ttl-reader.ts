@@ -17,6 +17,8 @@ import { SCAN_TTLS } from '../scripts/scan-ttls.lua.js';
 export interface Ttls {
   readonly now: number;
   readonly ttls: readonly number[];
+  /** Whether they were noted in an index in the same step. */
+  readonly isNoted?: boolean;
 }
 
 /** One page of a scan. */
@@ -51,15 +53,17 @@ export class TtlReader {
   /**
    * The times to live of some keys, some hundreds at most; by a script, -3 for a key that this very
    * look removed.
+   *
+   * @param index where to note them in the same step, where that can be
    */
-  async read(keys: readonly Buffer[]): Promise<Ttls> {
-    const { now, ttls } = await this.#script(
-      (redis) => this.#runBatch(redis, keys),
+  async read(keys: readonly Buffer[], index?: string): Promise<Ttls> {
+    const ttls = await this.#script(
+      (redis) => this.#runBatch(redis, keys, index),
       (reply) => reply.now,
       () => this.#pipeline(keys),
     );
-    this.#tellForbidden(keys, ttls);
-    return { now, ttls };
+    this.#tellForbidden(keys, ttls.ttls);
+    return ttls;
   }
 
   /** Calls back for each key that the ACL forbids. */
@@ -70,10 +74,15 @@ export class TtlReader {
   }
 
   /** One script. The keys are not declared: they differ in their slots, and the ACL may forbid some. */
-  async #runBatch(redis: Redis, keys: readonly Buffer[]): Promise<Ttls> {
-    const reply = await READ_PROVEN.run(redis, [], ...keys);
+  async #runBatch(
+    redis: Redis,
+    keys: readonly Buffer[],
+    index: string | undefined,
+  ): Promise<Ttls> {
+    const isNoted = index !== undefined;
+    const reply = await READ_PROVEN.run(redis, isNoted ? [index] : [], ...keys);
     const [now, ...ttls] = reply as [number, ...number[]];
-    return { now, ttls };
+    return { now, ttls, isNoted };
   }
 
   /** One page of a pass. */
@@ -183,7 +192,7 @@ export class TtlReader {
     );
     const now = time ?? this.clock.local(sent);
     this.clock.read(now, sent);
-    return { now, ttls };
+    return { now, ttls, isNoted: false };
   }
 }
 

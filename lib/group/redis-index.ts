@@ -22,6 +22,10 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     private readonly keys: GroupKeys,
   ) {}
 
+  get zset(): string {
+    return this.keys.index;
+  }
+
   async enrol(entries: readonly DeadlineEntry[]): Promise<void> {
     for (let i = 0; i < entries.length; i += CHUNK) {
       const args = entries
@@ -50,9 +54,8 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
 
   /** The entries from one moment on and before another, the oldest first, `limit` at most. */
   range(from: number, to: number, limit: number): Promise<DeadlineEntry[]> {
-    const start = from === -Infinity ? '-inf' : from;
     return this.commands.run((redis) =>
-      range(redis, this.keys.index, start, `(${to}`, limit),
+      range(redis, this.keys.index, from, `(${to}`, limit),
     );
   }
 
@@ -102,7 +105,7 @@ async function range(
 ): Promise<DeadlineEntry[]> {
   const command = redis.zrangebyscoreBuffer(
     index,
-    from,
+    from === -Infinity ? '-inf' : from,
     to,
     'WITHSCORES',
     'LIMIT',
