@@ -4,6 +4,7 @@
  * @module nestjs-redis-expiry
  */
 export { RedisExpiryModule } from './redis-expiry.module.js';
+export { RedisExpiryKeys, type ArmedKey } from './redis-expiry.keys.js';
 export { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
 export { OnKeyExpired } from './decorators/on-key-expired.decorator.js';
 export { OnKeyExpiring } from './decorators/on-key-expiring.decorator.js';
@@ -31,6 +32,12 @@ export type {
   RedisExpiryModuleAsyncOptions,
   RedisExpiryOptionsFactory,
 } from './interfaces/module-options.interface.js';
+export type {
+  ArmEntry,
+  ArmOptions,
+  KeyGroup,
+  RenewOptions,
+} from './engine/key-checks.js';
 export type { ExpirySubscription, RedisExpiryStatus } from './engine/status.js';
 export type {
   ClusterConnection,

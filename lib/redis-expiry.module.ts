@@ -22,6 +22,7 @@ import {
   MODULE_OPTIONS_TOKEN,
   RESOLVED_OPTIONS,
 } from './redis-expiry.module-definition.js';
+import { RedisExpiryKeys } from './redis-expiry.keys.js';
 import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
 
 /**
@@ -53,8 +54,9 @@ import { RedisExpirySubscriber } from './redis-expiry.subscriber.js';
     EnhancerContext,
     RedisExpiryExplorer,
     RedisExpirySubscriber,
+    RedisExpiryKeys,
   ],
-  exports: [RedisExpirySubscriber],
+  exports: [RedisExpirySubscriber, RedisExpiryKeys],
 })
 export class RedisExpiryModule
   extends ConfigurableModuleClass

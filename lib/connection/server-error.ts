@@ -164,6 +164,18 @@ export const isRetriable = oneOf(
   'MISCONF',
 );
 
+const TRIED_AGAIN: readonly ReplyCode[] = [
+  ...(['MOVED', 'ASK', 'TRYAGAIN', 'CLUSTERDOWN'] as const),
+  ...(['READONLY', 'LOADING', 'MASTERDOWN'] as const),
+];
+
+/** The server did nothing, and it or another one may do it a moment later, as it is about to start or was demoted. */
+export const isTriedAgain = oneOf(...TRIED_AGAIN);
+
+/** As `isTriedAgain`, of the text of an error reply. */
+export const isTriedAgainText = (text: string): boolean =>
+  TRIED_AGAIN.includes(codeOfText(text));
+
 /** The server is loading its data: what it says of itself now is not what it will say. */
 export const isLoading = oneOf('LOADING');
 

@@ -31,10 +31,10 @@ export interface Verdict {
  * look, and a key that was enrolled anew meanwhile keeps its new entry.
  */
 export interface DeadlineIndex {
-  /** The name of the sorted set that it is, where it is one of the server's: keys can be read and noted in one step then. */
-  readonly zset?: string;
-  /** Adds keys; of a key that it knows, the sooner look counts. */
-  enrol(entries: readonly DeadlineEntry[]): Promise<void>;
+  /** The name of the sorted set that it is, where it is one of the server's and these keys belong in it: they can be read and noted in one step then. */
+  zsetFor?(keys: readonly Buffer[]): string | undefined;
+  /** Adds keys; of a key that it knows, the sooner look counts. `isNoted`: they are in its sorted set already. */
+  enrol(entries: readonly DeadlineEntry[], isNoted?: boolean): Promise<void>;
   /** Resolves with the entries whose deadline is before `now`, the oldest first, `limit` at most, and when the next one after them is due. */
   peek(
     now: number,

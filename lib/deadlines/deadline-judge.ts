@@ -10,7 +10,7 @@ import type { DeadlineEntry, DeadlineIndex } from './deadline-index.js';
  */
 export interface DeadlineJudge {
   /** Holds the deadlines of the node's keys: what is learnt goes in, and the loop asks what is due. */
-  readonly index: Pick<DeadlineIndex, 'enrol' | 'peek' | 'zset'>;
+  readonly index: Pick<DeadlineIndex, 'enrol' | 'peek' | 'zsetFor'>;
   /**
    * Whether keys are looked at, too, while the server announces nothing. A server that is not proven to
    * announce counts as silent then.

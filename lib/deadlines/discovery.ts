@@ -84,7 +84,7 @@ export class DeadlineDiscovery {
   #closed = false;
 
   constructor(
-    private readonly index: Pick<DeadlineIndex, 'enrol' | 'zset'>,
+    private readonly index: Pick<DeadlineIndex, 'enrol' | 'zsetFor'>,
     private readonly reader: TtlReader,
     private readonly patterns: Patterns,
     private readonly options: PunctualOptions,

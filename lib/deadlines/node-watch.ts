@@ -265,6 +265,7 @@ export class NodeWatch implements DeadlineKeeper {
     const span = this.#span;
     try {
       await this.reader.readTime();
+      await this.judge.beginning?.();
       if (span !== this.#span) return;
       this.judge.began(state);
       this.#isWatching = true;

@@ -19,7 +19,7 @@ const MOST_WAITING = 200_000;
 const MOST_RENEWALS_PER_SECOND = 2_000;
 
 export interface TtlBatcherOptions {
-  readonly index: Pick<DeadlineIndex, 'enrol' | 'zset'>;
+  readonly index: Pick<DeadlineIndex, 'enrol' | 'zsetFor'>;
   readonly reader: Pick<TtlReader, 'read'>;
   /** Keys were enrolled; `soonest` is the soonest of their deadlines. */
   readonly onEnrolled: (soonest: number) => void;
@@ -128,7 +128,10 @@ export class TtlBatcher {
     looks: readonly number[],
   ): Promise<void> {
     const { index, reader } = this.options;
-    const { now, ttls, isNoted } = await reader.read(keys, index.zset);
+    const { now, ttls, isNoted } = await reader.read(
+      keys,
+      index.zsetFor?.(keys),
+    );
     const entries: DeadlineEntry[] = [];
     let soonest = Infinity;
     keys.forEach((key, i) => {
@@ -140,7 +143,7 @@ export class TtlBatcher {
     });
     if (entries.length === 0 || !this.#keys.isRunning) return;
     try {
-      if (!isNoted) await index.enrol(entries);
+      await index.enrol(entries, isNoted);
     } finally {
       // Though the answer was lost, they may be enrolled.
       this.options.onEnrolled(soonest);

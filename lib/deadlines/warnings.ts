@@ -80,9 +80,13 @@ export const withWarnings = (
   warnings: Pick<Warnings, 'learn'>,
   patterns: { expires(redisKey: Buffer): boolean },
 ): DeadlineJudge['index'] => ({
-  enrol: async (entries) => {
+  zsetFor: (keys) =>
+    keys.every((key) => patterns.expires(key))
+      ? index.zsetFor?.(keys)
+      : undefined,
+  enrol: async (entries, isNoted) => {
     const ending = entries.filter(({ key }) => patterns.expires(key));
-    await Promise.all([index.enrol(ending), warnings.learn(entries)]);
+    await Promise.all([index.enrol(ending, isNoted), warnings.learn(entries)]);
   },
   peek: (now, limit) => index.peek(now, limit),
 });

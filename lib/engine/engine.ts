@@ -6,8 +6,10 @@ import { unknownNode } from '../listening/keyspace-listener.js';
 import type { Log } from '../util/log.js';
 import { Draining } from './draining.js';
 import {
+  groupOfKeys,
   withGroup,
   type ExpiryEngine,
+  type KeyAccess,
   type OwnHandler,
 } from './expiry-engine.js';
 import type { ResolvedOptions } from './options.js';
@@ -98,6 +100,16 @@ export class RedisExpiryEngine implements ExpiryEngine {
   /** A group that some handler of this instance belongs to; the module's, if none is named. */
   group(name = this.options.group): ConsumerGroup | undefined {
     return name === undefined ? undefined : this.#workings?.group(name);
+  }
+
+  /**
+   * Writes keys for a group, the module's if none is named. It works in every process, whether handlers run there or
+   * not, and until `close`. Rejects with `NO_GROUP`, with `CLOSED`, or as the option `connection` does where that is a
+   * function.
+   */
+  async keys(group?: string): Promise<KeyAccess> {
+    const name = groupOfKeys(group, this.options.group);
+    return (this.#workings ?? (await this.#locate())).keys(name);
   }
 
   status(): RedisExpiryStatus {

@@ -1,6 +1,10 @@
+import type { ArmedKeys } from '../group/armed-keys.js';
 import type { DeadLetters } from '../group/dead-letters.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
-import { invalidOption } from '../errors/redis-expiry.error.js';
+import {
+  RedisExpiryError,
+  invalidOption,
+} from '../errors/redis-expiry.error.js';
 import type { ExpirySubscription, RedisExpiryStatus } from './status.js';
 
 /** A handler of the application's own, and the group that it names; `false`: broadcast; undefined: the module's. */
@@ -41,11 +45,28 @@ export function assertWatched(
   );
 }
 
+/** The group that keys are written for. Throws `NO_GROUP` where neither the call nor the module names one. */
+export function groupOfKeys(
+  named: string | undefined,
+  moduleGroup: string | undefined,
+): string {
+  const group = named ?? moduleGroup;
+  if (group === undefined)
+    throw new RedisExpiryError(
+      'NO_GROUP',
+      'Keys are armed for a group, and none is named: set the option "group" of forRoot(), or name one in the call as { group }.',
+    );
+  return group;
+}
+
 /** A group as `RedisExpirySubscriber` uses it. */
 export interface GroupAccess {
   readonly name: string;
   readonly letters: Pick<DeadLetters, 'list' | 'redrive' | 'discard'>;
 }
+
+/** A group's keys as `RedisExpiryKeys` writes them. */
+export type KeyAccess = Pick<ArmedKeys, 'arm' | 'renew' | 'cancel' | 'enrol'>;
 
 /**
  * What the Nest skin needs of an engine. `RedisExpiryEngine` is the one that works with Redis, and its
@@ -60,6 +81,7 @@ export interface ExpiryEngine {
     handler: (pattern: string, channel: string, message: string) => unknown,
   ): Promise<ExpirySubscription>;
   group(name?: string): GroupAccess | undefined;
+  keys(group?: string): Promise<KeyAccess>;
   status(): RedisExpiryStatus;
   onDraining(callback: () => void): () => void;
   drain(): Promise<void>;

@@ -186,7 +186,8 @@ export function resolveExpiringOptions(
   };
 }
 
-function resolveGroup(group: unknown): string | undefined {
+/** The name of a group, checked. Throws `INVALID_OPTION_GROUP`. */
+export function resolveGroup(group: unknown): string | undefined {
   if (group === undefined) return undefined;
   if (typeof group !== 'string' || !/^[^{}\s]+$/.test(group))
     throw invalidOption('group', group, 'a name without spaces and braces');

@@ -4,6 +4,8 @@ import type { ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Places } from '../dispatch/places.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
+import { ArmedKeys } from '../group/armed-keys.js';
+import { ClusterPlaces, OnePlace } from '../group/arming-places.js';
 import { ConsumerGroup } from '../group/consumer-group.js';
 import { GapTotals } from '../listening/gap-totals.js';
 import type { ListenerOptions } from '../listening/node-status.js';
@@ -18,7 +20,8 @@ import type { LocatedOptions } from './options.js';
 import type { RedisExpiryStatus } from './status.js';
 
 /**
- * What an engine works with: one topology and one dispatcher, broadcast, and a membership for each group. The
+ * What an engine works with: one topology and one dispatcher, broadcast, and for each group a membership, or the
+ * means to write keys for it, or both. The
  * engine makes it when it is known where Redis is, and sees to it that it starts, drains and closes once.
  *
  * States:
@@ -36,8 +39,10 @@ export class Workings {
   readonly #dispatcher: Dispatcher;
   readonly #places: Places;
   readonly #memberships = new Map<string, Membership>();
+  readonly #keys = new Map<string, ArmedKeys>();
   #isComplete = false;
   #isEnding = false;
+  #isClosed = false;
 
   constructor(
     private readonly options: LocatedOptions,
@@ -97,12 +102,28 @@ export class Workings {
     use: (member: Membership) => Promise<T>,
   ): Promise<T> {
     for (;;) {
-      if (this.#isEnding)
-        throw new RedisExpiryError('CLOSED', 'The module was shut down.');
+      if (this.#isEnding) throw closedError();
       const member = this.#membership(name);
       if (!member.left) return use(member);
       await member.left;
     }
+  }
+
+  /** Keys that are written for a group, whether this instance belongs to it or not. */
+  keys(group: string): ArmedKeys {
+    const present = this.#keys.get(group);
+    if (present) return present;
+    if (this.#isClosed) throw closedError();
+    const { target } = this.options;
+    const { ownPrefix } = this.#listenerOptions;
+    const parts = { group, ownPrefix, topology: this.#topology, log: this.log };
+    const keys = new ArmedKeys(
+      target.isCluster ? new ClusterPlaces(parts) : new OnePlace(parts),
+      target.keyPrefix,
+      target.connectTimeout,
+    );
+    this.#keys.set(group, keys);
+    return keys;
   }
 
   /** A group that some handler of this instance belongs to. */
@@ -135,8 +156,10 @@ export class Workings {
 
   close(): void {
     this.#isEnding = true;
+    this.#isClosed = true;
     this.broadcast.close();
     for (const member of this.#memberships.values()) member.close();
+    for (const keys of this.#keys.values()) keys.close();
     this.#topology.close();
   }
 
@@ -186,3 +209,6 @@ export class Workings {
     return { ...target, notifications, ownPrefix, gaps: this.#gaps };
   }
 }
+
+const closedError = (): RedisExpiryError =>
+  new RedisExpiryError('CLOSED', 'The module was shut down.');

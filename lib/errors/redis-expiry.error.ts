@@ -8,6 +8,9 @@
  * - `NOTIFICATIONS_MISSING`: `notifications: 'verify'` and the server does not announce expiries.
  * - `SUBSCRIPTION_REFUSED`: the server's ACL forbids the channel, or the server has no PSUBSCRIBE.
  * - `GROUP_REFUSED`: the server cannot carry a group: a replica, too old, or commands or permissions are missing.
+ * - `NO_GROUP`: keys were to be armed, and neither the call nor the module names a group.
+ * - `KEYS_REFUSED`: the server refuses to write a key, or to note its deadline; nothing of it was done.
+ * - `CONNECTION_LOST`: the connection was lost before Redis answered; the call may or may not have taken effect.
  * - `HANDLER_TIMEOUT`: a handler did not settle within its option `timeout`.
  * - `NO_HANDLER`: in the test kit, a key was to expire that no handler's pattern matches.
  * - `CLOSED`: the module was shut down.
@@ -22,6 +25,9 @@ export type RedisExpiryErrorCode =
   | 'NOTIFICATIONS_MISSING'
   | 'SUBSCRIPTION_REFUSED'
   | 'GROUP_REFUSED'
+  | 'NO_GROUP'
+  | 'KEYS_REFUSED'
+  | 'CONNECTION_LOST'
   | 'HANDLER_TIMEOUT'
   | 'NO_HANDLER'
   | 'CLOSED';

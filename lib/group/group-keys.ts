@@ -18,6 +18,8 @@ export interface GroupKeys {
   readonly watched: string;
   /** The newest request to settle keys, and its answer: see `RequestChannel`. */
   readonly request: string;
+  /** ZSET: what became of keys by whoever armed or cancelled them, by the deadline. */
+  readonly settled: string;
   /** ZSET: entries of the index whose keys another node serves, until that node's partition has them. */
   readonly away: string;
   /** ZSET: keys that fired without an entry in the index, by when they did. */
@@ -67,6 +69,7 @@ export function groupKeys(
     lease: of('lease'),
     watched: of('watched'),
     request: of('request'),
+    settled: of('settled'),
     away: of('away'),
     told: of('told'),
     warnings: of('warn'),

@@ -6,10 +6,11 @@ import { withWarnings } from '../deadlines/warnings.js';
 import { ValueMemory } from '../deadlines/value-memory.js';
 import type { RedisClock } from '../deadlines/redis-clock.js';
 import type { RedisNode } from '../topology/redis-node.js';
-import { sleep } from '../util/sleep.js';
+import { Arrivals } from './arrivals.js';
 import { Evidence, toText } from './evidence.js';
 import { Forwarder } from './forwarder.js';
 import type { Fate } from './forwarding-term.js';
+import { type AuditedNode, GapAudit } from './gap-audit.js';
 import { GapBook } from './gap-book.js';
 import { GoneKeys } from './gone-keys.js';
 import { GroupWarnings } from './group-warnings.js';
@@ -20,11 +21,6 @@ import { RecheckQueue } from './recheck-queue.js';
 import type { JudgedNode } from './sweep.js';
 import { type ValueLooks, valueLooksOf } from './value-looks.js';
 
-/** Entries that an audit looks at in one step, and ms between two steps. */
-const AUDIT_PAGE = 500;
-const AUDIT_PAUSE_MS = 2;
-/** Ms before an audit is made anew that failed. */
-const AUDIT_RETRY_MS = 100;
 /** For how many ms gaps matter on a Cluster, where entries of keys that moved come late. */
 const MEMORY_MS = 600_000;
 
@@ -38,7 +34,7 @@ const MEMORY_MS = 600_000;
  *
  * Guarantees: `watchedUntil` never passes a deadline that is not settled.
  */
-export class GroupNode implements DeadlineJudge, JudgedNode {
+export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
   readonly looksInSilence = true;
   readonly tracked = undefined;
   readonly gaps: GapBook;
@@ -54,10 +50,10 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   readonly #preview: Preview;
   readonly #valueLooks: ValueLooks;
   readonly #forwarder: Forwarder | undefined;
+  readonly #arrivals: Arrivals | undefined;
   /** While it is not watched: from when on nothing is known. */
   #lostUntil: number | undefined;
-  #auditDue = false;
-  #isAuditing = false;
+  readonly #audit: GapAudit;
 
   /**
    * @param watched nobody watched since then, in epoch ms by Redis's clock; undefined for a new group, which knows
@@ -94,6 +90,9 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
         node,
         destinations,
       );
+    this.#audit = new GapAudit(index, this);
+    // The forwarder looks for them, too.
+    if (!destinations) this.#arrivals = new Arrivals(index, this);
     this.#judge = new Judge(
       {
         ...{ token: term.token, keys: term.keys },
@@ -118,6 +117,18 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
 
   get clock(): RedisClock {
     return this.watch.clock;
+  }
+
+  get isListening(): boolean {
+    return this.watch.state === 'listening';
+  }
+
+  get generation(): number {
+    return this.evidence.generation;
+  }
+
+  now(): number {
+    return this.clock.now();
   }
 
   get isSilent(): boolean {
@@ -195,16 +206,23 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     return this.#hears() && this.isSilent && this.#suspects.changed(redisKey);
   }
 
+  /** What is due in the index by now, and was not settled, was missed: writers add keys of which no leader may have heard. */
+  async beginning(): Promise<void> {
+    const soonest = (await this.term.index.next(-Infinity)) ?? Infinity;
+    if (soonest < this.clock.now()) this.#miss(Math.floor(soonest));
+  }
+
   began(state: 'listening' | 'silent'): void {
     this.#hears();
-    this.#auditDue ||= this.gaps.isOpen;
+    this.#arrivals?.resume();
+    if (this.gaps.isOpen) this.#audit.ask();
     if (state === 'silent') {
       this.gaps.begin(Math.floor(this.clock.now()));
       this.#preview.resume();
     } else {
       this.gaps.end(Math.ceil(this.clock.now()));
       this.#preview.pause();
-      void this.#audit();
+      void this.#audit.run();
     }
     this.#valueLooks.resume();
     this.#forwarder?.start();
@@ -219,6 +237,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
     this.#preview.pause();
     this.#warnings.pause();
     this.#valueLooks.pause();
+    this.#arrivals?.pause();
     this.evidence.forget();
     // Lost again before it was watched, it is lost since the first time.
     if (this.watch.isWatching) this.#lostUntil = undefined;
@@ -251,6 +270,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   close(): void {
     this.#forwarder?.stop();
     this.#warnings.close();
+    this.#arrivals?.stop();
     this.watch.close();
   }
 
@@ -267,33 +287,5 @@ export class GroupNode implements DeadlineJudge, JudgedNode {
   #miss(since: number): void {
     this.#lostUntil = Math.min(this.#lostUntil ?? since, since);
     this.gaps.begin(since);
-  }
-
-  /** Keys that were deleted in the gap must not count as expired in a later one. */
-  async #audit(): Promise<void> {
-    if (!this.#auditDue || this.#isAuditing) return;
-    this.#isAuditing = true;
-    const { generation } = this.evidence;
-    const isCurrent = (): boolean =>
-      generation === this.evidence.generation &&
-      this.watch.state === 'listening';
-    try {
-      let cursor = '0';
-      do {
-        const page = await this.term.index.page(cursor, AUDIT_PAGE);
-        const now = this.clock.now();
-        const ahead = page.entries.filter(({ at }) => at > now);
-        if (ahead.length > 0) await this.#judge.judgeDue(ahead);
-        cursor = page.cursor;
-        await sleep(AUDIT_PAUSE_MS);
-      } while (cursor !== '0' && isCurrent());
-      if (isCurrent()) this.#auditDue = false;
-    } catch (error) {
-      this.report(error);
-      await sleep(AUDIT_RETRY_MS, { ref: false });
-    }
-    this.#isAuditing = false;
-    // It failed, or listening was lost meanwhile and found again.
-    if (this.watch.state === 'listening') void this.#audit();
   }
 }

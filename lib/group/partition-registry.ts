@@ -54,13 +54,14 @@ export class PartitionRegistry {
   ): Promise<boolean> {
     if (number === 0) return false;
     const { lease, events, index, away, retry, dead } = keys;
-    const { runs, watched, request, told, dropped, befores } = keys;
+    const { runs, watched, request, told, dropped } = keys;
+    const { befores, settled } = keys;
     const isDone = await commands.run((redis) =>
       RETIRE_PARTITION.run(
         redis,
         [
           ...[lease, events, index, away, retry, dead, befores],
-          ...[runs, watched, request, told, dropped],
+          ...[runs, watched, request, told, dropped, settled],
         ],
         token,
         keys.warnings,

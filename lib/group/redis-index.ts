@@ -22,11 +22,15 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     private readonly keys: GroupKeys,
   ) {}
 
-  get zset(): string {
+  zsetFor(): string {
     return this.keys.index;
   }
 
-  async enrol(entries: readonly DeadlineEntry[]): Promise<void> {
+  async enrol(
+    entries: readonly DeadlineEntry[],
+    isNoted = false,
+  ): Promise<void> {
+    if (isNoted) return;
     for (let i = 0; i < entries.length; i += CHUNK) {
       const args = entries
         .slice(i, i + CHUNK)

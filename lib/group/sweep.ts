@@ -98,11 +98,14 @@ export async function runSweep(
     keys.length,
   );
   const others = words.tolds?.filter((name) => name !== names.told) ?? [];
-  const { index, events, lease, request, away, told } = names;
+  const { index, events, lease, request, settled, away, told } = names;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
   const line = await SWEEP.run(
     redis,
-    [index, events, lease, request, ...(amongOthers ? [away, told] : [])],
+    [
+      ...[index, events, lease, request, settled],
+      ...(amongOthers ? [away, told] : []),
+    ],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
     ...[others.length, valued, ...others, ...valueWords],
     ...keys,

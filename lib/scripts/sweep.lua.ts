@@ -9,8 +9,10 @@ export const SWEEP = new Script(`
 -- KEYS[2] events     stream: expiries to handle
 -- KEYS[3] lease      the fencing token of the leader
 -- KEYS[4] request    the newest request, and its answer
--- KEYS[5] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
--- KEYS[6] told       on a Cluster: ZSET of keys that fired, by 0.8 s before the deadline that was told; or by
+-- KEYS[5] settled    ZSET of what was settled by somebody else, by the deadline: 'c<key>' was cancelled, 'e<key>' had
+--                    expired, and ARM told of that
+-- KEYS[6] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
+-- KEYS[7] told       on a Cluster: ZSET of keys that fired, by 0.8 s before the deadline that was told; or by
 --                    when they fired or were found gone, where they had no entry. Of the last ten
 --                    minutes, or of the last one where they are many
 -- ARGV[1] token      of the leader who asks
@@ -22,7 +24,7 @@ export const SWEEP = new Script(`
 -- ARGV[5] gaps       the times in which nobody listened, as 'from to from to ...' in epoch ms
 -- ARGV[6] previewed  '' where the server announces expiries; else the deadline after which every key was
 --                    looked at a moment before it was due
--- ARGV[7] others     how many names follow of what other partitions have instead of KEYS[6]. They are read where
+-- ARGV[7] others     how many names follow of what other partitions have instead of KEYS[7]. They are read where
 --                    this server has them: a partition may have come here from another node
 -- ARGV[8] valued     of each key one character: '1' its value was read a moment before the deadline, '0' it was not;
 --                    '' where none was
@@ -40,12 +42,17 @@ export const SWEEP = new Script(`
 --   alive, without a deadline,
 --     or not asked for               a        out of the index
 --   removed by this very look        r        event: it expired
+--   gone, 'e', not in the index,
+--     and ARM told a moment ago      n        nothing: that announcement is of the life that ARM told of
 --   gone, 'e'                        e        event: it expired
 --   gone, not in the index           n        nothing: a deletion, or settled before
 --   gone, '-'                        ?        nothing: its announcement may still be under way
 --   gone, 'd', in a gap,
 --     and told since            n        out of the index: that very expiry was told before, by what
 --                                        another partition knew of it, or without its deadline
+--   gone, 'd', in a gap,
+--     and cancelled                  n        out of the index: who leads read the key before it was
+--                                        cancelled, and noted it after that
 --   gone, 'd', in a gap              g        event: it expired unheard, for all that can be known
 --   gone, 'd'                        d        out of the index: it was deleted
 --   elsewhere, 'e'                   e        event: it expired here before it left
@@ -53,7 +60,7 @@ export const SWEEP = new Script(`
 --   elsewhere                        m        from the index to those that are away; with the mark, if in a gap
 --   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
 -- Elsewhere is a key that another node of the Cluster serves, or that is not here while its slot is on its
--- way: Redis says that of it, and never that it is gone. Without KEYS[5] that is an error.
+-- way: Redis says that of it, and never that it is gone. Without KEYS[6] that is an error.
 -- An entry that was set aside counts as one of the index where its key turns out to have expired here, or to be here.
 -- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
 -- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
@@ -68,7 +75,7 @@ export const SWEEP = new Script(`
 -- server that refuses writes refuses it before anything was settled, and what the looks removed is
 -- announced.
 local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local away, told = KEYS[5], KEYS[6]
+local settled, away, told = KEYS[5], KEYS[6], KEYS[7]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
 local before_others = 8
@@ -139,6 +146,24 @@ local function was_told_since(key, score)
   return false
 end
 
+-- For how many ms after a deadline its announcement may come.
+local ANNOUNCED_LATE = 10000
+-- What was read twice of one deadline may differ by a ms where it is told by PTTL.
+local READ_TWICE = 2
+local some_are_settled
+local function settled_at(member)
+  if some_are_settled == nil then some_are_settled = redis.call('ZCARD', settled) > 0 end
+  return some_are_settled and tonumber(redis.call('ZMSCORE', settled, member)[1] or nil)
+end
+local function was_told_by_arm(key)
+  local at = settled_at('e' .. key)
+  return at and at > now - ANNOUNCED_LATE
+end
+local function was_cancelled(key, score)
+  local at = settled_at('c' .. key)
+  return at and math.abs(at - math.floor(score)) <= READ_TWICE
+end
+
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
 local moved, noted_keys, taken_back = {}, {}, {}
 for i = 1, count do
@@ -166,12 +191,12 @@ for i = 1, count do
     local marked = score and score % 1 > 0
     local missed = marked or due and in_gap(score)
     if at == REMOVED then code = 'r'
-    elseif said == 'e' then code = 'e'
+    elseif said == 'e' then code = not score and was_told_by_arm(key) and 'n' or 'e'
     elseif at == ELSEWHERE then code = missed and was_told_since(key, score) and 'n' or 'm'
     elseif not score then code = 'n'
     elseif said ~= 'd' then code = '?'
     elseif not missed then code = 'd'
-    elseif was_told_since(key, score) then code = 'n'
+    elseif was_told_since(key, score) or was_cancelled(key, score) then code = 'n'
     else code = 'g' end
     if score and code ~= '?' then
       local from = is_aside and taken_back or gone

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { RedisExpiryEngine } from '../engine/engine.js';
+import { readKey } from '../engine/key-checks.js';
 import type { ResolvedOptions } from '../engine/options.js';
 import {
   RedisExpiryError,
@@ -194,11 +195,4 @@ export class ExpiryTester {
       `No handler matches ${describeValue(key.toString())}: ${present}.`,
     );
   }
-}
-
-function readKey(key: unknown): Buffer {
-  if (Buffer.isBuffer(key)) return key;
-  if (typeof key !== 'string')
-    throw invalidOption('key', key, 'a string or a Buffer');
-  return Buffer.from(key);
 }

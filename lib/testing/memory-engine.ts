@@ -7,9 +7,11 @@ import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Draining } from '../engine/draining.js';
 import {
   assertWatched,
+  groupOfKeys,
   withGroup,
   type ExpiryEngine,
   type GroupAccess,
+  type KeyAccess,
   type OwnHandler,
 } from '../engine/expiry-engine.js';
 import type { ResolvedOptions } from '../engine/options.js';
@@ -17,13 +19,14 @@ import type {
   ExpirySubscription,
   RedisExpiryStatus,
 } from '../engine/status.js';
-import { eventId } from '../group/stored-event.js';
 import type { Log } from '../util/log.js';
+import { MemoryArming } from './memory-arming.js';
 import { type ChannelHandler, MemoryChannels } from './memory-channels.js';
 import { type MemoryKeys, checkOf } from './memory-keys.js';
 import { asRead } from './memory-value.js';
 import { type FailedTry, MemoryGroup } from './memory-group.js';
 import type { HandledExpiry, OpenRun, OpenRuns } from './runs.js';
+import { idOf, placeOf } from './memory-place.js';
 import type { VirtualTime } from './virtual-time.js';
 
 /** What all engines of one test kit share. */
@@ -125,6 +128,11 @@ export class MemoryEngine implements ExpiryEngine {
 
   group(name = this.options.group): GroupAccess | undefined {
     return name === undefined ? undefined : this.#groups.get(name);
+  }
+
+  async keys(group?: string): Promise<KeyAccess> {
+    groupOfKeys(group, this.options.group);
+    return new MemoryArming(this.parts.time, this.parts.keys);
   }
 
   status(): RedisExpiryStatus {
@@ -286,15 +294,3 @@ export class MemoryEngine implements ExpiryEngine {
     await drained;
   }
 }
-
-/** As a group names an event. */
-const idOf = (
-  redisKey: Buffer,
-  { deadline, before }: Pick<MemoryExpiry, 'deadline' | 'before'>,
-): string => eventId({ redisKey, deadline, before, detected: deadline });
-
-/** The user's database and prefix. Where the option `connection` is a function, nobody asks that here. */
-const placeOf = ({
-  source: { target },
-}: ResolvedOptions): { keyPrefix: string; database: number } =>
-  target ?? { keyPrefix: '', database: 0 };

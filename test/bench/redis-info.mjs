@@ -1,4 +1,5 @@
 /** What a server says of itself. */
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** @typedef {import('ioredis').Redis} Redis */
 
@@ -35,6 +36,21 @@ export async function serverCpu(redis) {
 export async function usedMemory(redis) {
   const [bytes = 0] = await numbers(redis, 'memory', ['used_memory']);
   return bytes;
+}
+
+/**
+ * The memory when nothing changes any more: no connection's buffers, no table that still grows.
+ *
+ * @param {Redis} redis
+ * @param {number} [interval] ms between two looks
+ */
+export async function settledMemory(redis, interval = 1_000) {
+  for (;;) {
+    const before = await usedMemory(redis);
+    await delay(interval);
+    const after = await usedMemory(redis);
+    if (Math.abs(after - before) < 10_000) return after;
+  }
 }
 
 /**

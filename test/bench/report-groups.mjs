@@ -21,6 +21,7 @@ export function groupTargets(results) {
   for (const run of results.steady?.result ?? []) keptUp(run, add);
   if (results.shared) split(results.shared.result, add);
   if (results.memory) kept(results.memory.result, add);
+  if (results.arm) armed(results.arm.result, add);
   for (const beat of results.heartbeat?.result ?? []) renewed(beat, add);
   return list;
 }
@@ -131,6 +132,27 @@ function kept({ keys, nameLength, perKey, perEnrolled, perJob }, add) {
     `${round(perEnrolled)} bytes (a delayed job of BullMQ's: ${count(round(perJob))} bytes)`,
     '≤ 110 bytes',
     perEnrolled <= 110,
+  );
+}
+
+/**
+ * @param {import('./parts/arm.mjs').Arming} arming
+ * @param {Add} add
+ */
+function armed({ keys, cpu, bytes }, add) {
+  const what = `${count(keys)} keys, one by one`;
+  const most = median(cpu.bullmq);
+  add(
+    `Redis CPU for each \`arm\`, ${what}`,
+    `${round(median(cpu.arm), 1)} µs (a plain SET: ${round(median(cpu.set), 1)} µs)`,
+    `< BullMQ's \`add\`, ${round(most, 1)} µs`,
+    median(cpu.arm) < most,
+  );
+  add(
+    `Redis memory for each key that is armed, ${what}`,
+    `${round(median(bytes.arm))} bytes (a plain SET: ${round(median(bytes.set))} bytes)`,
+    `< BullMQ's \`add\`, ${round(median(bytes.bullmq))} bytes`,
+    median(bytes.arm) < median(bytes.bullmq),
   );
 }
 

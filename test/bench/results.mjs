@@ -81,6 +81,7 @@ import { format } from 'prettier';
  * @property {Part<import('./parts/steady.mjs').SteadyRun[]>} [steady]
  * @property {Part<import('./parts/shared.mjs').SharedRun>} [shared]
  * @property {Part<import('./parts/memory.mjs').Memory>} [memory]
+ * @property {Part<import('./parts/arm.mjs').Arming>} [arm]
  * @property {Part<import('./parts/cluster.mjs').ClusterRun[]>} [cluster]
  * @property {Part<import('./parts/scale.mjs').ScaleRun[]>} [scale]
  * @property {Part<import('./parts/values.mjs').ValueRun[]>} [values]

@@ -6,6 +6,7 @@
  *     npm run bench -- idle enrol                     these parts; the figures of the others stay
  *     npm run bench -- lateness --others 0,100000 --load spread --contender library,bullmq
  *     npm run bench -- drain steady shared memory     what is about groups alone
+ *     npm run bench -- arm                            writing a key that cannot be lost, and a delayed job
  *     npm run bench -- cluster                        lateness on a Cluster, broadcast and in a group
  *     npm run bench -- scale                          a group on one primary and on three
  *     npm run bench -- values                         what values cost, in broadcast and in a group
@@ -15,6 +16,7 @@
 import { parseArgs } from 'node:util';
 import { locateRedisServer } from '../support/redis/locate.mjs';
 import { chart } from './chart.mjs';
+import { arm } from './parts/arm.mjs';
 import { cluster } from './parts/cluster.mjs';
 import { drain } from './parts/drain.mjs';
 import { enrol } from './parts/enrol.mjs';
@@ -47,6 +49,7 @@ const parts = {
   steady,
   shared,
   memory,
+  arm,
   cluster,
   scale,
   values: valueLooks,

@@ -80,6 +80,11 @@ const PROMISES: [promise: string, file: string, test: string][] = [
     'a group whose server crashes',
   ],
   [
+    'is known from the start, even if no instance runs',
+    'test/faults/group/armed.spec.ts',
+    'while all processes are killed again and again',
+  ],
+  [
     'a group tries again with backoff',
     'test/integration/group/retries.spec.ts',
     'waits as a function of the attempt says',

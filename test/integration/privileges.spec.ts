@@ -5,6 +5,7 @@ import { PROBE } from '../../lib/scripts/probe.lua.js';
 import {
   type KeyExpiredEvent,
   type OnKeyExpiredOptions,
+  RedisExpiryKeys,
   RedisExpiryModule,
   type RedisExpiryModuleOptions,
 } from '../../lib/index.js';
@@ -279,6 +280,41 @@ describe('with no more than the rights that the documentation lists, over TLS', 
       expect.stringContaining('not listening any more'),
       expect.stringContaining('listening again'),
     ]);
+  });
+
+  it('a process that only arms keys does all that it can', async () => {
+    const { app, close, logs } = await start(
+      await rulesOf('writer'),
+      { group: 'presence', enabled: false },
+      () => undefined,
+    );
+    const keys = app.get(RedisExpiryKeys);
+    await keys.arm('device:1', { ttl: 1 });
+    await eventually(async () =>
+      expect(await server.redis.exists('device:1')).toBe(0),
+    );
+
+    const { created } = await keys.arm('device:1', { ttl: 60_000 });
+    expect(created).toBe(true);
+    expect(await keys.renew('device:1', { ttl: 60_000 })).toBe(true);
+    expect(await keys.renew('device:1', { ttl: 9, value: '' })).toBe(true);
+    await keys.armMany([{ key: 'device:2', ttl: 60_000 }]);
+    expect(await keys.enrol(['device:2'])).toBe(1);
+    await server.redis.set('rx:{presence}:lease', 'x');
+    expect(await keys.cancel('device:2')).toBe(true);
+
+    await eventually(() => usesAll('writer'));
+    expect(await refused()).toEqual([]);
+    // Not its keys: neither is written, nor is its deadline noted.
+    await expect(keys.arm('session:1', { ttl: 1_000 })).rejects.toMatchObject({
+      code: 'KEYS_REFUSED',
+      message: expect.stringContaining('session:1') as string,
+    });
+    expect(
+      await server.redis.zscore('rx:{presence}:index', 'session:1'),
+    ).toBeNull();
+    await close();
+    expect(logs.texts('warn')).toEqual([]);
   });
 
   it('a second instance of a group starts, while the first one leads', async () => {

@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { RedisServer } from '../../support/redis/redis-server.mjs';
 import { Contender } from '../contender.mjs';
 import { produce } from '../producers.mjs';
-import { removeKeys, usedMemory } from '../redis-info.mjs';
+import { removeKeys, settledMemory } from '../redis-info.mjs';
 import { round } from '../stats.mjs';
 
 /**
@@ -48,15 +48,15 @@ export async function memory({ path, quick, log }) {
   const result = { keys, nameLength: 0, perKey: 0, perEnrolled: 0, perJob: 0 };
 
   await onServer(async (port, redis) => {
-    const empty = await settled(redis);
+    const empty = await settledMemory(redis);
     await produce('library', port, deadlines, log);
-    result.perKey = perOne((await settled(redis)) - empty);
+    result.perKey = perOne((await settledMemory(redis)) - empty);
     // Once in vain: what scripts and the like leave behind is not per key.
     await enrolAll(port, redis, keys);
     await removeKeys(redis, ['rx:*']);
-    const before = await settled(redis);
+    const before = await settledMemory(redis);
     await enrolAll(port, redis, keys);
-    const after = await settled(redis);
+    const after = await settledMemory(redis);
     result.perEnrolled = perOne(after - before);
     result.nameLength = round(
       deadlines.reduce((sum, _, i) => sum + `due:${i}`.length, 0) / keys,
@@ -64,9 +64,9 @@ export async function memory({ path, quick, log }) {
     );
   });
   await onServer(async (port, redis) => {
-    const empty = await settled(redis);
+    const empty = await settledMemory(redis);
     await produce('bullmq', port, deadlines, log);
-    result.perJob = perOne((await settled(redis)) - empty);
+    result.perJob = perOne((await settledMemory(redis)) - empty);
   });
   log(
     `${result.perKey} bytes a key, ${result.perEnrolled} more in a group; ${result.perJob} a job of BullMQ's`,
@@ -99,18 +99,4 @@ async function enrolAll(port, redis, count) {
     await contender.stop();
   }
   await redis.config('SET', 'notify-keyspace-events', '');
-}
-
-/**
- * The memory when nothing changes any more: no connection's buffers, no table that still grows.
- *
- * @param {Redis} redis
- */
-async function settled(redis) {
-  for (;;) {
-    const before = await usedMemory(redis);
-    await delay(1_000);
-    const after = await usedMemory(redis);
-    if (Math.abs(after - before) < 10_000) return after;
-  }
 }

@@ -3,6 +3,7 @@ import { Test } from '@nestjs/testing';
 import { describe, expect, it } from 'vitest';
 import {
   type KeyExpiredEvent,
+  RedisExpiryKeys,
   RedisExpiryModule,
   RedisExpirySubscriber,
 } from '../../../lib/index.js';
@@ -79,6 +80,7 @@ async function onKit(scenario: Scenario, witness: Witness): Promise<Shown> {
   await moduleRef.init();
   const stage: Stage = {
     subscriber: moduleRef.get(RedisExpirySubscriber),
+    keys: moduleRef.get(RedisExpiryKeys),
     expire: async (...keys) => {
       const call = witness.nextCall();
       await Promise.all(keys.map((key) => expiry.expire(key, { retry: true })));
@@ -109,7 +111,7 @@ describe('the test kit', () => {
     const witness = new Witness();
     const { connection, ...options } = scenario.options ?? {};
     const given = (connection ?? {}) as { keyPrefix?: string; db?: number };
-    const { subscriber } = await createApp({
+    const { subscriber, app } = await createApp({
       imports: [
         RedisExpiryModule.forRoot({
           connection: { host: '127.0.0.1', port: server.port, ...given },
@@ -127,6 +129,7 @@ describe('the test kit', () => {
     };
     const stage: Stage = {
       subscriber,
+      keys: app.get(RedisExpiryKeys),
       expire: async (...keys) => {
         const call = witness.nextCall();
         const { received } = subscriber.status().counters;

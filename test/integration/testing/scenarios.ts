@@ -7,6 +7,7 @@ import {
   type KeyExpiringEvent,
   OnKeyExpired,
   OnKeyExpiring,
+  type RedisExpiryKeys,
   type RedisExpiryModuleOptions,
   type RedisExpirySubscriber,
 } from '../../../lib/index.js';
@@ -36,6 +37,7 @@ export interface Written {
 /** What a scenario acts on: the kit, or an application on a real server. */
 export interface Stage {
   readonly subscriber: RedisExpirySubscriber;
+  readonly keys: RedisExpiryKeys;
   /** Lets keys expire, and waits until every first try has ended. */
   readonly expire: (...keys: string[]) => Promise<void>;
   /** Lets keys expire that hold something, each with so many handlers, and waits as `expire` does. */
@@ -209,7 +211,10 @@ export const SCENARIOS: readonly Scenario[] = [
       provider(see, 'Grouped', 'device:*'),
       provider(see, 'Broadcast', 'device:*', undefined, { group: false }),
     ],
-    act: ({ expire }) => expire('device:42'),
+    act: async ({ expire, pass, subscriber }) => {
+      await expire('device:42');
+      await pass(0, () => subscriber.status().counters.handled === 2);
+    },
   },
   {
     name: 'what fails in broadcast is not tried again',
@@ -456,6 +461,61 @@ export const SCENARIOS: readonly Scenario[] = [
       await pass(260, over);
       const { handled, superseded } = subscriber.status().counters;
       return { handled, superseded };
+    },
+  },
+  {
+    name: 'keys that are armed, renewed and cancelled expire or not, and say so',
+    options: GROUP,
+    providers: (see) => [provider(see, 'Armed', '*')],
+    act: async ({ keys, pass, subscriber }) => {
+      const until = (handled: number) => () =>
+        subscriber.status().counters.handled === handled;
+      const ttl = 3_600_000;
+      const one = await keys.arm('one', { ttl: 100, value: 'x' });
+      await pass(101, until(1));
+      const many = await keys.armMany([
+        { key: 'one', ttl: 50 },
+        { key: 'two', ttl },
+        { key: 'two', ttl },
+        { key: 'three', ttl },
+      ]);
+      await pass(51, until(2));
+      const renewed = [
+        await keys.renew('one', { ttl }),
+        await keys.renew('two', { ttl: 50 }),
+        await keys.renew('none', { ttl, value: 'x' }),
+      ];
+      await pass(51, until(3));
+      const cancelled = [
+        await keys.cancel('two'),
+        await keys.cancel('three'),
+        await keys.cancel('three'),
+      ];
+      await keys.arm('four', { ttl });
+      return {
+        created: [one, ...many].map(({ created }) => created),
+        isDate: one.deadline instanceof Date,
+        ...{ renewed, cancelled },
+        enrolled: await keys.enrol(['four', 'three', Buffer.from('none')]),
+      };
+    },
+  },
+  {
+    name: 'what cannot be armed is refused in the same words',
+    providers: (see) => [
+      provider(see, 'Other', '*', undefined, { group: 'other' }),
+    ],
+    act: async ({ keys, expire }) => {
+      const refusals: unknown[] = [];
+      const note = (error: { code: string; message: string }): void =>
+        void refusals.push([error.code, error.message]);
+      await keys.arm('k', { ttl: 1 }).catch(note);
+      await keys.arm('k', { ttl: 0.5, group: 'other' }).catch(note);
+      await keys.cancel('k').catch(note);
+      await keys.enrol(['k']).catch(note);
+      await keys.armMany([{ key: 'k', ttl: 1 }]).catch(note);
+      await expire('k');
+      return refusals;
     },
   },
 ];
