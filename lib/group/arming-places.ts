@@ -134,7 +134,7 @@ export class ClusterPlaces implements ArmingPlaces {
     try {
       await topology
         .nodeOf(redisKey)
-        ?.commands.run((redis) => redis.exists(redisKey));
+        ?.commands.runNow((redis) => redis.exists(redisKey));
       return this.placeOf(redisKey);
     } catch (error) {
       if (!isRedirect(error)) throw error;
