@@ -117,9 +117,7 @@ describe('keys that are armed', () => {
 
     const { deadline } = await keys.arm('k', { ttl: 50 });
 
-    expect(await events.one()).toMatchObject({
-      ...{ key: 'k', source: 'notification', deadline },
-    });
+    expect(await events.one()).toMatchObject({ key: 'k', deadline });
   });
 
   it('are handed over on time while an instance runs, by their deadline', async () => {
