@@ -92,7 +92,7 @@ export class TtlReader {
     count: number,
   ): Promise<ScanPage> {
     let now = 0;
-    const page = await this.#script(
+    return this.#script(
       async (redis) => {
         const reply = (await SCAN_TTLS.runBuffers(
           redis,
@@ -116,13 +116,6 @@ export class TtlReader {
       () => now,
       () => this.#scanPlain(cursor, match, count),
     );
-    const ahead = now - now;
-    if (ahead === 0 || now === 0) return page;
-    const entries = page.entries.map(({ key, at }) => ({
-      key,
-      at: at + ahead,
-    }));
-    return { ...page, entries };
   }
 
   /** How many keys of a database have a deadline; undefined where the server does not tell. */

@@ -29,7 +29,10 @@ describe.each(inject('redisServers'))(
         const { traffic } = await busyGroup(scene);
 
         const added = await cluster.addPrimary();
-        await cluster.moveSlots([0, 1_999], added);
+        // What is created on it before it has a slot, and is over before somebody listens there, nobody can know.
+        await cluster.moveSlot(0, added);
+        await scene.watches(4);
+        await cluster.moveSlots([1, 1_999], added);
         await cluster.moveSlot(HOME, added, { batch: 1 });
         const leaving = cluster.servers[1]!;
         await cluster.removePrimary(leaving, { keepRunning: true });

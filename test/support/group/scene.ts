@@ -52,6 +52,18 @@ export class GroupScene {
     await eventually(async () => expect(await this.tracked()).toBe(count));
   }
 
+  /** Resolves when so many partitions are watched: their low watermarks pass the moment of the call by more than a lease's first note. */
+  async watches(count: number): Promise<void> {
+    const since = Date.now() + 1_000;
+    await eventually(async () =>
+      expect(
+        await this.partitions.sum(async (redis, { watched }) =>
+          Number(await redis.get(watched)) > since ? 1 : 0,
+        ),
+      ).toBe(count),
+    );
+  }
+
   /** Resolves when the group knows the deadline of each of these. */
   async knowsAll(keys: readonly string[]): Promise<void> {
     await eventually(async () =>
