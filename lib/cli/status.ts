@@ -51,7 +51,7 @@ function print(report: StatusReport, output: Output): void {
   output.table(
     [
       ...['partition', 'node', 'leader', 'lag', 'waiting', 'oldest waiting'],
-      ...['pending', 'oldest pending', 'retrying', 'dead', 'keys'],
+      ...['pending', 'oldest pending', 'in grace', 'retrying', 'dead', 'keys'],
     ],
     partitions.map(rowOf),
   );
@@ -78,6 +78,6 @@ function rowOf(view: PartitionView): string[] {
     ...[view.tag, view.node ?? '-', view.leader ?? '-'].map(oneLine),
     ...[duration(view.lag), String(view.waiting), age(view.oldestWaiting)],
     ...[String(view.pending), age(view.oldestPending)],
-    ...[view.retrying, view.dead, view.tracked].map(String),
+    ...[view.inGrace, view.retrying, view.dead, view.tracked].map(String),
   ];
 }

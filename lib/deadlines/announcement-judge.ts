@@ -47,6 +47,8 @@ export interface AnnouncementParts extends Omit<
   readonly patterns: JudgedPatterns;
   readonly values: ValueOptions;
   readonly counters: ExpiryCounters;
+  /** A key was created. */
+  readonly onCreated?: (redisKey: Buffer) => void;
 }
 
 /** A key that was found gone, and whether its expiry may still be announced because of that look. */
@@ -165,7 +167,8 @@ export class AnnouncementJudge implements DeadlineJudge {
     this.#duplicates?.replaced();
   }
 
-  heard(_event: string, redisKey: Buffer): void {
+  heard(event: string, redisKey: Buffer): void {
+    if (event === 'new') this.parts.onCreated?.(redisKey);
     this.#gone.delete(redisKey);
     this.#duplicates?.forget(redisKey);
     this.#values.heard(redisKey);

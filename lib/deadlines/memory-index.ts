@@ -3,7 +3,7 @@ import type {
   DeadlineIndex,
   Verdict,
 } from './deadline-index.js';
-import { SlotHeap } from './slot-heap.js';
+import { SlotHeap } from '../util/slot-heap.js';
 
 /**
  * The index of one instance that forgets with its process: for broadcast. Leaves nothing in Redis.

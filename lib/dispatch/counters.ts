@@ -1,6 +1,7 @@
 /**
  * What happened to the events since the start, counted per handler that an expiry matched. At any
- * moment: received = handled + failed + superseded + dropped + queued + running.
+ * moment: received = handled + failed + superseded + cameBack + dropped + queued + running. What waits for the
+ * grace of its handler is not received yet.
  */
 export interface ExpiryCounters {
   /** Expiries that were heard and matched a handler. */
@@ -17,6 +18,8 @@ export interface ExpiryCounters {
   passedOn: number;
   /** Events not handed over because the key had been written again. */
   superseded: number;
+  /** Events not handed over because the key had come back within the handler's `grace`. */
+  cameBack: number;
   /** Events found by looking after a time when nobody listened. */
   recovered: number;
   /** Keys about to run out whose value was not read, as it was longer than `values.maxBytes`. In a group, by this instance while it leads. */
@@ -33,6 +36,7 @@ export const newCounters = (): ExpiryCounters => ({
   deadLettered: 0,
   passedOn: 0,
   superseded: 0,
+  cameBack: 0,
   recovered: 0,
   valuesTooLong: 0,
   dropped: 0,

@@ -5,7 +5,12 @@ import type { Expiry, ExpiryHandler } from './expiry.js';
 import { type KeyStates, supersededOf } from './superseded.js';
 import { PROCESS_TIME, type Scheduler } from '../util/scheduler.js';
 import { type Lane, Lanes, type Turn } from './lanes.js';
-import { type Delivery, type Outcome, refusedOf } from './run-gate.js';
+import {
+  type Delivery,
+  type Outcome,
+  type Refusals,
+  refusedOf,
+} from './run-gate.js';
 import { HandlerCall } from './handler-call.js';
 import { type LongRunningHandler, LongRuns } from './long-runs.js';
 import {
@@ -46,7 +51,7 @@ interface Job {
  *
  * Guarantees: an `offer` is O(1), never throws and never runs user code; at most `concurrency`
  * handlers run at once, and of one handler at most its own limit; handlers take turns; every offer
- * ends in exactly one of the counters handled, failed, superseded and dropped.
+ * ends in exactly one of the counters handled, failed, superseded, cameBack and dropped.
  *
  * Left to others: what is offered, and what a missing key means.
  */
@@ -203,7 +208,7 @@ export class Dispatcher {
 
   async #runBatch(batch: readonly Turn<Job>[]): Promise<void> {
     let superseded: ReadonlySet<number>;
-    let refused: ReadonlySet<Delivery>;
+    let refused: Refusals;
     try {
       [superseded, refused] = await Promise.all([
         supersededOf(
@@ -218,11 +223,12 @@ export class Dispatcher {
       return;
     }
     batch.forEach(([lane, job], i) => {
-      const isRefused = job.delivery && refused.has(job.delivery);
-      if (lane.isRemoved || this.#state === 'closed' || isRefused)
-        this.#end(lane, job, 'dropped');
-      else if (superseded.has(i)) this.#end(lane, job, 'superseded');
-      else this.#run(lane, job);
+      const refusal = job.delivery && refused.get(job.delivery);
+      const isOver = lane.isRemoved || this.#state === 'closed';
+      if (isOver) this.#end(lane, job, 'dropped');
+      else if (refusal) this.#end(lane, job, refusal);
+      else if (!superseded.has(i)) this.#run(lane, job);
+      else this.#end(lane, job, aliveAs(job.expiry));
     });
   }
 
@@ -272,3 +278,7 @@ export class Dispatcher {
     for (const { delivery } of jobs) delivery?.ended('dropped');
   }
 }
+
+/** What becomes of an event whose key is alive at its turn. */
+const aliveAs = ({ isAfterGrace }: Expiry): 'cameBack' | 'superseded' =>
+  isAfterGrace ? 'cameBack' : 'superseded';

@@ -25,6 +25,8 @@ export interface Expiry {
   readonly group?: string;
   readonly id?: string;
   readonly attempt?: number;
+  /** The handler's `grace` is over, and this is its first try: if the key lives now, it came back in time. */
+  readonly isAfterGrace?: boolean;
 }
 
 /** When an event that failed is tried again. */
@@ -54,6 +56,8 @@ export interface ExpiryHandler {
   readonly timeout?: number;
   /** In which form the event has the value; undefined: it has none. */
   readonly value?: ValueForm;
+  /** Whole ms after the deadline in which a key that comes back was not away; undefined: none. */
+  readonly grace?: number;
   /** Group only. */
   readonly retry?: RetryPolicy;
 }

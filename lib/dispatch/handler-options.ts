@@ -46,12 +46,19 @@ export interface OnKeyExpiredOptions {
    * @default none
    */
   value?: ValueForm;
+  /**
+   * Milliseconds, from 0 on, in which a key may come back: the handler runs only if it has not come back so long
+   * after its deadline. A key that comes back and runs out again is one event, of its second deadline. In broadcast
+   * it is waited for in this process, and in a group in Redis. Retries do not wait again.
+   * @default none: the handler runs at once
+   */
+  grace?: number;
 }
 
 /** Options of one handler of warnings: of `@OnKeyExpiring`, and of `RedisExpirySubscriber.subscribeExpiring`. */
 export interface OnKeyExpiringOptions extends Omit<
   OnKeyExpiredOptions,
-  'value'
+  'value' | 'grace'
 > {
   /** Milliseconds before the deadline: the handler runs when the key's time left falls to that. Whole, from 1 on. */
   before: number;

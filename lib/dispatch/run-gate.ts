@@ -1,5 +1,6 @@
 /** How an event ended for one handler. */
-export type Outcome = 'handled' | 'failed' | 'superseded' | 'dropped';
+export type Outcome =
+  'handled' | 'failed' | 'superseded' | 'cameBack' | 'dropped';
 /** Called once, when an event has ended for a handler: with the error if it failed, and with what the handler returned if it was handled. */
 export type OnEnd = (
   outcome: Outcome,
@@ -16,16 +17,19 @@ export interface Delivery {
   readonly ended: OnEnd;
 }
 
+/** Deliveries whose handlers must not run, and how they end. */
+export type Refusals = ReadonlyMap<Delivery, 'dropped' | 'cameBack'>;
+
 /** Decides which handlers run, at the moment at which they are about to. */
 export interface RunGate {
   /** Resolves with the deliveries whose handlers must not run. Rejects only once it was closed. */
-  admit(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>>;
+  admit(deliveries: readonly Delivery[]): Promise<Refusals>;
 }
 
 /** Asks each gate once for all that are to pass it. Resolves with the deliveries whose handlers must not run. */
 export async function refusedOf(
   deliveries: readonly Delivery[],
-): Promise<ReadonlySet<Delivery>> {
+): Promise<Refusals> {
   const byGate = new Map<RunGate, Delivery[]>();
   for (const delivery of deliveries) {
     const waiting = byGate.get(delivery.gate);
@@ -37,5 +41,5 @@ export async function refusedOf(
   );
   return refused.length === 1
     ? refused[0]!
-    : new Set(refused.flatMap((set) => [...set]));
+    : new Map(refused.flatMap((map) => [...map]));
 }

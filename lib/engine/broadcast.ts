@@ -4,6 +4,7 @@ import type { ExpiryCounters } from '../dispatch/counters.js';
 import type { Dispatcher } from '../dispatch/dispatcher.js';
 import { kindOf } from '../dispatch/event-value.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
+import type { GraceWaits } from '../dispatch/grace-waits.js';
 import type { LatenessWindow } from '../dispatch/lateness-window.js';
 import type { ExpirySubscription } from './status.js';
 import { needsOfChannel } from '../listening/channel-needs.js';
@@ -21,6 +22,8 @@ import { type Startable, Startup } from './startup.js';
 export interface BroadcastParts {
   readonly topology: Topology;
   readonly dispatcher: Dispatcher;
+  /** Where expiries wait for the grace of their handlers. */
+  readonly graceWaits: GraceWaits;
   readonly lateness: LatenessWindow;
   readonly counters: ExpiryCounters;
   readonly listenerOptions: ListenerOptions;
@@ -95,7 +98,10 @@ export class Broadcast implements Startable {
     return this.#subscribe(
       this.#interestOf(handler),
       handler.glob.pattern,
-      () => this.parts.dispatcher.remove(handler),
+      () => {
+        this.parts.graceWaits.remove(handler);
+        this.parts.dispatcher.remove(handler);
+      },
     );
   }
 
@@ -150,26 +156,29 @@ export class Broadcast implements Startable {
     return Promise.resolve();
   }
 
+  /** Nothing is heard any more, and what waits for the grace of its handler is dropped. */
   close(): void {
     this.#startup.close();
     this.#listener.close();
+    this.parts.graceWaits.close();
   }
 
   #newListener(): KeyspaceListener {
-    const { topology, listenerOptions, log } = this.parts;
+    const { topology, listenerOptions, graceWaits, log } = this.parts;
     const { punctual, values } = this.options;
     const { counters } = this.parts;
     const registry = this.#registry;
+    const onCreated = (key: Buffer): void => graceWaits.returned(key);
+    const judged = {
+      ...{ patterns: registry, values, counters, log, onCreated },
+    };
     return new KeyspaceListener(
       topology,
       registry,
       listenerOptions,
       log,
       punctual &&
-        ((node) =>
-          new AnnouncementJudge(node, {
-            ...{ patterns: registry, punctual, values, counters, log },
-          }).watch),
+        ((node) => new AnnouncementJudge(node, { ...judged, punctual }).watch),
     );
   }
 
@@ -185,11 +194,12 @@ export class Broadcast implements Startable {
 
   #interestOf(handler: ExpiryHandler): Interest {
     assertWatched(handler, this.options);
-    const { dispatcher, lateness, counters } = this.parts;
+    const { dispatcher, graceWaits, lateness, counters } = this.parts;
     const onExpiry = (expiry: Expiry): void => {
       if (expiry.source === 'recovery') counters.recovered++;
       else if (expiry.lateness !== undefined) lateness.add(expiry.lateness);
-      dispatcher.offer(handler, expiry);
+      if (handler.grace === undefined) dispatcher.offer(handler, expiry);
+      else graceWaits.add(handler, expiry);
     };
     const { glob, before, value } = handler;
     return interestOf(glob.pattern, before, onExpiry, kindOf(value));

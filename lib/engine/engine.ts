@@ -172,6 +172,7 @@ export class RedisExpiryEngine implements ExpiryEngine {
       gaps: new GapTotals().status,
       queued: 0,
       running: 0,
+      inGrace: 0,
       longRunning: [],
     };
   }

@@ -88,9 +88,8 @@ const ENHANCER_KINDS: readonly EnhancerKind[] = [
 const PUNCTUAL_OPTIONS = ['scanInterval', 'scanCount'];
 const RETRY_OPTIONS = ['attempts', 'backoff'];
 const DEAD_LETTER_OPTIONS = ['maxAge', 'maxCount'];
-const COMMON_OPTIONS = ['group', 'concurrency', 'retry', 'timeout'];
-const HANDLER_OPTIONS = [...COMMON_OPTIONS, 'value'];
-const EXPIRING_OPTIONS = [...HANDLER_OPTIONS, 'before'];
+const COMMON_OPTIONS = ['group', 'concurrency', 'retry', 'timeout', 'value'];
+const HANDLER_OPTIONS = [...COMMON_OPTIONS, 'grace'];
 
 /** Checks the module's options and fills in the defaults. Throws `INVALID_OPTION_…`. */
 export function resolveOptions(
@@ -151,6 +150,7 @@ export interface ResolvedHandlerOptions {
   readonly concurrency: number;
   /** Ms; undefined: none. */
   readonly timeout?: number;
+  readonly grace?: number;
   readonly value?: ValueForm;
   /** Undefined: the module's. */
   readonly retry?: RetryPolicy;
@@ -162,12 +162,13 @@ export function resolveHandlerOptions(
 ): ResolvedHandlerOptions {
   checkNames(options, HANDLER_OPTIONS, 'handler options');
   const { group, retry, timeout } = options;
-  const value = resolveForm(options.value);
+  const grace = Math.ceil(ms('grace', options.grace, 0, 0));
   return {
     group: group === false ? false : resolveGroup(group),
     concurrency: count('concurrency', options.concurrency, Infinity),
     ...(timeout !== undefined && { timeout: ms('timeout', timeout, 0, 1) }),
-    ...(value !== undefined && { value }),
+    ...(options.value !== undefined && { value: resolveForm(options.value) }),
+    ...(grace > 0 && { grace }),
     ...(retry !== undefined && { retry: resolveRetry(retry) }),
   };
 }
@@ -176,7 +177,7 @@ export function resolveHandlerOptions(
 export function resolveExpiringOptions(
   options: OnKeyExpiringOptions,
 ): ResolvedHandlerOptions & { readonly before: number } {
-  checkNames(options, EXPIRING_OPTIONS, 'handler options');
+  checkNames(options, [...COMMON_OPTIONS, 'before'], 'handler options');
   const { before, ...others } = options;
   if (before === undefined)
     throw invalidOption('before', before, 'whole milliseconds from 1 on');

@@ -11,7 +11,7 @@ export interface RedisExpiryStatus {
   readonly nodes: readonly NodeStatus[];
   /** Each group that handlers of this instance belong to. */
   readonly groups: readonly GroupStatus[];
-  /** At any moment: received = handled + failed + superseded + dropped + queued + running. */
+  /** At any moment: received = handled + failed + superseded + cameBack + dropped + queued + running. */
   readonly counters: Readonly<ExpiryCounters>;
   /** How late the newest 10,000 events were detected, of those whose deadline was known; and a histogram of all. */
   readonly lateness: LatenessStatus;
@@ -21,6 +21,8 @@ export interface RedisExpiryStatus {
   readonly queued: number;
   /** Events that are being handled. */
   readonly running: number;
+  /** Broadcast: expiries that wait for the `grace` of their handler. Those of a group wait in Redis: see `groups`. */
+  readonly inGrace: number;
   /** Handlers that have been running for more than a minute: a warning names each once. */
   readonly longRunning: readonly LongRunningHandler[];
 }

@@ -19,7 +19,7 @@ export interface ExpiryTelemetry {
    * - The try ends as the handler does. What this returns is not waited for, and its own errors are logged, once a minute
    *   at most.
    *
-   * Events whose handler does not run (superseded, dropped) are not seen here: `status().counters` counts them.
+   * Events whose handler does not run (superseded, came back, dropped) are not seen here: `status().counters` counts them.
    */
   process?<T>(
     event: KeyExpiredEvent,

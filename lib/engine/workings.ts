@@ -1,6 +1,7 @@
 import { newCounters } from '../dispatch/counters.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { ExpiryHandler } from '../dispatch/expiry.js';
+import { GraceWaits } from '../dispatch/grace-waits.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Places } from '../dispatch/places.js';
 import { RedisExpiryError } from '../errors/redis-expiry.error.js';
@@ -37,6 +38,7 @@ export class Workings {
   readonly #gaps = new GapTotals();
   readonly #topology: Topology;
   readonly #dispatcher: Dispatcher;
+  readonly #graceWaits: GraceWaits;
   readonly #places: Places;
   readonly #memberships = new Map<string, Membership>();
   readonly #keys = new Map<string, ArmedKeys>();
@@ -58,10 +60,15 @@ export class Workings {
       this.#counters,
       log,
     );
+    this.#graceWaits = new GraceWaits(
+      ...([this.#dispatcher, options.queueLimit] as const),
+      ...([this.#counters, log] as const),
+    );
     this.#places = new Places(this.#dispatcher);
     this.broadcast = new Broadcast(options, {
       topology: this.#topology,
       dispatcher: this.#dispatcher,
+      graceWaits: this.#graceWaits,
       lateness: this.#lateness,
       counters: this.#counters,
       listenerOptions: this.#listenerOptions,
@@ -140,6 +147,7 @@ export class Workings {
       gaps: this.#gaps.status,
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
+      inGrace: this.#graceWaits.size,
       longRunning: this.#dispatcher.longRunning,
     };
   }

@@ -207,6 +207,8 @@ export class Consumer {
     this.#release(entry.id);
     for (const retry of left.retries)
       this.#housekeeping.promoteAfter(retry.delay);
+    for (const { due } of left.waits)
+      this.#housekeeping.promoteAfter(due - entry.event.detected);
   }
 
   /** All that end in one turn of the event loop are ended by one command. */

@@ -1,16 +1,16 @@
-import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { Dispatcher } from '../dispatch/dispatcher.js';
-import type { OnEnd, Outcome } from '../dispatch/run-gate.js';
+import type { OnEnd } from '../dispatch/run-gate.js';
 import type { Expiry, RetryPolicy } from '../dispatch/expiry.js';
 import type { Mutex } from '../util/mutex.js';
 import { within } from '../util/within.js';
-import type { Entry, Leftover } from './stream-entry.js';
+import type { Entry, Leftover, Wait } from './stream-entry.js';
+import { endOfGrace } from './grace.js';
+import { type Part, leftover, waitsOf } from './leftover.js';
 import type { NamedHandler, OwnHandlers } from './own-handlers.js';
 import type { HandlerRegistry } from './handler-registry.js';
 import { passing, scattered } from './passing.js';
 import { type Route, routeOf } from './routing.js';
 import type { RoutingReport } from './routing-report.js';
-import { RunCounts } from './run-counts.js';
 import { HandlerRun, type RunLedger } from './run-ledger.js';
 import {
   type StoredEvent,
@@ -41,17 +41,6 @@ export interface DeliveryContext {
 /** Ms for which a last try keeps the next one from beginning: a handler that is slow is no killer. */
 const LAST_TRY_MS = 1_000;
 
-/** Characters of an error that are kept with a dead letter. */
-const MAX_ERROR_LENGTH = 2_000;
-
-/** How one handler's part of an entry ended. */
-interface Part extends NamedHandler {
-  readonly outcome: Outcome;
-  readonly error?: unknown;
-  /** Tries that were made, this one included if it was one. */
-  readonly tries: number;
-}
-
 /** Where an entry goes; see `routeOf`. Never rejects. */
 export const routeFor = (
   { event }: Entry,
@@ -61,8 +50,9 @@ export const routeFor = (
 
 /**
  * Hands an entry to every handler of this instance that it is for, each on its own: what fails is tried
- * again for that handler alone. What other instances have the handler for is passed on. Resolves when all
- * have ended, with what is left to do; undefined if nothing is.
+ * again for that handler alone, and where a handler has a grace the event waits in Redis for it alone. What other
+ * instances have the handler for is passed on. Resolves when all have ended, with what is left to do; undefined if
+ * nothing is.
  */
 export async function deliver(
   entry: Entry,
@@ -82,10 +72,29 @@ export async function deliver(
     context.report.substituted(event, route.insteadOf, ids);
   }
   if (route.handlers.length > 0) context.onRun(entry);
+  const waits = waitsOf(entry, route);
+  const ready = readyOf(entry, route.handlers, waits);
+  // Those that run may take their time.
+  const isSetAside =
+    waits.length > 0 &&
+    ready.length > 0 &&
+    (await context.ledger.setAside(entry, waits));
   const parts = await Promise.all(
-    route.handlers.map((handler) => run(handler, key, entry, context)),
+    ready.map((handler) => run(handler, key, entry, context)),
   );
-  return leftover(parts, route.others, entry, context);
+  return leftover(parts, isSetAside ? [] : waits, route, entry, context);
+}
+
+/** The handlers that are to run now: the event waits for none of them. */
+function readyOf(
+  { runs }: Entry,
+  handlers: readonly NamedHandler[],
+  waits: readonly Wait[],
+): readonly NamedHandler[] {
+  // The common case.
+  if (waits.length === 0 && runs.isEmpty) return handlers;
+  const waiting = new Set(waits.map(({ id }) => id));
+  return handlers.filter(({ id }) => !waiting.has(id) && !runs.isSetAside(id));
 }
 
 /** It is for others to run: that is no try of it. */
@@ -98,7 +107,11 @@ function passOn(
   const { delay, isLongest } = passing(passes, registry.instances, isAway);
   report.passedOn(event, isLongest && !isAway);
   const payload = toPayload({ ...event, runs, passes: passes + 1 });
-  return { retries: [{ delay: scattered(delay), payload }], dead: [] };
+  return {
+    retries: [{ delay: scattered(delay), payload }],
+    waits: [],
+    dead: [],
+  };
 }
 
 function giveUp(
@@ -108,7 +121,7 @@ function giveUp(
 ): Leftover {
   report.unhandled(event, error);
   const payload = toPayload({ ...event, runs, passes: 0 });
-  return { retries: [], dead: [{ payload, error }] };
+  return { retries: [], waits: [], dead: [{ payload, error }] };
 }
 
 function run(
@@ -169,7 +182,12 @@ function offer(
       });
     context.dispatcher.offer(
       handler,
-      expiryOf(entry.event, key, attempt, context),
+      {
+        ...expiryOf(entry.event, key, attempt, context),
+        ...(endOfGrace(entry.event, handler) !== undefined && {
+          isAfterGrace: true,
+        }),
+      },
       new HandlerRun(context.ledger, entry, named, isAlone, ended),
     );
   });
@@ -196,49 +214,4 @@ function expiryOf(
       before: event.before,
     }),
   };
-}
-
-/** What a user throws may hold a whole response, or worse. */
-const short = (text: string): string =>
-  text.length > MAX_ERROR_LENGTH
-    ? `${text.slice(0, MAX_ERROR_LENGTH)}… (${text.length} characters)`
-    : text;
-
-/** `others`: handlers of other instances that get it as well. */
-function leftover(
-  parts: readonly Part[],
-  others: readonly string[],
-  { event, runs }: Entry,
-  context: DeliveryContext,
-): Leftover | undefined {
-  const retries: { delay: number; payload: string }[] = [];
-  const dead: { payload: string; error: string }[] = [];
-  // Whoever was not dropped has had it, or has a try of its own to come.
-  const taken = new Set([...(event.taken ?? []), ...others]);
-  for (const { id, outcome } of parts) if (outcome !== 'dropped') taken.add(id);
-  const payloadFor = (id: string, tries: number): string =>
-    toPayload({
-      ...event,
-      handler: id,
-      tries,
-      passes: 0,
-      runs: RunCounts.none,
-      taken: [...taken].filter((other) => other !== id),
-    });
-  for (const id of others)
-    retries.push({
-      delay: passing(0, context.registry.instances, false).delay,
-      payload: payloadFor(id, event.tries + runs.of(id)),
-    });
-  for (const { id, handler, outcome, error, tries } of parts) {
-    if (outcome !== 'dropped' && outcome !== 'failed') continue;
-    const policy = handler.retry ?? context.retry;
-    const payload = payloadFor(id, tries);
-    // What was dropped is for another instance, at once.
-    if (outcome === 'dropped') retries.push({ delay: 0, payload });
-    else if (tries >= policy.attempts)
-      dead.push({ payload, error: short(reasonOf(error)) });
-    else retries.push({ delay: policy.delay(tries), payload });
-  }
-  return retries.length + dead.length > 0 ? { retries, dead } : undefined;
 }

@@ -7,7 +7,7 @@ import {
   isMissingGroup,
   isUnknownCommand,
 } from '../connection/server-error.js';
-import type { Backlog } from './backlog.js';
+import { type Backlog, readBacklog } from './backlog.js';
 import type { GroupKeys } from './group-keys.js';
 import { DEFAULT_LETTER_LIMITS, type LetterLimits } from './letter-limits.js';
 import type { Partition } from './partition.js';
@@ -216,15 +216,18 @@ export class EventStream {
    * Ends an entry of which something is left to do. Does nothing if somebody else ended it. Resolves
    * with how many older letters had to go for those that were given up.
    */
-  async finish(id: string, { retries, dead }: Leftover): Promise<number> {
-    const { events, retry, dead: letters, runs, dropped } = this.keys;
+  async finish(id: string, left: Leftover): Promise<number> {
+    const { retries, waits, dead } = left;
+    const { events, retry, dead: letters, runs, dropped, grace } = this.keys;
     const { maxCount } = this.limits;
     const reply = await this.commands.run((redis) =>
       FINISH.run(
         redis,
-        [events, retry, letters, runs, dropped],
-        ...[this.group, this.consumer, id, maxCount, retries.length],
+        [events, retry, letters, runs, dropped, grace],
+        ...[this.group, this.consumer, id, maxCount],
+        ...[retries.length, waits.length],
         ...retries.flatMap(({ delay, payload }) => [delay, payload]),
+        ...waits.flatMap(({ due, payload }) => [due, payload]),
         ...dead.flatMap(({ payload, error }) => [payload, error]),
       ),
     );
@@ -241,11 +244,11 @@ export class EventStream {
     return Number(reply);
   }
 
-  /** Puts retries that are due back among the events. Returns ms until the next one, or undefined. */
+  /** Puts retries that are due, and what has waited for a grace that is over, back among the events. Returns ms until the next one, or undefined. */
   async promote(count: number): Promise<number | undefined> {
-    const { retry, events } = this.keys;
+    const { retry, events, grace } = this.keys;
     const next = (await this.commands.run((redis) =>
-      PROMOTE.run(redis, [retry, events], count),
+      PROMOTE.run(redis, [retry, events, grace], count),
     )) as number;
     return next < 0 ? undefined : next;
   }
@@ -258,31 +261,8 @@ export class EventStream {
     );
   }
 
-  async backlog(): Promise<Backlog> {
-    const { events, retry, dead, dropped, lease, index } = this.keys;
-    const [length, summary, retrying, letters, deleted, token, tracked] =
-      await this.commands.run((redis) =>
-        Promise.all([
-          redis.xlen(events),
-          redis.xpending(events, this.group),
-          redis.zcard(retry),
-          redis.xlen(dead),
-          redis.get(dropped),
-          redis.get(lease),
-          redis.zcard(index),
-        ]),
-      );
-    const pending = Number(summary[0]);
-    const waiting = Math.max(0, length - pending);
-    return {
-      waiting,
-      pending,
-      retrying,
-      dead: letters,
-      deadLettersDropped: Number(deleted ?? 0),
-      leaders: token === null ? 0 : 1,
-      tracked,
-    };
+  backlog(): Promise<Backlog> {
+    return readBacklog(this.commands, this.keys, this.group);
   }
 }
 

@@ -6,6 +6,12 @@ export interface GroupKeys {
   readonly events: string;
   /** ZSET: what is to be tried again, and when. */
   readonly retry: string;
+  /** ZSET: what waits for the grace of its handler, and until when. */
+  readonly grace: string;
+  /** ZSET: keys that ran out within the longest grace, by when that was detected. */
+  readonly ended: string;
+  /** ZSET: which of these expiries were followed by a return of the key, by when that was: see `returnName`. */
+  readonly back: string;
   /** Stream: what was given up. */
   readonly dead: string;
   /** How many dead letters were deleted because of their limits. */
@@ -63,6 +69,9 @@ export function groupKeys(
     index: of('index'),
     events: of('events'),
     retry: of('retry'),
+    grace: of('grace'),
+    ended: of('ended'),
+    back: of('back'),
     dead: of('dead'),
     dropped: of('dropped'),
     runs: of('runs'),

@@ -18,6 +18,7 @@ import { Judge } from './judge.js';
 import type { NodeTerm } from './node-term.js';
 import { Preview } from './preview.js';
 import { RecheckQueue } from './recheck-queue.js';
+import { Returns } from './returns.js';
 import type { JudgedNode } from './sweep.js';
 import { type ValueLooks, valueLooksOf } from './value-looks.js';
 
@@ -47,6 +48,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
   readonly #warnings: GroupWarnings;
   readonly #suspects: RecheckQueue;
   readonly #gone: GoneKeys;
+  readonly returns: Returns;
   readonly #preview: Preview;
   readonly #valueLooks: ValueLooks;
   readonly #forwarder: Forwarder | undefined;
@@ -97,7 +99,8 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
       {
         ...{ token: term.token, keys: term.keys },
         registry: { matches: (key) => registry.expires(key) },
-        ...{ counters: term.counters, forwarder: this.#forwarder },
+        ...{ graces: term.graces, counters: term.counters },
+        forwarder: this.#forwarder,
         nextRequest: () => term.nextRequest(),
         tolds: () => destinations?.tolds() ?? [],
       },
@@ -107,6 +110,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
     const report = (error: unknown): void => this.report(error);
     this.#suspects = new RecheckQueue(judge, report);
     this.#gone = new GoneKeys(judge, report);
+    this.returns = new Returns(term, this.commands, report);
     this.#preview = new Preview({
       ...{ index, clock: this.clock, report },
       lookAhead: (entries) => this.#lookAhead(entries),
@@ -188,13 +192,15 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
 
   announced(redisKey: Buffer): undefined {
     if (!this.#hears() || !this.term.registry.expires(redisKey)) return;
-    if (this.evidence.announce(toText(redisKey)))
-      this.#suspects.expired(redisKey);
+    const isNews = this.evidence.announce(toText(redisKey));
+    this.returns.announced(redisKey, !isNews);
+    if (isNews) this.#suspects.expired(redisKey);
   }
 
   heard(event: string, redisKey: Buffer): void {
     this.values.heard(redisKey);
     if (!this.#hears()) return;
+    if (event === 'new') this.returns.created(redisKey);
     if (event === 'new' || event === 'expire') this.#gone.remove(redisKey);
     // Where nothing is announced for certain, what is not found gone at once may count as expired.
     else if (this.isSilent) this.#suspects.changed(redisKey);
@@ -234,6 +240,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
     const settled = this.watch.lookedBefore ?? this.watched;
     this.#suspects.pause();
     this.#gone.pause();
+    this.returns.pause();
     this.#preview.pause();
     this.#warnings.pause();
     this.#valueLooks.pause();
@@ -280,6 +287,7 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
     if (state !== 'listening' && state !== 'silent') return false;
     this.#suspects.resume();
     this.#gone.resume();
+    this.returns.resume();
     return true;
   }
 

@@ -10,6 +10,7 @@ import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
 import { Mutex } from '../util/mutex.js';
 import { DeadLetters } from './dead-letters.js';
+import { Graces } from './graces.js';
 import { homeKeys } from './group-keys.js';
 import { HandlerRegistry } from './handler-registry.js';
 import { LeaseShares } from './lease-shares.js';
@@ -75,6 +76,8 @@ export function groupParts(
   const { target, namespace, ownPrefix, retry, deadLetters } = options;
   const instance = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   const handlers = new OwnHandlers();
+  const prefixLength = Buffer.byteLength(target.keyPrefix);
+  const graces = new Graces(handlers, prefixLength);
   const refusals = new WriteRefusals(group, log);
   const patterns = new SubscriptionRegistry({
     ...target,
@@ -94,7 +97,9 @@ export function groupParts(
         ...([topology, log] as const),
       )
     : undefined;
-  const members = new PartitionMembers(patterns, map && { map, list }, log);
+  const members = new PartitionMembers(
+    ...([patterns, graces, map && { map, list }, log] as const),
+  );
   const registry = new HandlerRegistry(
     home.commands,
     homeKeys(ownPrefix, group),
@@ -104,7 +109,7 @@ export function groupParts(
     log,
   );
   const memberParts: MemberParts = {
-    ...{ group, instance, options, topology, patterns },
+    ...{ group, instance, options, topology, patterns, graces },
     ...{ places, counters, map, log },
     destinations: map && {
       redirect: (answer) => topology.redirect(answer),
@@ -112,13 +117,18 @@ export function groupParts(
       indexOf: ({ address }) => members.indexOf(map.watchingAt(address)),
       tolds: () => members.partitions.map(({ keys }) => keys.told),
     },
+    placeOf:
+      map &&
+      ((key) => {
+        const node = topology.nodeOf(key);
+        return node && members.find(map.watchingAt(node.address));
+      }),
     shares: new LeaseShares(instance, () => registry.well),
     dropped: new DroppedLetters(group, deadLetters, log),
     context: {
       ...{ group, retry, dispatcher, handlers, registry },
       lastTries: new Mutex(),
-      database: target.database,
-      prefixLength: Buffer.byteLength(target.keyPrefix),
+      ...{ database: target.database, prefixLength },
       report: new RoutingReport(group, counters, log),
       onRun: (entry) => count(entry, shared),
     },
@@ -136,6 +146,8 @@ function count(
   { counters, lateness }: SharedParts,
 ): void {
   if (event.tries > 0 || !runs.isEmpty) counters.retried++;
+  // It was counted when it began to wait.
+  else if (event.waited !== undefined) return;
   else if (event.source === 'recovery') counters.recovered++;
   else if (event.deadline !== undefined) lateness.add(latenessOf(event));
 }

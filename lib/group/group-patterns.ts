@@ -1,6 +1,7 @@
 import { type ValueKinds, allKinds } from '../dispatch/event-value.js';
 import type { SubscriptionRegistry } from '../listening/subscription-registry.js';
 import { type Interest, interestOf } from '../listening/interests.js';
+import type { Graces } from './graces.js';
 import type { KnownHandler } from './own-handlers.js';
 
 /** What listens for the patterns of a whole group, where this instance leads. */
@@ -8,6 +9,8 @@ export interface GroupListener {
   readonly leads: boolean;
   /** The patterns to listen for. */
   readonly registry: Pick<SubscriptionRegistry, 'add' | 'remove'>;
+  /** For which keys some handler has a grace. */
+  readonly graces: Pick<Graces, 'take'>;
   /** Takes up what `registry` holds now. Never rejects. */
   refresh(): Promise<void>;
   /** Resolves when every node is listened to; rejects when that cannot be. */
@@ -61,8 +64,9 @@ export class GroupPatterns {
   }
 
   /** These are the handlers of other instances now. */
-  take(handlers: Iterable<KnownHandler>): void {
-    const { registry } = this.listener;
+  take(handlers: readonly KnownHandler[]): void {
+    const { registry, graces } = this.listener;
+    graces.take(handlers);
     const gone = new Map(this.#interests);
     let isChanged = false;
     for (const [name, { glob, before, values }] of byPattern(handlers)) {

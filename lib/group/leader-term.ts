@@ -14,6 +14,7 @@ import type { Topology } from '../topology/topology.js';
 import type { Log } from '../util/log.js';
 import { Drain } from './drain.js';
 import type { Fate } from './forwarding-term.js';
+import type { Graces } from './graces.js';
 import type { GroupKeys } from './group-keys.js';
 import { GroupNode } from './group-node.js';
 import type { Destinations } from './key-finder.js';
@@ -35,6 +36,7 @@ export interface TermParts {
   readonly options: WatcherOptions;
   /** The patterns of the group's handlers. */
   readonly patterns: SubscriptionRegistry;
+  readonly graces: Graces;
   readonly counters: ExpiryCounters;
   readonly topology: Topology;
   /** On a Cluster: where the entries of keys go that are elsewhere. */
@@ -62,6 +64,7 @@ export class LeaderTerm implements NodeTerm {
   readonly registry: SubscriptionRegistry;
   readonly punctual: PunctualOptions;
   readonly values: ValueOptions;
+  readonly graces: Graces;
   readonly counters: ExpiryCounters;
   readonly destinations: Destinations | undefined;
   readonly log: Log;
@@ -83,19 +86,24 @@ export class LeaderTerm implements NodeTerm {
     private readonly partition: Partition,
     readonly token: string,
     private readonly watched: number | undefined,
-    { options, patterns, counters, topology, destinations, log }: TermParts,
+    parts: TermParts,
     drained?: DrainedState,
   ) {
+    const { options, patterns, graces, counters } = parts;
+    const { topology, destinations, log } = parts;
     this.keys = partition.keys;
     this.registry = patterns;
     this.punctual = options.punctual;
     this.values = options.values;
+    this.graces = graces;
     this.counters = counters;
     this.destinations = destinations;
     this.log = log;
     this.#fence = new TermFence(token);
     const commands = this.#fence.commands(partition.commands);
-    this.index = new RedisIndex(commands, partition.keys);
+    this.index = new RedisIndex(commands, partition.keys, (entries) =>
+      this.#node?.returns.seen(entries),
+    );
     const key = Buffer.from(partition.keys.index);
     this.#only = new OnlyNode(topology, key, drained);
     this.#drain =

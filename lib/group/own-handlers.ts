@@ -9,6 +9,8 @@ export interface KnownHandler {
   readonly before?: number | undefined;
   /** In which types of keys it asks for values, if at all. */
   readonly values?: ValueKinds | undefined;
+  /** As of `ExpiryHandler`. */
+  readonly grace?: number;
 }
 
 /** Handlers by their ids, as all instances of a group know them. */
@@ -20,6 +22,9 @@ export interface KnownList {
   /** Ms for which no living instance has them; 0 if one has. */
   readonly gone: number;
 }
+
+/** The name of a handler, alone or with what else others are to know of it. */
+type Noted = string | readonly [name: string, more: { grace?: number }];
 
 /** A handler of this instance, and what names it in the whole group. */
 export interface NamedHandler {
@@ -47,7 +52,7 @@ export class OwnHandlers implements Iterable<NamedHandler> {
 
   /** The ids, as `readHandlerList` reads them: the same text wherever the same handlers are. */
   get text(): string {
-    return (this.#text ??= writeHandlerList(this.#byId.values()));
+    return (this.#text ??= writeHandlerList(this));
   }
 
   get isEmpty(): boolean {
@@ -96,15 +101,20 @@ export class OwnHandlers implements Iterable<NamedHandler> {
   }
 }
 
-/** Ids by their patterns, as JSON: `{"device:*":["Scope/Class.method"]}`; of one that asks for values `"Scope/Class.method string"`. */
+/**
+ * Ids by their patterns, as JSON: `{"device:*":["Scope/Class.method"]}`; of one that asks for values
+ * `"Scope/Class.method string"`, and of one with a grace `["Scope/Class.method",{"grace":5000}]`.
+ */
 function writeHandlerList(handlers: Iterable<NamedHandler>): string {
-  const names = Object.create(null) as Record<string, string[]>;
+  const names = Object.create(null) as Record<string, Noted[]>;
   const sorted = [...handlers].toSorted((a, b) => (a.id < b.id ? -1 : 1));
   for (const { id, handler } of sorted) {
+    const { grace } = handler;
     const space = id.indexOf(' ');
     const kind = kindOf(handler.value);
     const name = id.slice(0, space) + (kind ? ` ${kind}` : '');
-    (names[id.slice(space + 1)] ??= []).push(name);
+    const noted = grace === undefined ? name : ([name, { grace }] as const);
+    (names[id.slice(space + 1)] ??= []).push(noted);
   }
   return JSON.stringify(names);
 }
@@ -113,16 +123,21 @@ function writeHandlerList(handlers: Iterable<NamedHandler>): string {
 export function readHandlerList(text: string): HandlerList {
   const list = new Map<string, KnownHandler>();
   try {
-    const names = JSON.parse(text) as Record<string, readonly string[]>;
+    const names = JSON.parse(text) as Record<string, readonly Noted[]>;
     for (const [pattern, of] of Object.entries(names)) {
       const glob = new RedisGlob(pattern);
-      for (const listed of of) {
+      for (const noted of of) {
+        const [listed, { grace }] =
+          typeof noted === 'string' ? [noted, {}] : noted;
         const [name = '', kind] = listed.split(' ');
         const [, ms] = WARNED.exec(name) ?? [];
         const before = ms === undefined ? undefined : Number(ms);
         const isKnown = kind === 'string' || kind === 'hash';
         const values = isKnown ? kind : undefined;
-        list.set(`${name} ${pattern}`, { glob, before, values });
+        list.set(`${name} ${pattern}`, {
+          ...{ glob, before, values },
+          ...(grace && { grace }),
+        });
       }
     }
   } catch {

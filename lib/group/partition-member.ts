@@ -4,6 +4,7 @@ import { Consumer } from './consumer.js';
 import type { DeliveryContext } from './delivery.js';
 import type { Backlog } from './backlog.js';
 import { EventStream } from './event-stream.js';
+import { GraceRecord, type RecordPlace } from './grace-record.js';
 import { LeaderLease, type LeaseHolder } from './leader-lease.js';
 import {
   LeaderTerm,
@@ -32,6 +33,9 @@ export interface MemberParts extends TermParts {
   readonly dropped: DroppedLetters;
   /** How the leases are spread over the instances. */
   readonly shares: LeaseShares;
+  /** On a Cluster: the partition that watches a key; undefined where that is not known. */
+  readonly placeOf?:
+    ((redisKey: Buffer) => RecordPlace | undefined) | undefined;
   /** On a Cluster: the partitions that there are. */
   readonly map: PartitionMap | undefined;
 }
@@ -77,6 +81,11 @@ export class PartitionMember implements LeaseHolder {
     const stream = new EventStream(
       ...[partition, group, instance, options.deadLetters],
     );
+    const graces = new GraceRecord(
+      ...([partition.commands, partition.keys] as const),
+      { group, consumer: instance },
+      parts.placeOf,
+    );
     this.#lease = new LeaderLease(
       ...([partition.commands, partition.keys, instance, this, log] as const),
       parts.shares.open(),
@@ -85,7 +94,10 @@ export class PartitionMember implements LeaseHolder {
       ...{ stream, places, counters, dropped, log },
       leaseDuration: options.leaseDuration,
       leads: () => this.#lease.held,
-      context: { ...context, ledger: new RunLedger(stream, group, log) },
+      context: {
+        ...context,
+        ledger: new RunLedger(stream, graces, group, log),
+      },
     });
   }
 

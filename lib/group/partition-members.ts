@@ -4,6 +4,7 @@ import type { SubscriptionRegistry } from '../listening/subscription-registry.js
 import type { Log } from '../util/log.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
 import { type Backlog, sumOf } from './backlog.js';
+import type { Graces } from './graces.js';
 import type { GroupListener } from './group-patterns.js';
 import type { Destination } from './key-finder.js';
 import type { PartitionMap } from './partition-map.js';
@@ -39,9 +40,13 @@ export class PartitionMembers implements GroupListener {
   #unfollow: (() => void) | undefined;
   #isRunning = false;
 
-  /** @param registry the patterns that whoever leads listens for */
+  /**
+   * @param registry the patterns that whoever leads listens for
+   * @param graces for which keys some handler has a grace
+   */
   constructor(
     readonly registry: SubscriptionRegistry,
+    readonly graces: Graces,
     private readonly source: PartitionSource | undefined,
     private readonly log: Log,
   ) {}
@@ -64,9 +69,14 @@ export class PartitionMembers implements GroupListener {
     return this.#members.map(({ partition }) => partition);
   }
 
+  /** A partition; undefined for one that this instance does not know yet. */
+  find(name: PartitionName | undefined): Partition | undefined {
+    return this.partitions.find(({ number }) => number === name?.number);
+  }
+
   /** The index of a partition; undefined for one that this instance does not know yet. */
   indexOf(name: PartitionName | undefined): Destination | undefined {
-    const found = this.partitions.find(({ number }) => number === name?.number);
+    const found = this.find(name);
     if (!found) return undefined;
     const { index, warnings } = found.keys;
     return { commands: found.commands, index, warnings };

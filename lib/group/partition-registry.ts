@@ -53,15 +53,15 @@ export class PartitionRegistry {
     token: string,
   ): Promise<boolean> {
     if (number === 0) return false;
-    const { lease, events, index, away, retry, dead } = keys;
-    const { runs, watched, request, told, dropped } = keys;
+    const { lease, events, index, away, retry, grace, dead } = keys;
+    const { runs, watched, request, told, dropped, ended, back } = keys;
     const { befores, settled } = keys;
     const isDone = await commands.run((redis) =>
       RETIRE_PARTITION.run(
         redis,
         [
-          ...[lease, events, index, away, retry, dead, befores],
-          ...[runs, watched, request, told, dropped, settled],
+          ...[lease, events, index, away, retry, dead, befores, grace],
+          ...[runs, watched, request, told, dropped, settled, ended, back],
         ],
         token,
         keys.warnings,
@@ -73,7 +73,7 @@ export class PartitionRegistry {
     // Somebody who knew an older list may have brought entries meanwhile.
     const late = await commands.run((redis) =>
       Promise.all([
-        ...[index, away, retry].map((key) => redis.zcard(key)),
+        ...[index, away, retry, grace].map((key) => redis.zcard(key)),
         ...[events, dead].map((key) => redis.xlen(key)),
       ]),
     );

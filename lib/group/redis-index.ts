@@ -20,6 +20,9 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     /** Those of the term. */
     private readonly commands: Commands,
     private readonly keys: GroupKeys,
+    /** Keys are enrolled: they were seen alive. */
+    private readonly onSeen: (entries: readonly DeadlineEntry[]) => void = () =>
+      undefined,
   ) {}
 
   zsetFor(): string {
@@ -30,6 +33,7 @@ export class RedisIndex implements Omit<DeadlineIndex, 'settle'> {
     entries: readonly DeadlineEntry[],
     isNoted = false,
   ): Promise<void> {
+    this.onSeen(entries);
     if (isNoted) return;
     for (let i = 0; i < entries.length; i += CHUNK) {
       const args = entries

@@ -1,3 +1,6 @@
+/** Stands for a count where the handler is to get the event later, by an entry of its own. */
+const SET_ASIDE = -1;
+
 /**
  * How often each handler began to run for one event, by the handler's id, as far as nobody was told of
  * the end. A value: it never changes.
@@ -37,7 +40,17 @@ export class RunCounts {
   }
 
   of(handlerId: string): number {
-    return this.counts.get(handlerId) ?? 0;
+    return Math.max(0, this.counts.get(handlerId) ?? 0);
+  }
+
+  /** Whether the event waits elsewhere for the handler's grace, and this entry is not for it any more. */
+  isSetAside(handlerId: string): boolean {
+    return this.counts.get(handlerId) === SET_ASIDE;
+  }
+
+  /** These, with the event set aside for a handler. */
+  settingAside(handlerId: string): RunCounts {
+    return new RunCounts(new Map(this.counts).set(handlerId, SET_ASIDE));
   }
 
   /** These, and one more run of a handler. */

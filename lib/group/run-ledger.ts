@@ -6,12 +6,19 @@ import {
   isWriteRefused,
 } from '../connection/server-error.js';
 import { RedisExpiryError, reasonOf } from '../errors/redis-expiry.error.js';
-import type { Delivery, OnEnd, RunGate } from '../dispatch/run-gate.js';
+import type {
+  Delivery,
+  OnEnd,
+  Refusals,
+  RunGate,
+} from '../dispatch/run-gate.js';
 import type { Log } from '../util/log.js';
 import type { EventStream } from './event-stream.js';
+import { endOfGrace } from './grace.js';
+import type { GraceRecord } from './grace-record.js';
 import type { NamedHandler } from './own-handlers.js';
 import { RunCounts } from './run-counts.js';
-import type { Entry } from './stream-entry.js';
+import type { Entry, Wait } from './stream-entry.js';
 
 /** Ms before a note is sent again that got no answer. */
 const RETRY_DELAY_MS = 100;
@@ -43,7 +50,8 @@ export class HandlerRun implements Delivery {
  * Guarantees: a handler runs only after its note was taken, or was refused by the server. A refusal
  * (no memory, an ACL) is no reason to handle nothing: the handlers run, unnoted, and a warning says so
  * once. An entry that another instance has taken over meanwhile is not
- * run here, whether that instance still works on it or has ended it.
+ * run here, whether that instance still works on it or has ended it. A handler with a `grace` does not run
+ * where the key is known to have come back in time, whatever became of it since.
  *
  * Left to others: removing the notes, which the scripts do that end an entry.
  */
@@ -54,11 +62,12 @@ export class RunLedger implements RunGate {
 
   constructor(
     private readonly stream: Pick<EventStream, 'begin'>,
+    private readonly graces: Pick<GraceRecord, 'setAside' | 'ended'>,
     private readonly group: string,
     private readonly log: Log,
   ) {}
 
-  async admit(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>> {
+  async admit(deliveries: readonly Delivery[]): Promise<Refusals> {
     // The dispatcher groups deliveries by their gate: these are this ledger's.
     const runs = deliveries as readonly HandlerRun[];
     const entries = new Set<Entry>();
@@ -66,10 +75,44 @@ export class RunLedger implements RunGate {
       entry.runs = this.#oneMore(entry.runs, handler);
       entries.add(entry);
     }
-    const lost = await this.#note([...entries]);
-    return new Set(
-      lost.size === 0 ? [] : runs.filter(({ entry }) => lost.has(entry.id)),
-    );
+    const [lost, returned] = await Promise.all([
+      this.#answer(() => this.stream.begin([...entries]), new Set<string>()),
+      this.#returned(runs),
+    ]);
+    const refusals = new Map<Delivery, 'dropped' | 'cameBack'>();
+    for (const run of runs)
+      if (lost.has(run.entry.id)) refusals.set(run, 'dropped');
+      else if (returned.has(run)) refusals.set(run, 'cameBack');
+    return refusals;
+  }
+
+  /**
+   * Has an entry's event wait for the grace of some handlers, while others run for it. Resolves with whether that was
+   * done, and then `Entry.runs` says so; it is not where the server refuses it, or the entry is another instance's.
+   */
+  async setAside(entry: Entry, waits: readonly Wait[]): Promise<boolean> {
+    const { runs } = entry;
+    entry.runs = waits.reduce((all, { id }) => all.settingAside(id), runs);
+    const isDone = await this.#answer(
+      () => this.graces.setAside(entry, waits),
+      false,
+    ).catch(() => false);
+    if (!isDone) entry.runs = runs;
+    return isDone;
+  }
+
+  /** Those whose keys came back within the grace of their handlers. */
+  async #returned(
+    runs: readonly HandlerRun[],
+  ): Promise<ReadonlySet<HandlerRun>> {
+    const graced = runs.flatMap((run) => {
+      const { event } = run.entry;
+      const end = endOfGrace(event, run.handler.handler);
+      return end === undefined ? [] : [{ run, event, end }];
+    });
+    if (graced.length === 0) return new Set();
+    const ended = await this.#answer(() => this.graces.ended(graced), []);
+    return new Set(graced.flatMap(({ run }, i) => (ended[i] ? [run] : [])));
   }
 
   #oneMore(runs: RunCounts, handler: NamedHandler): RunCounts {
@@ -82,17 +125,17 @@ export class RunLedger implements RunGate {
     return first;
   }
 
-  /** Resolves with the ids of those that are not this instance's any more. */
-  async #note(entries: readonly Entry[]): Promise<ReadonlySet<string>> {
+  /** Asks until the server answers; `refused` where it refuses to. Rejects once the connection is closed for good. */
+  async #answer<T>(ask: () => Promise<T>, refused: T): Promise<T> {
     for (;;) {
       try {
-        return await this.stream.begin(entries);
+        return await ask();
       } catch (error) {
         if (error instanceof RedisExpiryError) throw error;
         if (isRefusal(error)) {
           // After a flush nothing is left to note it in.
           if (!isMissingGroup(error)) this.#warn(error);
-          return new Set();
+          return refused;
         }
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));

@@ -28,6 +28,8 @@ export interface StoredEvent {
    * and others get it instead, these are left out: to them it would be a repeat.
    */
   readonly taken?: readonly string[];
+  /** For how many ms after its deadline it has waited for the grace of its handler. */
+  readonly waited?: number;
 }
 
 /** What the id of an event is made of. */
@@ -53,6 +55,8 @@ interface Payload {
   o?: readonly string[] | undefined;
   /** The value as it is stored, in base64. */
   v?: string | undefined;
+  /** `StoredEvent.waited`. */
+  g?: number | undefined;
 }
 
 /** A value as it is stored: what it is of and its age, a colon, and its bytes, as `s19:{"battery":3}`; `h` for a hash. */
@@ -116,6 +120,7 @@ export function toPayload(event: StoredEvent): string {
     n: event.passes || undefined,
     o: event.taken?.length ? event.taken : undefined,
     v: event.value && toStored(event.value).toString('base64'),
+    g: event.waited,
   };
   return JSON.stringify(payload);
 }
@@ -142,6 +147,7 @@ export function fromPayload(text: string): StoredEvent {
     value: readStored(
       payload.v === undefined ? undefined : Buffer.from(payload.v, 'base64'),
     ),
+    ...(payload.g !== undefined && { waited: payload.g }),
   };
 }
 
@@ -154,6 +160,7 @@ const isPayload = (value: Partial<Payload> | null): value is Payload =>
     (Number.isFinite(value.b) && value.d !== undefined)) &&
   (value.n === undefined || Number.isFinite(value.n)) &&
   (value.v === undefined || typeof value.v === 'string') &&
+  (value.g === undefined || Number.isFinite(value.g)) &&
   (value.o === undefined || Array.isArray(value.o));
 
 /** Kept as it is, in the key's place: for whoever looks at the dead letters. */

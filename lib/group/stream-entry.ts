@@ -9,10 +9,21 @@ export interface Entry {
   readonly event: StoredEvent;
 }
 
+/** What waits for the grace of its handler. */
+export interface Wait {
+  /** Names the handler. */
+  readonly id: string;
+  /** When its grace is over, in epoch ms by Redis's clock. */
+  readonly due: number;
+  readonly payload: string;
+}
+
 /** What is left to do of an entry that cannot simply be acknowledged. */
 export interface Leftover {
   /** To be tried again after so many ms. */
   readonly retries: readonly { delay: number; payload: string }[];
+  /** To be handed over when the grace of their handlers is over. */
+  readonly waits: readonly Wait[];
   /** To be given up. */
   readonly dead: readonly { payload: string; error: string }[];
 }

@@ -7,8 +7,10 @@ import type { Patterns } from '../deadlines/discovery.js';
 import { SWEEP } from '../scripts/sweep.lua.js';
 import { type Evidence, toText } from './evidence.js';
 import type { GapBook, Span } from './gap-book.js';
+import { type Graces, graceWords } from './graces.js';
 import type { GroupKeys } from './group-keys.js';
 import { type Request, RequestChannel } from './request-channel.js';
+import type { Returns } from './returns.js';
 import {
   type SweptValue,
   forgetEnded,
@@ -35,6 +37,8 @@ export interface JudgedNode {
   barrier(): Promise<void>;
   /** Everything that was announced of these keys, in latin1, has been taken into account. */
   settled(keys: readonly string[]): void;
+  /** Is told of expiries that were fired for handlers with a grace. */
+  readonly returns: Pick<Returns, 'fired'>;
   /** Keys were found that run out later, the soonest of them then, in epoch ms by Redis's clock. */
   due(soonest: number): void;
 }
@@ -45,6 +49,8 @@ export interface JudgingTerm {
   readonly token: string;
   readonly keys: GroupKeys;
   readonly registry: Pick<Patterns, 'matches'>;
+  /** For which keys some handler has a grace. */
+  readonly graces: Pick<Graces, 'cover' | 'longest'>;
   readonly counters: ExpiryCounters;
   /** On a Cluster: brings entries to where their keys are. Undefined where one server holds all keys. */
   readonly forwarder?: Pick<Forwarding, 'nudge'> | undefined;
@@ -67,6 +73,8 @@ export interface SweepArguments {
   readonly wanted?: string;
   readonly gaps?: readonly Span[];
   readonly previewedAfter?: number | undefined;
+  readonly longestGrace?: number;
+  readonly graced?: string;
   /** Whether keys may be elsewhere, and entries come from other partitions: it is a Cluster. */
   readonly amongOthers?: boolean;
   /** Where other partitions note which expiries they told. */
@@ -99,15 +107,17 @@ export async function runSweep(
   );
   const others = words.tolds?.filter((name) => name !== names.told) ?? [];
   const { index, events, lease, request, settled, away, told } = names;
+  const { longestGrace = 0, graced = '' } = words;
   const spans = gaps?.map(({ from, to }) => `${from} ${to}`).join(' ');
   const line = await SWEEP.run(
     redis,
     [
-      ...[index, events, lease, request, settled],
+      ...[index, events, lease, request, settled, names.ended, names.back],
       ...(amongOthers ? [away, told] : []),
     ],
     ...[token, number, known, wanted ?? '', spans ?? '', previewedAfter ?? ''],
-    ...[others.length, valued, ...others, ...valueWords],
+    ...[longestGrace, graced, others.length, valued],
+    ...[...others, ...valueWords],
     ...keys,
   );
   const [, now, soonest, codes] = String(line).split(' ');
@@ -224,6 +234,7 @@ class Look {
       gaps: gaps.spans,
       previewedAfter: isSilent ? node.previewedAfter : undefined,
       values: valuesFor(node.values, this.#texts),
+      ...graceWords(this.term.graces, keys),
     };
   }
 
@@ -244,7 +255,7 @@ class Look {
   note({ now, soonest, codes }: SweepReply): Buffer[] {
     if (!this.isFresh) return [];
     this.node.settled(
-      this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!)),
+      this.#texts.filter((_, i) => this.#isAccountedFor(i, codes[i]!, now)),
     );
     forgetEnded(this.node.values, this.#texts, codes, now);
     if (soonest !== undefined) this.node.due(soonest);
@@ -260,20 +271,25 @@ class Look {
   }
 
   /** Whether everything that was announced of a key has been taken into account. */
-  #isAccountedFor(i: number, code: string): boolean {
+  #isAccountedFor(i: number, code: string, now: number): boolean {
     const { evidence } = this.node;
     const text = this.#texts[i]!;
     let spent = this.#announced[i]!;
     if (spent > 0 && (code === 'a' || code === 'r')) {
       // It expired, and was written again before anybody could look.
-      this.term.counters.received++;
-      this.term.counters.superseded++;
+      const { counters, graces } = this.term;
+      counters.received++;
+      counters[graces.cover(this.keys[i]!) ? 'cameBack' : 'superseded']++;
     }
+    let isAnnounced = code === 'e';
     if (code === 'r') {
       // The announcement that the look caused may have come already.
-      if (evidence.announced(text) > spent) spent++;
+      isAnnounced = evidence.announced(text) > spent;
+      if (isAnnounced) spent++;
       else evidence.expect(text);
     }
+    if (this.#arguments.graced?.[i] === '1' && 'reg'.includes(code))
+      this.node.returns.fired(text, now, isAnnounced);
     return evidence.settle(text, spent);
   }
 }

@@ -79,6 +79,7 @@ function tell(
   const outcomes = {
     ...{ handled, failed, superseded, dropped },
     ...{ recovered, retried, dead_lettered: deadLettered },
+    came_back: counters.cameBack,
   };
   for (const [outcome, count] of Object.entries(outcomes))
     result.observe(instruments.events, count, { outcome });
@@ -103,10 +104,10 @@ function tellGroup(
   group: RedisExpiryStatus['groups'][number],
 ): void {
   const of = { 'messaging.consumer.group.name': group.group };
-  for (const state of ['waiting', 'pending', 'retrying', 'dead'] as const) {
-    const count = group[state];
+  const { waiting, pending, retrying, inGrace, dead } = group;
+  const states = { waiting, pending, retrying, in_grace: inGrace, dead };
+  for (const [state, count] of Object.entries(states))
     if (count !== undefined) result.observe(backlog, count, { ...of, state });
-  }
   if (group.tracked !== undefined) result.observe(tracked, group.tracked, of);
   const led = group.partitions.filter(({ leads }) => leads).length;
   result.observe(leading, led, of);

@@ -10,19 +10,20 @@ export const RETIRE_PARTITION = new Script(`
 -- KEYS[5] retry
 -- KEYS[6] dead
 -- KEYS[7] befores
--- KEYS[8...] what it has beside these, and may be deleted with it
+-- KEYS[8] grace
+-- KEYS[9...] what it has beside these, and may be deleted with it
 -- ARGV[1] token of the leader who asks
 -- ARGV[2] how the names of its keys of warnings begin
 -- returns 1, or 0 where there is something left to do: nothing is deleted then
 -- Safe: looks and deletes in one step; only the holder of the lease is heard. Whatever comes later is
 --         found by whoever looks after the partition was taken off the list.
 local lease, events, index, away = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local retry, dead, befores = KEYS[5], KEYS[6], KEYS[7]
+local retry, dead, befores, grace = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local token, warnings = ARGV[1], ARGV[2]
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
 if redis.call('XLEN', events) + redis.call('XLEN', dead) > 0 then return 0 end
 local waiting = 0
-for _, zset in ipairs({ index, away, retry }) do waiting = waiting + redis.call('ZCARD', zset) end
+for _, zset in ipairs({ index, away, retry, grace }) do waiting = waiting + redis.call('ZCARD', zset) end
 local told = {}
 for _, before in ipairs(redis.call('ZRANGE', befores, 0, -1)) do
   local prefix = warnings .. ':' .. before .. ':'

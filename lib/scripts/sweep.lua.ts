@@ -11,8 +11,11 @@ export const SWEEP = new Script(`
 -- KEYS[4] request    the newest request, and its answer
 -- KEYS[5] settled    ZSET of what was settled by somebody else, by the deadline: 'c<key>' was cancelled, 'e<key>' had
 --                    expired, and ARM told of that
--- KEYS[6] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
--- KEYS[7] told       on a Cluster: ZSET of keys that fired, by 0.8 s before the deadline that was told; or by
+-- KEYS[6] ended      ZSET: keys of handlers with a grace that fired within the longest grace, by when they did
+-- KEYS[7] back       ZSET: which of these expiries were followed by a return of the key, as 'when it fired:key',
+--                    by when the key was back at the latest. Of as long, and ten minutes more
+-- KEYS[8] away       on a Cluster: ZSET, as the index, of entries whose keys another node serves
+-- KEYS[9] told       on a Cluster: ZSET of keys that fired, by 0.8 s before the deadline that was told; or by
 --                    when they fired or were found gone, where they had no entry. Of the last ten
 --                    minutes, or of the last one where they are many
 -- ARGV[1] token      of the leader who asks
@@ -24,9 +27,12 @@ export const SWEEP = new Script(`
 -- ARGV[5] gaps       the times in which nobody listened, as 'from to from to ...' in epoch ms
 -- ARGV[6] previewed  '' where the server announces expiries; else the deadline after which every key was
 --                    looked at a moment before it was due
--- ARGV[7] others     how many names follow of what other partitions have instead of KEYS[7]. They are read where
+-- ARGV[7] grace      the longest grace of a handler, in ms; 0 where none has one
+-- ARGV[8] graced     of each key one character: '1' some handler with a grace asks for it, '0' none does;
+--                    '' where none does for any
+-- ARGV[9] others     how many names follow of what other partitions have instead of KEYS[9]. They are read where
 --                    this server has them: a partition may have come here from another node
--- ARGV[8] valued     of each key one character: '1' its value was read a moment before the deadline, '0' it was not;
+-- ARGV[10] valued    of each key one character: '1' its value was read a moment before the deadline, '0' it was not;
 --                    '' where none was
 -- ARGV[...]          those names; of each value the deadline that its key had then, in epoch ms, and the value as
 --                    events have it; then the keys, each once, some hundreds: about 2 us each. They are not declared, see
@@ -60,7 +66,7 @@ export const SWEEP = new Script(`
 --   elsewhere                        m        from the index to those that are away; with the mark, if in a gap
 --   the ACL forbids the key          x        nothing can be told of it; where it is due, out of the index
 -- Elsewhere is a key that another node of the Cluster serves, or that is not here while its slot is on its
--- way: Redis says that of it, and never that it is gone. Without KEYS[6] that is an error.
+-- way: Redis says that of it, and never that it is gone. Without KEYS[8] that is an error.
 -- An entry that was set aside counts as one of the index where its key turns out to have expired here, or to be here.
 -- Where there is an event, the key is out of the index too. The event's deadline is the recorded one if
 -- that has passed; else the key ran out before the index expected it, and the deadline is unknown. Its
@@ -75,12 +81,13 @@ export const SWEEP = new Script(`
 -- server that refuses writes refuses it before anything was settled, and what the looks removed is
 -- announced.
 local index, events, lease, request = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local settled, away, told = KEYS[5], KEYS[6], KEYS[7]
+local settled, ended, back, away, told = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local token, number, known, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local gaps, previewed = ARGV[5], tonumber(ARGV[6])
-local before_others = 8
-local before_values = before_others + tonumber(ARGV[7])
-local valued = ARGV[8]
+local grace, graced = tonumber(ARGV[7]), ARGV[8]
+local before_others = 10
+local before_values = before_others + tonumber(ARGV[9])
+local valued = ARGV[10]
 local before_keys = before_values
 -- Where the deadline of each value is, by the number of its key.
 local value_at = {}
@@ -165,7 +172,7 @@ local function was_cancelled(key, score)
 end
 
 local codes, fired, later, gone, soonest = {}, {}, {}, {}, -1
-local moved, noted_keys, taken_back = {}, {}, {}
+local moved, noted_keys, taken_back, ends = {}, {}, {}, {}
 for i = 1, count do
   local key, at, score = ARGV[before_keys + i], deadlines[i], scores[i] and tonumber(scores[i])
   local due, code = score and score <= now, 'a'
@@ -208,6 +215,7 @@ for i = 1, count do
       local has_value = value_at[i] and timely and deadline == ARGV[value_at[i]]
       local value = has_value and ARGV[value_at[i] + 1] or nil
       fired[#fired + 1] = { key, deadline, timely and 'notification' or 'recovery', value }
+      if string.sub(graced, i, i) == '1' then ends[#ends + 1] = fired[#fired] end
       if told and score then
         noted_keys[#noted_keys + 1] = deadline ~= '' and tonumber(deadline) - CLOCKS_APART + SHIFTED or now
         noted_keys[#noted_keys + 1] = key
@@ -234,6 +242,20 @@ for _, event in ipairs(fired) do
   else
     redis.call('XADD', events, '*', 'k', key, 'd', deadline, 't', detected, 's', source)
   end
+end
+-- A key that fires again was back in between: at its new deadline at the latest.
+for _, event in ipairs(ends) do
+  local key, deadline = event[1], tonumber(event[2])
+  local before = redis.call('ZMSCORE', ended, key)[1]
+  if before and tonumber(before) < now then
+    local at = deadline and deadline > tonumber(before) and deadline or now
+    redis.call('ZADD', back, 'NX', at, before .. ':' .. key)
+  end
+  redis.call('ZADD', ended, now, key)
+end
+if #ends > 0 then
+  redis.call('ZREMRANGEBYSCORE', ended, '-inf', '(' .. now - grace - 60000)
+  redis.call('ZREMRANGEBYSCORE', back, '-inf', '(' .. now - grace - 600000)
 end
 if #later > 0 then redis.call('ZADD', index, unpack(later)) end
 if #moved > 0 then redis.call('ZADD', away, unpack(moved)) end

@@ -53,6 +53,9 @@ export class ExpiryTester {
   readonly #runs = new OpenRuns();
   readonly #engines: MemoryEngine[] = [];
   readonly #keys = new MemoryKeys(this.#time, {
+    created: (key) => {
+      for (const engine of this.#engines) engine.created(key);
+    },
     expired: (key, deadline, value) => {
       for (const engine of this.#engines)
         void engine.expire({ key, deadline, value, retry: true });
@@ -94,7 +97,7 @@ export class ExpiryTester {
 
   /**
    * Lets a key expire now, whether it was set before or not. Resolves when every handler that matches has
-   * settled, with how each of them ended. The clock does not move.
+   * settled, with how each of them ended. The clock does not move, so a handler with a `grace` runs by `advance`.
    *
    * A handler that fails is not tried again, and what it threw is what this rejects with; where several fail,
    * with an `AggregateError` of all. With `retry: true` it is as in production instead: this does not reject,
@@ -160,7 +163,7 @@ export class ExpiryTester {
 
   /**
    * Moves the clock on by so many ms, from one thing that is due to the next: keys run out, or are about to and have a
-   * handler of `@OnKeyExpiring`, and in a group what failed is tried again. Handlers are waited for at each step, so it never gets ahead of one. A handler with
+   * handler of `@OnKeyExpiring`, in a group what failed is tried again, and handlers run whose `grace` is over. Handlers are waited for at each step, so it never gets ahead of one. A handler with
    * a `timeout` is waited for a moment only, and may use all of it by this clock.
    *
    * As in Redis, a key lives through the millisecond of its deadline: what has 30,000 ms to live is gone after

@@ -1,7 +1,7 @@
 import { newCounters } from '../dispatch/counters.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { ReadValue } from '../dispatch/event-value.js';
-import type { Delivery, OnEnd, Outcome } from '../dispatch/run-gate.js';
+import type { OnEnd, Outcome, Refusals } from '../dispatch/run-gate.js';
 import type { Expiry, ExpiryHandler } from '../dispatch/expiry.js';
 import { LatenessWindow } from '../dispatch/lateness-window.js';
 import { Draining } from '../engine/draining.js';
@@ -22,39 +22,15 @@ import type {
 import type { Log } from '../util/log.js';
 import { MemoryArming } from './memory-arming.js';
 import { type ChannelHandler, MemoryChannels } from './memory-channels.js';
-import { type MemoryKeys, checkOf } from './memory-keys.js';
+import { MemoryGraces } from './memory-graces.js';
+import { checkOf } from './memory-keys.js';
 import { asRead } from './memory-value.js';
 import { type FailedTry, MemoryGroup } from './memory-group.js';
-import type { HandledExpiry, OpenRun, OpenRuns } from './runs.js';
-import { idOf, placeOf } from './memory-place.js';
-import type { VirtualTime } from './virtual-time.js';
+import type { MemoryExpiry, MemoryParts } from './memory-expiry.js';
+import { idOf, placeOf, redisKeyOf } from './memory-place.js';
+import type { HandledExpiry, OpenRun } from './runs.js';
 
-/** What all engines of one test kit share. */
-export interface MemoryParts {
-  readonly time: VirtualTime;
-  readonly keys: MemoryKeys;
-  readonly runs: OpenRuns;
-  /** A try ended that no `expire` waits for. */
-  onHandled(handled: HandledExpiry, key: string): void;
-}
-
-/** One expiry that an engine is given. */
-export interface MemoryExpiry {
-  /** Without a `keyPrefix`. */
-  readonly key: Buffer;
-  /** Epoch ms. */
-  readonly deadline: number;
-  /** Only of a warning: ms before the deadline. */
-  readonly before?: number;
-  /** What the key held; undefined where nobody says so. */
-  readonly value?: ReadValue;
-  /** Whether a handler of a group that fails is tried again. */
-  readonly retry: boolean;
-  /** Set where somebody waits for the first tries: told of each, instead of the kit. */
-  readonly onHandled?: (handled: HandledExpiry) => void;
-}
-
-const NONE_REFUSED: ReadonlySet<Delivery> = new Set();
+const NONE_REFUSED: Refusals = new Map();
 
 /**
  * The engine of the test kit, in the place of `RedisExpiryEngine`: it matches, queues and runs handlers by
@@ -67,6 +43,7 @@ export class MemoryEngine implements ExpiryEngine {
   readonly #counters = newCounters();
   readonly #lateness = new LatenessWindow();
   readonly #dispatcher: Dispatcher;
+  readonly #graces: MemoryGraces;
   readonly #handlers = new Map<ExpiryHandler, string | undefined>();
   readonly #groups = new Map<string, MemoryGroup>();
   readonly #channels: MemoryChannels;
@@ -87,6 +64,14 @@ export class MemoryEngine implements ExpiryEngine {
       log,
       parts.time,
     );
+    // Nobody waits for such a try but `advance`.
+    const offer = (handler: ExpiryHandler, expiry: Expiry): void =>
+      void this.#try(handler, expiry, 1, { retry: true });
+    const { queueLimit } = options;
+    const counters = this.#counters;
+    this.#graces = new MemoryGraces([
+      ...([{ offer }, queueLimit, counters, log, parts.time] as const),
+    ]);
   }
 
   /** What it has: `Class.method (pattern)`. */
@@ -112,6 +97,7 @@ export class MemoryEngine implements ExpiryEngine {
       pattern: handler.glob.pattern,
       unsubscribe: () => {
         this.#handlers.delete(added);
+        this.#graces.remove(added);
         this.#dispatcher.remove(added);
         return Promise.resolve();
       },
@@ -144,6 +130,7 @@ export class MemoryEngine implements ExpiryEngine {
       gaps: { count: 0, seconds: 0 },
       queued: this.#dispatcher.queued,
       running: this.#dispatcher.running,
+      inGrace: this.#graces.of(undefined).size,
       longRunning: this.#dispatcher.longRunning,
     };
   }
@@ -178,6 +165,11 @@ export class MemoryEngine implements ExpiryEngine {
     return matching.length;
   }
 
+  /** A key was created, which is told without a `keyPrefix`. */
+  created(key: Buffer): void {
+    this.#graces.returned(redisKeyOf(this.options, key));
+  }
+
   /** A key expired. Resolves with how many handlers match it, once their first tries have ended. */
   async expire(expired: MemoryExpiry): Promise<number> {
     const { database, keyPrefix } = placeOf(this.options);
@@ -194,8 +186,8 @@ export class MemoryEngine implements ExpiryEngine {
     if (name !== undefined && !this.#groups.has(name))
       this.#groups.set(
         name,
-        new MemoryGroup(name, ({ handler: failed, expiry }) => {
-          void this.#try(failed, expiry, 1, { retry: true });
+        new MemoryGroup(name, this.#graces.of(name), (failed) => {
+          void this.#try(failed.handler, failed.expiry, 1, { retry: true });
         }),
       );
     return handler;
@@ -207,10 +199,10 @@ export class MemoryEngine implements ExpiryEngine {
     value?: ReadValue,
   ): Promise<void> {
     const { key, deadline, before } = expired;
-    const { database, keyPrefix } = placeOf(this.options);
+    const { database } = placeOf(this.options);
     const { now } = this.parts.time;
     const group = this.#handlers.get(handler);
-    const redisKey = Buffer.concat([Buffer.from(keyPrefix), key]);
+    const redisKey = redisKeyOf(this.options, key);
     const lateness = Math.max(0, now - (deadline - (before ?? 0)));
     this.#lateness.add(lateness);
     const expiry: Expiry = {
@@ -220,7 +212,10 @@ export class MemoryEngine implements ExpiryEngine {
       ...(value && { value }),
       ...(group !== undefined && { group, id: idOf(redisKey, expired) }),
     };
-    return this.#try(handler, expiry, 1, expired);
+    if (handler.grace === undefined)
+      return this.#try(handler, expiry, 1, expired);
+    this.#graces.of(group).add(handler, expiry);
+    return Promise.resolve();
   }
 
   /** Makes one try, and goes on as the group's rules say. Resolves when the try has ended. */
@@ -285,6 +280,7 @@ export class MemoryEngine implements ExpiryEngine {
 
   async #drain(): Promise<void> {
     this.#draining.begin();
+    this.#graces.of(undefined).close();
     const { runs, time } = this.parts;
     const drained = this.#dispatcher.drain(this.options.shutdownTimeout);
     await runs.settledSoon();

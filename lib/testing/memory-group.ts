@@ -1,4 +1,5 @@
 import type { Expiry, ExpiryHandler, RetryPolicy } from '../dispatch/expiry.js';
+import type { GraceWaits } from '../dispatch/grace-waits.js';
 import { type DeadLetter, letterValue } from '../group/dead-letters.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
 import type { GroupStatus } from '../group/consumer-group.js';
@@ -27,9 +28,13 @@ export class MemoryGroup {
   readonly #givenUp: GivenUp[] = [];
   #numbered = 0;
 
-  /** @param redrive is given what a dead letter was, to be tried as if for the first time */
+  /**
+   * @param waits where expiries wait for the grace of their handlers
+   * @param redrive is given what a dead letter was, to be tried as if for the first time
+   */
   constructor(
     readonly name: string,
+    readonly waits: GraceWaits,
     private readonly redrive: (failed: FailedTry) => void,
   ) {}
 
@@ -38,6 +43,7 @@ export class MemoryGroup {
       waiting: 0,
       pending: 0,
       retrying: this.retrying,
+      inGrace: this.waits.size,
       dead: this.#givenUp.length,
       deadLettersDropped: 0,
       leaders: 0,

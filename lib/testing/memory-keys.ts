@@ -14,6 +14,8 @@ interface Life {
 
 /** Who is told of what the clock does to keys. */
 export interface KeyWitness {
+  /** A key was written that was not there. */
+  created(key: Buffer): void;
   /** A key is gone, as its time to live ran out at the deadline, in epoch ms, and what it held. */
   expired(key: Buffer, deadline: number, value: ReadValue): void;
   /** A key lives, and its time left has fallen to `before` ms. */
@@ -66,11 +68,12 @@ export class MemoryKeys {
   set(key: Buffer, ttl: number | undefined, value: ReadValue): void {
     const { now } = this.time;
     const left = (this.#lives.get(key.toString('latin1'))?.deadline ?? 0) - now;
-    this.delete(key);
+    const isNew = !this.delete(key);
     const name = key.toString('latin1');
     const deadline = ttl === undefined ? undefined : now + ttl;
     const life: Life = { key, deadline, value, cancels: [] };
     this.#lives.set(name, life);
+    if (isNew) this.witness.created(key);
     if (deadline === undefined) return;
     life.cancels.push(
       this.time.at(deadline + 1, () => {

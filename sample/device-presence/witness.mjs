@@ -2,11 +2,13 @@
 
 /** @typedef {{ id: string, status: 'online' | 'offline', deadline?: number, outages: number, attempt?: number, handledBy?: string }} Device */
 
+/** Ms for which a device may be silent after its deadline, and is back in time: `GRACE` of presence.service.ts. */
+const GRACE = 2_500;
 /** Ms after which an expiry that nobody handled counts as lost. */
 const PATIENCE = 5_000;
 
 /**
- * It knows what must expire from the heartbeats alone: a device that sends none until its deadline.
+ * It knows what must expire from the heartbeats alone: a device that sends none until its deadline, nor within the grace.
  * What was handled it hears from the instances, as the page does.
  */
 export class Witness {
@@ -24,7 +26,8 @@ export class Witness {
     if (status === 'online') {
       clearTimeout(this.#deadlines.get(id));
       const lapse = () => this.#lapse(id, outages);
-      this.#deadlines.set(id, setTimeout(lapse, deadline - Date.now()).unref());
+      const left = deadline + GRACE - Date.now();
+      this.#deadlines.set(id, setTimeout(lapse, left).unref());
     } else {
       const before = this.#outages.get(id);
       // Of an earlier run, or somebody else's.

@@ -112,7 +112,7 @@ describe('blocks of TypeScript in README and docs', () => {
   it('compile, all of them', () => {
     expect(problems).toBe('');
     expect(blocks.length).toBeGreaterThan(15);
-    expect(blocks.filter(({ run: how }) => how !== undefined)).toHaveLength(6);
+    expect(blocks.filter(({ run: how }) => how !== undefined)).toHaveLength(7);
   });
 
   it.each(runnable('quick-start'))(

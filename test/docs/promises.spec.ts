@@ -50,6 +50,11 @@ const PROMISES: [promise: string, file: string, test: string][] = [
     'names devices that go offline within seconds',
   ],
   [
+    'a key comes back a moment later',
+    'test/faults/group/grace.spec.ts',
+    'tells those that stayed away, and nobody else',
+  ],
+  [
     'at most once per instance',
     'test/faults/punctual/instances-killed.spec.ts',
     'each hears each expiry once, whoever touched the key',

@@ -36,7 +36,7 @@ const DEVICES = [
 
 const HEARTBEAT_EVERY = 1_000;
 
-/** Stands in for real devices: each sends heartbeats, falls silent for a while, and comes back. */
+/** Stands in for real devices: each sends heartbeats, falls silent for a while, and comes back; now and then within the grace. */
 @Injectable()
 export class DeviceSimulator implements BeforeApplicationShutdown {
   private readonly logger = new Logger(DeviceSimulator.name);
@@ -66,8 +66,12 @@ export class DeviceSimulator implements BeforeApplicationShutdown {
         await this.heartbeat(id);
         await this.wait(HEARTBEAT_EVERY);
       } while (Date.now() < until);
-      await this.wait(between(8_000, 16_000));
-      talksFor = between(15_000, 60_000);
+      // From the last heartbeat on: its key lives for 3 s of that.
+      const isTunnel = Math.random() < 0.4;
+      await this.wait(
+        isTunnel ? between(2_800, 3_600) : between(8_000, 16_000),
+      );
+      talksFor = between(10_000, 40_000);
     }
   }
 

@@ -2,10 +2,12 @@
 export interface Device {
   readonly id: string;
   readonly status: 'online' | 'offline';
-  /** When its key expires unless another heartbeat comes. */
+  /** When its key expires unless another heartbeat comes; it is silent from then on. */
   readonly deadline?: number;
   /** How often it went offline. */
   readonly outages: number;
+  /** How often it fell silent and was back before it was offline. */
+  readonly backInTime?: number;
 
   // Of its latest outage:
 

@@ -52,7 +52,7 @@ export function exposeExpiry(
   );
   add(Gauge, 'backlog', ['group', 'state'], ({ groups }) =>
     groups.flatMap((each) =>
-      (['waiting', 'pending', 'retrying', 'dead'] as const).map(
+      (['waiting', 'pending', 'inGrace', 'retrying', 'dead'] as const).map(
         (state): Row => [each[state], { group: each.group, state }],
       ),
     ),

@@ -8,7 +8,7 @@ import {
 } from '@nestjs/common';
 import { type Observable, defer, merge } from 'rxjs';
 import { Board } from './board.service.js';
-import { TTL } from './presence.service.js';
+import { GRACE, TTL } from './presence.service.js';
 
 const PAGE = new URL('../page.html', import.meta.url);
 
@@ -35,6 +35,7 @@ export class PresenceController {
 
   private async snapshot(): Promise<MessageEvent> {
     const devices = await this.board.devices();
-    return { type: 'snapshot', data: { now: Date.now(), ttl: TTL, devices } };
+    const times = { now: Date.now(), ttl: TTL, grace: GRACE };
+    return { type: 'snapshot', data: { ...times, devices } };
   }
 }

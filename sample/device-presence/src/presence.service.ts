@@ -3,8 +3,10 @@ import { Redis } from 'ioredis';
 import { type KeyExpiredEvent, OnKeyExpired } from 'nestjs-redis-expiry';
 import { Board } from './board.service.js';
 
-/** A device that sends no heartbeat for this long is offline. */
+/** A device that sends no heartbeat for this long is silent. */
 export const TTL = 3_000;
+/** One that is silent for this much longer is offline; one that is back before was in a tunnel, say. */
+export const GRACE = 2_500;
 
 /** Knows which devices are online: a device is as long as its key lives. */
 @Injectable()
@@ -22,12 +24,15 @@ export class PresenceService {
     const deadline = Date.now() + TTL;
     const before = await this.board.find(id);
     if (before?.status === 'offline') this.logger.log(`${id} is back online`);
-    const now = { id, status: 'online', deadline } as const;
+    const wasSilent = before?.status === 'online' && isOver(before.deadline);
+    if (wasSilent) this.logger.log(`${id} is back in time`);
+    const backInTime = (before?.backInTime ?? 0) + (wasSilent ? 1 : 0);
+    const now = { id, status: 'online', deadline, backInTime } as const;
     await this.board.update({ outages: 0, ...before, ...now });
   }
 
-  /** A device fell silent: its key expired. */
-  @OnKeyExpired('device:*')
+  /** A device fell silent, its key expired, and it did not come back in time. */
+  @OnKeyExpired('device:*', { grace: GRACE })
   async wentOffline(event: KeyExpiredEvent): Promise<void> {
     const { captures, id: expiry, deadline, lateness, attempt } = event;
     const [id = ''] = captures;
@@ -42,9 +47,12 @@ export class PresenceService {
       offlineSince: deadline?.getTime(),
       lateness,
       outages: (before?.outages ?? 0) + (isNew ? 1 : 0),
+      backInTime: before?.backInTime,
       expiry,
       attempt,
       handledBy: process.env.INSTANCE,
     });
   }
 }
+
+const isOver = (deadline = 0): boolean => deadline < Date.now();

@@ -207,6 +207,7 @@ describe('metrics', () => {
           failed: 1,
           dead_lettered: 1,
           superseded: 0,
+          came_back: 0,
           dropped: 0,
           recovered: 0,
           retried: 0,
@@ -216,6 +217,7 @@ describe('metrics', () => {
       expect(await otel.values('redis_expiry.backlog', 'state')).toEqual({
         waiting: 0,
         pending: 0,
+        in_grace: 0,
         retrying: 0,
         dead: 1,
       });

@@ -97,6 +97,12 @@ async function onKit(scenario: Scenario, witness: Witness): Promise<Shown> {
     write: (key) => Promise.resolve(expiry.set(key)),
     set: (key, ttl) => Promise.resolve(expiry.set(key, { ttl })),
     delete: (key) => Promise.resolve(void expiry.delete(key)),
+    lapse: async (...keys) => {
+      for (const key of keys) expiry.set(key, { ttl: 20 });
+      await expiry.advance(21);
+    },
+    bringBack: (...keys) =>
+      Promise.resolve(keys.forEach((key) => expiry.set(key))),
     pass: async (ms) => void (await expiry.advance(ms)),
   };
   const returned = await scenario.act(stage);
@@ -163,6 +169,16 @@ describe('the test kit', () => {
       write: async (key) => void (await client.set(key, 'again')),
       set: async (key, ttl) => void (await client.set(key, '1', 'PX', ttl)),
       delete: async (key) => void (await client.del(key)),
+      lapse: async (...keys) => {
+        const told = () =>
+          witness.seen.filter(({ handler }) => handler === 'Hasty').length;
+        const expected = told() + keys.length;
+        await Promise.all(keys.map((key) => client.set(key, '1', 'PX', 60)));
+        await eventually(() => expect(told()).toBe(expected));
+      },
+      bringBack: async (...keys) => {
+        await Promise.all(keys.map((key) => client.set(key, 'again')));
+      },
       pass: async (ms, until) => {
         await delay(until ? 0 : ms);
         await eventually(async () => {

@@ -47,6 +47,10 @@ export interface Stage {
   /** Writes a key with a time to live, in ms. */
   readonly set: (key: string, ttl: number) => Promise<void>;
   readonly delete: (key: string) => Promise<void>;
+  /** Lets keys expire of which a handler `Hasty` is told at once, and waits for that. */
+  readonly lapse: (...keys: string[]) => Promise<void>;
+  /** Writes keys that stay, while their expiries wait. */
+  readonly bringBack: (...keys: string[]) => Promise<void>;
   /** Lets so many ms pass by the kit's clock; on a server it takes as long as it takes until something is true, where that is given. */
   readonly pass: (
     ms: number,
@@ -128,6 +132,25 @@ const letters = async ({ subscriber }: Stage) =>
 
 /** What the handler of k:1 waits for, in the scenario that has one. */
 let firstMayEnd = deferred();
+/** What becomes of keys that stay away, come back, come back and are deleted, and come back and run out again. */
+const absences: Scenario['act'] = async (stage) => {
+  const { lapse, bringBack, pass, subscriber } = stage;
+  await lapse('d:away', 'd:back', 'd:again');
+  await bringBack('d:back');
+  await lapse('d:again');
+  await pass(1_500, () => {
+    const { handled, cameBack } = subscriber.status().counters;
+    return handled + cameBack === 8;
+  });
+  const { received, handled, cameBack, superseded } =
+    subscriber.status().counters;
+  const { inGrace } = subscriber.status();
+  return { received, handled, cameBack, superseded, inGrace };
+};
+const patient = (see: See): Type[] => [
+  provider(see, 'Patient', 'd:*', undefined, { grace: 1_200 }),
+  provider(see, 'Hasty', 'd:*', undefined, { grace: 0 }),
+];
 
 /** A handler for each form of a value, and one that asks for none. */
 const inEachForm = (see: See): Type[] => [
@@ -194,6 +217,17 @@ export const SCENARIOS: readonly Scenario[] = [
         a.key < b.key ? -1 : 1,
       );
     },
+  },
+  {
+    name: 'a handler with a grace is told of absences that last',
+    providers: patient,
+    act: absences,
+  },
+  {
+    name: 'a handler with a grace is told of absences that last, in a group',
+    options: GROUP,
+    providers: patient,
+    act: absences,
   },
   {
     name: 'an expiry goes to every handler whose pattern matches, with captures',

@@ -79,7 +79,10 @@ export async function groupIsDone(
     const { redis } = server;
     const length = await redis.xlen(`rx:{${group}}:events`);
     const retrying = await redis.zcard(`rx:{${group}}:retry`);
-    if (length + retrying > 0)
-      throw new Error(`${length} events and ${retrying} retries are left`);
+    const inGrace = await redis.zcard(`rx:{${group}}:grace`);
+    if (length + retrying + inGrace > 0)
+      throw new Error(
+        `${length} events and ${retrying} retries are left, and ${inGrace} wait`,
+      );
   });
 }

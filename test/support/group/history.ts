@@ -22,13 +22,15 @@ interface Life {
   readonly number: number;
   /** Every deadline that it ever had, the one that holds last. */
   readonly deadlines: number[];
-  /** How it ended without expiring; undefined: it expires. */
-  end?: 'deleted' | 'persisted' | 'lost';
+  /** How it ended without expiring, or that its key was back within the grace; undefined: it expires. */
+  end?: 'deleted' | 'persisted' | 'lost' | 'back in time' | 'back late';
 }
 
 export interface CheckOptions {
   /** Ms that the first run of a handler may begin after the deadline. */
   readonly lateness?: number;
+  /** Ms after the deadline before which no handler may run; with it, keys that were back by then are to be told as such. */
+  readonly grace?: number;
   /** Whether every run counts, or only those that got to their end, for what is not missing. */
   readonly must?: 'begin' | 'end';
   /** The group's own keys were rolled back, or gaps follow each other: what was handled may be handled as new, by the same id. */
@@ -91,6 +93,23 @@ export class History {
     this.#last(key).end = end;
   }
 
+  /**
+   * A key that ran out is there again since a moment ago, with another deadline or for good. In time for its handlers'
+   * grace it was not away: it is as if it had been renewed, or had lost its deadline.
+   */
+  returned(key: string, grace: number, deadline?: number): void {
+    const life = this.#last(key);
+    const isInTime = Date.now() <= life.deadlines.at(-1)! + grace;
+    if (isInTime && deadline !== undefined) this.renewed(key, deadline);
+    else life.end = isInTime ? 'back in time' : 'back late';
+    if (!isInTime && deadline !== undefined) this.set(key, deadline);
+  }
+
+  /** Keys whose return came so late, as this process was held up, that their handlers may have run or not. */
+  get late(): number {
+    return this.#all().filter(({ end }) => end === 'back late').length;
+  }
+
   handled(handling: Handling): void {
     this.#handlings.push(handling);
   }
@@ -147,6 +166,7 @@ export class History {
     };
     for (const life of this.#all()) {
       const runs = byLife.get(life) ?? [];
+      if (life.end === 'back late') continue;
       if (life.end) {
         for (const run of runs)
           findings.false.push(`${nameOf(run)}: was ${life.end}`);
@@ -161,15 +181,20 @@ export class History {
     life: Life,
     runs: readonly Handling[],
     findings: Findings,
-    { lateness = Infinity, must = 'end', rolledBack = false }: CheckOptions,
+    options: CheckOptions,
   ): void {
+    const { lateness = Infinity, must = 'end', rolledBack = false } = options;
+    const { grace = 0 } = options;
     const name = `${life.key}#${life.number}`;
     const deadline = life.deadlines.at(-1)!;
     if (!runs.some((run) => must === 'begin' || run.ended))
       findings.missing.push(name);
+    // What is found after a gap is told by the last deadline that was known, and does not wait.
+    const graceOf = ({ source }: Handling): number =>
+      source === 'recovery' ? 0 : grace;
     for (const run of runs)
-      if (run.at < deadline)
-        findings.false.push(`${nameOf(run)}: before its deadline`);
+      if (run.at < deadline + graceOf(run))
+        findings.false.push(`${nameOf(run)}: before its deadline, or grace`);
     if (new Set(runs.map(({ id }) => id)).size > 1)
       findings.twice.push(`${name}: ids ${runs.map(nameOf).join(', ')}`);
     const firsts = runs.filter(({ attempt }) => !(attempt >= 2));
@@ -178,8 +203,9 @@ export class History {
         `${name}: first tries ${runs.map(nameOf).join(', ')}`,
       );
     const first = Math.min(...runs.map(({ at }) => at));
-    if (runs.length > 0 && first - deadline > lateness)
-      findings.late.push(`${name}: ${first - deadline} ms`);
+    const late = first - deadline - grace;
+    if (runs.length > 0 && late > lateness)
+      findings.late.push(`${name}: ${late} ms`);
   }
 
   /** Which life each run was for: by its deadline, or else the newest that had run out by then. */
@@ -213,8 +239,14 @@ export class History {
   }
 }
 
-const nameOf = ({ key, id, attempt, process }: Handling): string =>
-  `${key} (id ${id}, attempt ${attempt}, process ${process})`;
+const nameOf = (run: Handling): string => {
+  const { key, id, attempt, process, source, deadline, lateness, at } = run;
+  const after = deadline === undefined ? '?' : at - deadline;
+  return (
+    `${key} (id ${id}, attempt ${attempt}, process ${process}, ${source}, ` +
+    `noticed after ${lateness} ms and run after ${after} ms)`
+  );
+};
 
 /** Names that differ in every run of a test file. */
 export const names = (prefix: string, count: number): string[] =>

@@ -77,6 +77,7 @@ export async function judgeOn(server: TestServer) {
   const announcements: Buffer[] = [];
   const [settled, later]: [string[], number[]] = [[], []];
   const counters = newCounters();
+  const fired: Parameters<JudgedNode['returns']['fired']>[] = [];
   const hooks = { barrier: () => Promise.resolve() };
   /** What the node and its term are, for a test to change. */
   const node = {
@@ -84,10 +85,14 @@ export async function judgeOn(server: TestServer) {
     isSilent: false,
     previewedAfter: undefined as number | undefined,
     unwanted: [] as string[],
+    graces: { longest: 0, cover: (_key: Buffer): boolean => false },
   };
   const judging: JudgingTerm = {
     ...{ token: 'token', keys: KEYS, counters },
     registry: { matches: (key) => !node.unwanted.includes(String(key)) },
+    get graces() {
+      return node.graces;
+    },
     nextRequest: () => term.nextRequest(),
   };
   const judged: JudgedNode = {
@@ -107,6 +112,7 @@ export async function judgeOn(server: TestServer) {
         evidence.announce(key.toString('latin1'));
     },
     settled: (keys) => void settled.push(...keys),
+    returns: { fired: (...all) => void fired.push(all) },
   };
   const judge = new Judge(judging, judged);
   const sweep = new Sweep(judging, judged);
@@ -128,7 +134,7 @@ export async function judgeOn(server: TestServer) {
     counters,
     hooks,
   };
-  return { ...parts, settled, later };
+  return { ...parts, settled, fired, later };
 }
 
 /** Has what was not answered asked again, and then looks at a key that nobody knows. */

@@ -18,6 +18,27 @@ export class TrackedKeys {
     );
   }
 
+  /** Writes keys again that ran out, soon enough for their handlers' grace. */
+  async bringBack(
+    entries: readonly (readonly [string, number])[],
+    grace: number,
+  ): Promise<void> {
+    await this.#run(
+      entries.map(([key, deadline]) => ['SET', key, '1', 'PXAT', deadline]),
+    );
+    for (const [key, deadline] of entries)
+      this.history.returned(key, grace, deadline);
+  }
+
+  /** The same without a deadline. */
+  async bringBackForGood(
+    keys: readonly string[],
+    grace: number,
+  ): Promise<void> {
+    await this.#run(keys.map((key) => ['SET', key, '1']));
+    for (const key of keys) this.history.returned(key, grace);
+  }
+
   /** Moves deadlines. The keys must live until then. */
   async renew(entries: readonly (readonly [string, number])[]): Promise<void> {
     const [late] = await this.tryToRenew(entries);

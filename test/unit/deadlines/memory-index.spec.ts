@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { transformWithOxc } from 'vite';
@@ -109,11 +109,9 @@ describe('the memory of a MemoryIndex', () => {
   let dir: string;
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'memory-index-'));
-    for (const name of ['memory-index', 'slot-heap']) {
-      const file = new URL(
-        `../../../lib/deadlines/${name}.ts`,
-        import.meta.url,
-      );
+    for (const name of ['deadlines/memory-index', 'util/slot-heap']) {
+      const file = new URL(`../../../lib/${name}.ts`, import.meta.url);
+      await mkdir(dirname(join(dir, name)), { recursive: true });
       const { code } = await transformWithOxc(
         await readFile(file, 'utf8'),
         `${name}.ts`,
@@ -126,7 +124,7 @@ describe('the memory of a MemoryIndex', () => {
 
   /** Runs a script in a process that holds nothing else. `used()` is what it uses, in bytes. */
   async function measure(script: string): Promise<Record<string, number>> {
-    const module = pathToFileURL(join(dir, 'memory-index.js')).href;
+    const module = pathToFileURL(join(dir, 'deadlines/memory-index.js')).href;
     const { stdout } = await promisify(execFile)(process.execPath, [
       '--expose-gc',
       '--input-type=module',

@@ -618,7 +618,7 @@ describe('Dispatcher', () => {
         admit: async (deliveries: readonly Delivery[]) => {
           asked.push([...deliveries]);
           await answer.promise;
-          return new Set([deliveries[1]!]);
+          return new Map([[deliveries[1]!, 'dropped' as const]]);
         },
       };
       const ends: string[] = [];

@@ -75,6 +75,7 @@ onEveryServer('EventStream', (server) => {
     expect(await a.backlog()).toEqual({
       waiting: 0,
       pending: 3,
+      inGrace: 0,
       retrying: 0,
       dead: 0,
       deadLettersDropped: 0,
@@ -239,7 +240,7 @@ onEveryServer('EventStream', (server) => {
       expect(Object.keys(await notes())).toHaveLength(4);
 
       await a.acknowledge([acknowledged!.id]);
-      await a.finish(finished!.id, { retries: [], dead: [] });
+      await a.finish(finished!.id, { retries: [], waits: [], dead: [] });
       await server.redis.xdel(KEYS.events, deleted!.id);
       await idle(30, 2);
       const heir = await streamOn(server, 'heir');
@@ -278,6 +279,7 @@ onEveryServer('EventStream', (server) => {
           },
           { delay: 0, payload: payload('x', { handler: 'two', tries: 1 }) },
         ],
+        waits: [{ id: 'three', due: 4_000_000_000_000, payload: payload('y') }],
         dead: [{ payload: payload('x', { tries: 1 }), error: 'why' }],
       };
       const before = Date.now();
@@ -288,6 +290,7 @@ onEveryServer('EventStream', (server) => {
         waiting: 0,
         pending: 0,
         retrying: 2,
+        inGrace: 1,
         dead: 1,
       });
       const next = await a.promote(10);

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Graces } from '../../../lib/group/graces.js';
 import { HandlerRegistry } from '../../../lib/group/handler-registry.js';
 import { OwnHandlers } from '../../../lib/group/own-handlers.js';
 import {
@@ -204,6 +205,7 @@ function instanceOn(server: TestServer, name: string, ...patterns: string[]) {
   });
   const listener = {
     ...{ leads: false, refreshes: 0, registry },
+    graces: new Graces(own, 0),
     held: undefined as Deferred | undefined,
     refresh: async () => {
       listener.refreshes++;

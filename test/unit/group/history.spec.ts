@@ -60,7 +60,7 @@ describe('the history checker', () => {
       history.handled(run('k'));
 
       expect(history.check().false).toEqual([
-        `k (id k@${T}, attempt 1, process 1): was ${end}`,
+        `k (id k@${T}, attempt 1, process 1, notification, noticed after 1 ms and run after 5 ms): was ${end}`,
       ]);
     },
   );
@@ -87,6 +87,41 @@ describe('the history checker', () => {
     sound.renewed('k', T + 1_000);
     sound.handled(run('k', { deadline: T + 1_000, at: T + 1_005 }));
     expect(sound.check()).toEqual(NOTHING);
+  });
+
+  it('finds a run before the grace was over, or for a key that was back in time', () => {
+    const grace = 60_000;
+    const now = Date.now();
+    const told = (deadline: number, at: number) =>
+      run('k', { deadline, id: `k@${deadline}`, at });
+    const early = new History();
+    early.set('k', now);
+    early.handled(told(now, now + grace - 1));
+    expect(early.check({ grace }).false).toHaveLength(1);
+
+    const back = new History();
+    back.set('k', now);
+    back.returned('k', grace, now + 5_000);
+    back.handled(told(now, now + grace));
+    expect(back.check({ grace }).false).toHaveLength(1);
+    back.handled(told(now + 5_000, now + 5_000 + grace));
+    expect(back.check({ grace }).twice).not.toEqual([]);
+
+    const stays = new History();
+    stays.set('k', now);
+    stays.returned('k', grace);
+    expect(stays.check({ grace })).toEqual(NOTHING);
+    stays.handled(told(now, now + grace));
+    expect(stays.check({ grace }).false).toHaveLength(1);
+    expect(stays.late).toBe(0);
+
+    const late = new History();
+    late.set('k', T);
+    late.returned('k', grace);
+    expect(late.check({ grace })).toEqual(NOTHING);
+    late.handled(run('k', { at: T + grace }));
+    expect(late.check({ grace })).toEqual(NOTHING);
+    expect(late.late).toBe(1);
   });
 
   it('finds a second run that is no redelivery, and accepts one that is', () => {

@@ -52,6 +52,7 @@ async function judgeOn(server: TestServer) {
     {
       ...{ token: 'token', keys: KEYS, counters },
       registry: { matches: wanted },
+      graces: { longest: 0, cover: () => false },
       nextRequest: () => term.nextRequest(),
     },
     {
@@ -59,6 +60,7 @@ async function judgeOn(server: TestServer) {
       ...{ isSilent: false, clock, previewedAfter: undefined },
       settled: onSettled,
       values: new ValueMemory(),
+      returns: { fired: () => undefined },
       due: () => undefined,
     },
   );

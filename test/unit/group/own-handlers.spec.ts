@@ -60,6 +60,26 @@ describe('OwnHandlers', () => {
     );
   });
 
+  it('tells others of the grace of each, and is told anew where that changes', () => {
+    const patient = { ...handler('B.on', 'k'), grace: 500 };
+    const own = added(handler('A.on', 'k'), patient, handler('C.on', 'l'));
+    const list = readHandlerList(own.text);
+
+    expect([...list].map(([id, { grace }]) => [id, grace])).toEqual([
+      ['App/A.on k', undefined],
+      ['App/B.on k', 500],
+      ['App/C.on l', undefined],
+    ]);
+    expect([...list.values()].map(({ glob }) => glob.pattern)).toEqual([
+      ...['k', 'k', 'l'],
+    ]);
+    const other = added(handler('A.on', 'k'), { ...patient, grace: 501 });
+    expect(other.text).not.toBe(own.text);
+    expect(
+      readHandlerList('{"k":[["App/A.on",{"later":1}]]}').get('App/A.on k'),
+    ).toEqual({ glob: new RedisGlob('k') });
+  });
+
   it('gives the number of a handler that was removed to the next one, and leaves the others theirs', () => {
     const [first, second, third] = [1, 2, 3].map(() => handler('A.on', 'k'));
     const own = added(first!, second!);

@@ -15,6 +15,7 @@ const node = (part: Partial<NodeStatus>): NodeStatus => ({
 
 const status = (part: Partial<RedisExpiryStatus>): RedisExpiryStatus => ({
   ...{ nodes: [], groups: [], counters: newCounters(), queued: 0, running: 0 },
+  inGrace: 0,
   ...{ lateness: new LatenessWindow().status, longRunning: [] },
   gaps: { count: 0, seconds: 0 },
   ...part,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SlotHeap } from '../../../lib/deadlines/slot-heap.js';
+import { SlotHeap } from '../../../lib/util/slot-heap.js';
 import { Random } from '../../support/random.js';
 
 /** Empties a heap, in its order. */
