@@ -32,6 +32,7 @@ import {
   turns,
 } from '../support/eventually.js';
 import { LogBook } from '../support/logs.js';
+import { paced } from '../support/paced.js';
 import { useServer } from '../support/servers.js';
 
 const server = useServer();
@@ -327,7 +328,8 @@ describe('close', () => {
 
     const took = performance.now() - start;
     expect(took).toBeGreaterThanOrEqual(95);
-    expect(took).toBeLessThan(2_000);
+    // By itself it is 10 s.
+    expect(took).toBeLessThan(paced(5_000));
     expect(logs.texts('warn', '100 ms')).toEqual([
       expect.stringMatching(/1 event.* in flight, 2 waiting/),
     ]);
@@ -347,7 +349,8 @@ describe('close', () => {
 
     await close();
 
-    expect(performance.now() - start).toBeLessThan(2_000);
+    // By itself it is 10 s.
+    expect(performance.now() - start).toBeLessThan(paced(5_000));
     await expect(expectNoConnections()).resolves.toBeUndefined();
   });
 

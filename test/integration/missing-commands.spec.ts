@@ -10,6 +10,7 @@ import { type TestApp, compileApp } from '../support/app.js';
 import { type Collector, collect } from '../support/collect.js';
 import { handler } from '../support/group/app.js';
 import { names } from '../support/group/history.js';
+import { paced } from '../support/paced.js';
 import { RedisServer } from '../support/redis/redis-server.mjs';
 
 /**
@@ -172,7 +173,7 @@ it('a group without PSUBSCRIBE handles what a scan saw', async () => {
   const keys = names('device:', 50);
   await without(['PSUBSCRIBE'], { group: 'presence' }, async (scene) => {
     const { app, subscriber, events, logs, setFor } = scene;
-    await Promise.all(keys.map((key) => setFor(key, 2_000)));
+    await Promise.all(keys.map((key) => setFor(key, paced(2_000))));
     await app.init();
     await subscriber.ready();
 

@@ -400,7 +400,10 @@ onEveryServer('RedisExpirySubscriber.expirations', (server) => {
   });
 
   it('does not hold up the close of the application', async () => {
-    const { subscriber, close } = await listen(server);
+    // A test that waited for it would not end.
+    const { subscriber, close } = await listen(server, {
+      shutdownTimeout: 3_600_000,
+    });
     const events = collect<string>();
     subscriber.expirations('device:*').subscribe(({ key }) => events.add(key));
     await eventually(async () =>
@@ -409,11 +412,9 @@ onEveryServer('RedisExpirySubscriber.expirations', (server) => {
     for (let i = 0; i < 20; i++)
       void server.redis.set(`device:${i}`, '', 'PX', 1);
     await server.expire('device:last');
-    const start = performance.now();
 
     await close();
 
-    expect(performance.now() - start).toBeLessThan(2_000);
     expect(subscriber.status().queued).toBe(0);
   });
 

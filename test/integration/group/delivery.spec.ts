@@ -148,7 +148,7 @@ onEveryServer('a group', (server) => {
 
   it('finds keys that were there before it, and were given a deadline late', async () => {
     const events = collect<KeyExpiredEvent>();
-    await server.redis.set('k:before', '1', 'PX', 1_500);
+    await server.redis.set('k:before', '1', 'PX', paced(1_500));
     await server.redis.set('k:late', '1');
     const { subscriber } = await groupApp(server, [handler('k:*', events.add)]);
     await subscriber.ready();
@@ -357,12 +357,13 @@ describe('a group', () => {
 
   it('keeps an event whose handler takes longer than the lease', async () => {
     const events = collect<KeyExpiredEvent>();
+    const leaseDuration = paced(300);
     const work = async (event: KeyExpiredEvent): Promise<void> => {
       events.add(event);
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      await new Promise((resolve) => setTimeout(resolve, 5 * leaseDuration));
     };
     for (let i = 0; i < 2; i++)
-      await groupApp(server, [handler('k', work)], { leaseDuration: 300 });
+      await groupApp(server, [handler('k', work)], { leaseDuration });
     await server.expire('k');
     await events.one();
     await groupIsDone(server);

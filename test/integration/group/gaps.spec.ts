@@ -10,6 +10,7 @@ import {
   handler,
 } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
+import { paced } from '../../support/paced.js';
 import { useServer } from '../../support/servers.js';
 
 const INDEX = 'rx:{presence}:index';
@@ -47,7 +48,7 @@ describe.each([
 
   it('recovers what expired meanwhile, and what still lives is on time', async () => {
     const lapsed = names('lapsed', 30);
-    await knownAndLeft([...lapsed, 'later'], 2_500);
+    await knownAndLeft([...lapsed, 'later'], paced(2_500));
     await server.redis.pexpire('later', 60_000);
     await goneFromRedis(lapsed);
     const events = collect<KeyExpiredEvent>();
@@ -73,7 +74,7 @@ describe.each([
 
   it('finds what was deleted meanwhile, and makes no event of it in a later absence', async () => {
     const deleted = names('deleted', 700);
-    await knownAndLeft(deleted, 20_000);
+    await knownAndLeft(deleted, paced(20_000));
     await server.redis.del(...deleted);
     const events = collect<KeyExpiredEvent>();
     const second = await groupApp(link, [handler('[^r]*', events.add)]);
@@ -92,7 +93,7 @@ describe.each([
   });
 
   it('makes one event of an expiry that a stalled instance enrols again, late', async () => {
-    await knownAndLeft(['k'], 1_500);
+    await knownAndLeft(['k'], paced(1_500));
     await goneFromRedis(['k']);
     const events = collect<KeyExpiredEvent>();
     await groupApp(link, [handler('[^r]*', events.add)]);

@@ -11,6 +11,7 @@ import {
   handler,
 } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
+import { paced } from '../../support/paced.js';
 import { TestServer, useServer } from '../../support/servers.js';
 
 const nothing = handler('k', () => undefined);
@@ -172,11 +173,12 @@ describe('a group whose application shuts down', () => {
   const server = useServer();
 
   it('does so at once when it is idle', async () => {
-    const { close } = await groupApp(server, [nothing]);
-    const began = performance.now();
+    // A test that waited for it would not end.
+    const { close } = await groupApp(server, [nothing], {
+      shutdownTimeout: 3_600_000,
+    });
     await close();
 
-    expect(performance.now() - began).toBeLessThan(1_000);
     expect(await server.redis.exists('rx:{presence}:lease')).toBe(0);
   });
 
@@ -236,6 +238,6 @@ describe('a group whose application shuts down', () => {
     const began = performance.now();
     await close();
 
-    expect(performance.now() - began).toBeLessThan(8_000);
+    expect(performance.now() - began).toBeLessThan(paced(8_000));
   });
 });

@@ -10,6 +10,7 @@ import {
   handler,
 } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
+import { paced } from '../../support/paced.js';
 import { useServer } from '../../support/servers.js';
 
 describe('what an instance holds that is cut off', () => {
@@ -36,7 +37,7 @@ describe('what an instance holds that is cut off', () => {
     const attempts = (events: readonly KeyExpiredEvent[]) =>
       Object.fromEntries(events.map(({ key, attempt }) => [key, attempt]));
     const [slow, quick] = [held('Slow', 1), held('Quick')];
-    const options = { leaseDuration: 300 };
+    const options = { leaseDuration: paced(300) };
     const first = await groupApp(server, [slow.provider, quick.provider], {
       ...options,
       connection: proxy.url,
@@ -50,8 +51,8 @@ describe('what an instance holds that is cut off', () => {
     const [heirSlow, heirQuick] = [held('Slow'), held('Quick')];
     await groupApp(server, [heirSlow.provider, heirQuick.provider], options);
     const [ofSlow, ofQuick] = await Promise.all([
-      heirSlow.events.next(10, 20_000),
-      heirQuick.events.next(10, 20_000),
+      heirSlow.events.next(10),
+      heirQuick.events.next(10),
     ]);
     expect(attempts(ofQuick)).toEqual(
       Object.fromEntries(keys.map((key) => [key, 2])),

@@ -5,6 +5,7 @@ import { eventually } from '../../support/eventually.js';
 import { groupApp, groupIsDone, handler } from '../../support/group/app.js';
 import { names } from '../../support/group/history.js';
 import { refusals } from '../../support/group/write-refusals.js';
+import { paced } from '../../support/paced.js';
 import { useServer } from '../../support/servers.js';
 
 describe('a group whose server refuses writes', () => {
@@ -19,7 +20,7 @@ describe('a group whose server refuses writes', () => {
       ]);
       await subscriber.ready();
       const keys = names('k', 50);
-      const deadline = Date.now() + 1_500;
+      const deadline = Date.now() + paced(1_500);
       const pipeline = server.redis.pipeline();
       for (const key of keys) pipeline.set(key, '', 'PXAT', deadline);
       await pipeline.exec();
@@ -32,15 +33,13 @@ describe('a group whose server refuses writes', () => {
       expect(lastError()).toBeUndefined();
 
       await begin(server);
-      await eventually(() => expect(lastError()).toMatch(code), {
-        timeout: 20_000,
-      });
+      await eventually(() => expect(lastError()).toMatch(code));
       expect(said('refuses the writes of group "presence"')).toEqual([
         expect.stringContaining(code) as string,
       ]);
 
       await end(server);
-      const handled = await events.next(50, 20_000);
+      const handled = await events.next(50);
       expect(handled.map(({ key }) => key).toSorted()).toEqual(keys.toSorted());
       for (const event of handled)
         expect(event).toMatchObject({

@@ -151,7 +151,7 @@ describe.concurrent('the deadline is learnt', () => {
       await app.fence();
 
       const late = app.events.filter(
-        ({ key, heardAt }) => heardAt - deadlines.get(key)! > 2_000,
+        ({ key, heardAt }) => heardAt - deadlines.get(key)! > paced(2_000),
       );
       expect(late).toHaveLength(0);
       expect(app.check(deadlines)).toEqual(ALL_WELL);

@@ -465,14 +465,13 @@ describe('Dispatcher', () => {
       make();
       const handler = new Held('a');
       offer(handler, '1');
-      const start = performance.now();
-      const draining = dispatcher.drain(3_000);
+      // A test that waited for it would not end.
+      const draining = dispatcher.drain(3_600_000);
 
       dispatcher.remove(handler);
       await draining;
 
       expect(counters).toMatchObject({ received: 1, dropped: 1 });
-      expect(performance.now() - start).toBeLessThan(1_500);
     });
   });
 

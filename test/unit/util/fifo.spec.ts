@@ -65,6 +65,6 @@ describe('Fifo', () => {
     };
 
     // Array.prototype.shift, being linear, would take a minute.
-    expect(time(500_000)).toBeLessThan(2_000);
+    expect(time(500_000)).toBeLessThan(20_000);
   });
 });
