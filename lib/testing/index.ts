@@ -10,4 +10,5 @@ export {
 } from './expiry-tester.js';
 export { keyExpiredEvent } from './key-expired-event.js';
 export { keyExpiringEvent } from './key-expiring-event.js';
+export type { GivenValue } from './memory-value.js';
 export type { HandledExpiry } from './runs.js';

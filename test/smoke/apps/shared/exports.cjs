@@ -5,6 +5,7 @@ assert.deepEqual(Object.keys(required).sort(), [
   'OnKeyExpired',
   'OnKeyExpiring',
   'RedisExpiryError',
+  'RedisExpiryKeys',
   'RedisExpiryModule',
   'RedisExpirySubscriber',
 ]);

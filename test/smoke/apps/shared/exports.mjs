@@ -16,6 +16,7 @@ assert.deepEqual(Object.keys(imported).sort(), [
   'OnKeyExpired',
   'OnKeyExpiring',
   'RedisExpiryError',
+  'RedisExpiryKeys',
   'RedisExpiryModule',
   'RedisExpirySubscriber',
 ]);
