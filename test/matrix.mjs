@@ -2,8 +2,8 @@
  * Runs the integration suite on every server that can be had, and with the other majors of the
  * peers: `npm run test:matrix`. Names of rows after it run only these: `npm run test:matrix redis7
  * peers5`. `--faults` runs the fault tests of Cluster and Sentinel on each server, too; `--groups`
- * runs the tests of groups and all faults instead. `--reports=PREFIX` leaves a report of each row in
- * JSON at PREFIX.ROW.json.
+ * runs the tests of groups instead, and the faults of groups, Cluster and Sentinel.
+ * `--reports=PREFIX` leaves a report of each row in JSON at PREFIX.ROW.json.
  */
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -125,7 +125,10 @@ if (unknown.length > 0) {
 }
 
 const suites = groupsOnly
-  ? ['test/integration/group', 'test/faults']
+  ? [
+      'test/integration/group',
+      ...['group', 'cluster', 'sentinel'].map((of) => `test/faults/${of}`),
+    ]
   : [
       'test/integration/',
       ...(withFaults ? ['test/faults/cluster', 'test/faults/sentinel'] : []),

@@ -73,15 +73,19 @@ export class GraceRecord {
     );
   }
 
-  /** Whether each expiry was told by ARM, which wrote the key again in the same step. */
+  /**
+   * Whether each expiry was told by ARM, which wrote the key again in the same step; or a later one of the same key was, which
+   * then had been back before.
+   */
   async #armed(absences: readonly Absence[]): Promise<boolean[]> {
     const names = absences.map(({ event }) =>
       Buffer.concat([Buffer.from('e'), event.redisKey]),
     );
     const told = await scoresOf(this.commands, this.keys.settled, names);
-    return absences.map(
-      ({ event, end }, i) =>
-        told[i] === event.deadline && event.detected <= end,
+    return absences.map(({ event, end }, i) =>
+      told[i] === event.deadline
+        ? event.detected <= end
+        : told[i]! > (event.deadline ?? Infinity) + 1 && told[i]! <= end,
     );
   }
 

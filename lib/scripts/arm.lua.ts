@@ -9,7 +9,8 @@ export const ARM = new Script(`
 -- KEYS[2] events     stream: expiries to handle
 -- KEYS[3] lease      of the leader, if there is one
 -- KEYS[4] settled    ZSET of what was settled by somebody else than a leader, by the deadline: 'c<key>' was cancelled,
---                    'e<key>' expired, and this script told of that
+--                    'e<key>' expired, and this script told of that, and wrote the key again, or, where half a ms is
+--                    added, could not
 -- KEYS[5] told       on a Cluster: ZSET of keys that fired
 -- ARGV    of each key its name, its time to live in ms, and its value; some hundreds at most
 -- returns of each key two words: '1' and '<deadline in epoch ms> <1 if it is a new life of the key, or 0>'; '0' and
@@ -25,6 +26,7 @@ local function work(at, key, i)
   local ttl, value = tonumber(ARGV[i + 1]), ARGV[i + 2]
   local is_new = at == -2
   local known = is_new and redis.call('ZMSCORE', index, key)[1]
+  local told_now
   if known and tonumber(known) <= now then
     local is_marked = tonumber(known) % 1 > 0
     local deadline = string.format('%.0f', math.floor(tonumber(known)))
@@ -33,6 +35,7 @@ local function work(at, key, i)
     redis.call('ZADD', settled, deadline, 'e' .. key)
     redis.call('ZREMRANGEBYSCORE', settled, '-inf', now - 600000)
     known = false
+    told_now = deadline
   elseif not is_new then
     known = redis.call('ZMSCORE', index, key)[1]
   end
@@ -41,6 +44,8 @@ local function work(at, key, i)
   local set = redis.pcall('SET', key, value, 'PXAT', deadline)
   if set.err then
     if known then redis.call('ZADD', index, known, key) else redis.call('ZREM', index, key) end
+    -- Told it is, but the key is not back: half a ms says so.
+    if told_now then redis.call('ZADD', settled, told_now + 0.5, 'e' .. key) end
     return set
   end
   -- That its former life was cancelled, or was told, says nothing of this one.

@@ -105,14 +105,15 @@ describe.each<{ mode: string; options: RedisExpiryModuleOptions }>([
     expect(await redis.info('commandstats')).not.toContain('cmdstat_getrange');
   });
 
-  it.runIf(options.group)('is the same at the next try', async () => {
+  // Nobody tries again in broadcast.
+  it.each(options.group ? [2] : [])('is the same at try %i', async (last) => {
     const { redis } = server;
     const { events } = await told('json', ({ attempt }) => {
       if (attempt === 1) throw new Error('no');
     });
 
     await redis.set('s:1', '[1]', 'PX', BEFORE + 300);
-    const tries = await events.next(2);
+    const tries = await events.next(last);
 
     expect(tries.map(({ value }) => value)).toEqual([[1], [1]]);
     expect(tries[1]!.valueAge).toBe(tries[0]!.valueAge);

@@ -109,6 +109,16 @@ onEveryServer('what writers of keys settle', (server) => {
     expect(await told()).toEqual([`k ${third.deadline} recovery`]);
   });
 
+  it('nothing is noted of a cancelled key that had more than ten minutes left', async () => {
+    const keys = armedOn(server);
+    await judgeOn(server);
+
+    await arm(keys, 11 * MINUTE);
+    expect(await keys.cancel(K)).toBe(true);
+
+    expect(await server.redis.exists(KEYS.settled, KEYS.index)).toBe(0);
+  });
+
   it('what is noted is forgotten after ten minutes', async () => {
     const keys = armedOn(server);
     await judgeOn(server);

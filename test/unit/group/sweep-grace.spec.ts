@@ -186,7 +186,7 @@ describe('GraceRecord', () => {
     ).toEqual([true, false, false, false]);
   });
 
-  it('tells what was armed anew in the step that told of its expiry', async () => {
+  it('tells what was armed anew in the step that told of its expiry, or of a later one', async () => {
     const of = (
       name: string,
       deadline: number | undefined,
@@ -195,7 +195,12 @@ describe('GraceRecord', () => {
       event: { ...eventOf(Buffer.from(name), detected), deadline },
       end: 900,
     });
-    await server.redis.zadd(KEYS.settled, 450, 'ek', 450, 'cother');
+    await server.redis.zadd(
+      KEYS.settled,
+      ...[450, 'ek', 450, 'cother', 700, 'etwice', 950, 'elater'],
+      // The server refused to write it again.
+      ...[450.5, 'erefused'],
+    );
 
     expect(
       await record().ended([
@@ -204,8 +209,11 @@ describe('GraceRecord', () => {
         of('k', undefined),
         of('k', 450, 901),
         of('other', 450),
+        of('twice', 450),
+        of('later', 450),
+        of('refused', 450),
       ]),
-    ).toEqual([true, false, false, false, false]);
+    ).toEqual([true, false, false, false, false, true, false, false]);
   });
 
   it('asks the partition that watches a key by now whether it ran out there', async () => {
