@@ -1,8 +1,8 @@
 /**
  * Runs the integration suite on every server that can be had, and with the other majors of the
  * peers: `npm run test:matrix`. Names of rows after it run only these: `npm run test:matrix redis7
- * peers5`. `--faults` runs the fault tests of Cluster and Sentinel on each server, too; `--groups`
- * runs the tests of groups instead, and the faults of groups, Cluster and Sentinel.
+ * peers5`. `--faults` runs the fault tests of Cluster, Sentinel and groups on each server, too; `--groups`
+ * runs the tests of groups alone, and those of failovers and moving slots in groups.
  * `--reports=PREFIX` leaves a report of each row in JSON at PREFIX.ROW.json.
  */
 import { spawn } from 'node:child_process';
@@ -127,11 +127,13 @@ if (unknown.length > 0) {
 const suites = groupsOnly
   ? [
       'test/integration/group',
-      ...['group', 'cluster', 'sentinel'].map((of) => `test/faults/${of}`),
+      ...['cluster/group', 'sentinel/group'].map((of) => `test/faults/${of}`),
     ]
   : [
       'test/integration/',
-      ...(withFaults ? ['test/faults/cluster', 'test/faults/sentinel'] : []),
+      ...(withFaults
+        ? ['cluster', 'sentinel', 'group'].map((of) => `test/faults/${of}`)
+        : []),
     ];
 /** @type {Result[]} */
 const results = [];
