@@ -61,7 +61,9 @@ describe('the warnings of a group', () => {
       while (Date.now() < until) {
         await delay(1_200);
         // Renewed after their warning was due, and warned of once more by their new deadline.
-        const handled = new Set(history.handlings.map(({ key }) => key));
+        const handled = new Set(
+          history.handlings.flatMap(({ key, ended }) => (ended ? key : [])),
+        );
         const due = again.filter(
           ([key, at]) => at < Date.now() - 3_000 && handled.has(key),
         );
