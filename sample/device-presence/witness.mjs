@@ -1,6 +1,6 @@
 /** Watches the watchers: who fell silent, and what did the instances make of it? */
 
-/** @typedef {{ id: string, status: 'online' | 'offline', deadline?: number, outages: number, attempt?: number, handledBy?: string }} Device */
+/** @typedef {{ id: string, status: 'online' | 'offline', deadline?: number, expiring?: boolean, outages: number, attempt?: number, handledBy?: string }} Device */
 
 /** Ms for which a device may be silent after its deadline, and is back in time: `GRACE` of presence.service.ts. */
 const GRACE = 2_500;
@@ -22,7 +22,11 @@ export class Witness {
   #deadlines = new Map();
 
   /** @param {Device} device as it changed */
-  take({ id, status, deadline = 0, outages, attempt = 1, handledBy = '' }) {
+  take(device) {
+    const { id, status, deadline = 0, outages, expiring } = device;
+    const { attempt = 1, handledBy = '' } = device;
+    // A warning is no heartbeat.
+    if (expiring) return;
     if (status === 'online') {
       clearTimeout(this.#deadlines.get(id));
       const lapse = () => this.#lapse(id, outages);

@@ -14,6 +14,8 @@ import { redisProvider } from './redis.provider.js';
       group: 'presence',
       // What a killed instance was handling goes to another one after this.
       leaseDuration: 2_000,
+      // A busy machine may be late: the battery is read so many ms before the end.
+      values: { lead: 500 },
     }),
   ],
   controllers: [PresenceController, MetricsController],

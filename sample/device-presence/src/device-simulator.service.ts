@@ -59,11 +59,14 @@ export class DeviceSimulator implements BeforeApplicationShutdown {
 
   /** Ends with a rejection when the simulation is stopped. */
   private async live(id: string, talksFor: number): Promise<never> {
+    let battery = Math.ceil(between(10, 100));
     await this.wait(between(0, HEARTBEAT_EVERY));
     for (;;) {
       const until = Date.now() + talksFor;
       do {
-        await this.heartbeat(id);
+        await this.heartbeat(id, battery);
+        // When it is empty, somebody charges it.
+        battery = battery > 1 ? battery - 1 : 100;
         await this.wait(HEARTBEAT_EVERY);
       } while (Date.now() < until);
       // From the last heartbeat on: its key lives for 3 s of that.
@@ -75,9 +78,9 @@ export class DeviceSimulator implements BeforeApplicationShutdown {
     }
   }
 
-  private async heartbeat(id: string): Promise<void> {
+  private async heartbeat(id: string, battery: number): Promise<void> {
     try {
-      await this.presence.heartbeat(id);
+      await this.presence.heartbeat(id, { battery });
     } catch (error) {
       this.logger.warn(`No heartbeat of ${id}: ${(error as Error).message}`);
     }

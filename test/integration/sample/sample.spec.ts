@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { Redis } from 'ioredis';
 import {
   afterAll,
   afterEach,
@@ -17,7 +18,7 @@ import {
   copyProject,
   removeProject,
 } from '../../support/sample/sample-app.js';
-import { type Wall, openWall } from '../../support/sample/wall.js';
+import { type Tile, type Wall, openWall } from '../../support/sample/wall.js';
 
 const patience = { timeout: PATIENCE_MS, interval: 50 };
 const buildTime = 240_000;
@@ -42,11 +43,23 @@ afterAll(async () => {
   await removeProject(project);
 });
 
+const OUTAGE =
+  /(\S+) went offline \(lateness (\d+) ms\), battery (\d+|\?) %, read (\d+|\?) ms/g;
+
 /** Every outage that the sample has named so far. */
-const outages = (): { id: string; lateness: number }[] =>
-  [...app.output.matchAll(/(\S+) went offline \(lateness (\d+) ms\)/g)].map(
-    ([, id = '', lateness]) => ({ id, lateness: Number(lateness) }),
+const outages = (): (Tile & { id: string; lateness: number })[] =>
+  [...app.output.matchAll(OUTAGE)].map(
+    ([, id = '', lateness, battery = '?', valueAge = '?']) => ({
+      id,
+      status: 'offline',
+      lateness: Number(lateness),
+      battery: known(battery),
+      valueAge: known(valueAge),
+    }),
   );
+
+const known = (figure: string): number | undefined =>
+  figure === '?' ? undefined : Number(figure);
 
 async function isListening(port: string): Promise<boolean> {
   const socket = connect(Number(port), 'localhost');
@@ -116,8 +129,8 @@ describe('npm start', () => {
 
   it('shows on the page who is offline, and how late that was noticed', async () => {
     await vi.waitFor(async () => {
-      const { id, lateness } = outages().at(-1)!;
-      expect(await wall.tile(id)).toEqual({ status: 'offline', lateness });
+      const { id, ...tile } = outages().at(-1)!;
+      expect(await wall.tile(id)).toEqual(tile);
     }, patience);
   });
 
@@ -129,8 +142,36 @@ describe('npm start', () => {
     );
 
     await vi.waitFor(async () => {
-      const { id, lateness } = outages().at(-1)!;
-      expect(await wall.tile(id)).toEqual({ status: 'offline', lateness });
+      const { id, ...tile } = outages().at(-1)!;
+      expect(await wall.tile(id)).toEqual(tile);
+    }, patience);
+  });
+
+  it('shows the battery that a device had when its key expired', async () => {
+    // Three lives, of which the last one counts.
+    const redis = new Redis(Number(redisPort));
+    try {
+      for (const battery of [44, 43, 42]) {
+        const value = JSON.stringify({ battery });
+        await redis.set('device:my-phone', value, 'PX', 2_000);
+      }
+    } finally {
+      redis.disconnect();
+    }
+
+    await vi.waitFor(async () => {
+      const tile = await wall.tile('my-phone');
+      expect(tile).toMatchObject({ status: 'offline', battery: 42 });
+      // What `values.lead` of the sample allows.
+      expect(tile!.valueAge).toBeLessThanOrEqual(500);
+    }, patience);
+  });
+
+  it('shows a device that is about to go', async () => {
+    await vi.waitFor(async () => {
+      const warned = app.output.matchAll(/(\S+) is about to go/g);
+      const [, id = ''] = [...warned].at(-1)!;
+      expect(await wall.tile(id)).toMatchObject({ status: 'about to go' });
     }, patience);
   });
 
@@ -187,7 +228,7 @@ describe('npm start -- --instances 3', () => {
       await vi.waitFor(async () => {
         const { id, by, lateness } = handled().at(-1)!;
         const tile = { status: 'offline', lateness, handledBy: by };
-        expect(await wall.tile(id)).toEqual(tile);
+        expect(await wall.tile(id)).toMatchObject(tile);
         const { expired = 0, handled: done, lost } = (await wall.tally())!;
         expect({ done, lost }).toEqual({ done: expired, lost: 0 });
         expect(expired).toBeGreaterThanOrEqual(20);

@@ -3,9 +3,14 @@ import { findChromium } from './chromium.js';
 
 /** What the wall shows of one device. */
 export interface Tile {
+  /** `online`, `about to go` or `offline`. */
   readonly status: string;
   /** In ms, of a device that is offline. */
   readonly lateness?: number;
+  /** Per cent, of a device that is offline, if it is known. */
+  readonly battery?: number;
+  /** How many ms before its key expired the battery was read. */
+  readonly valueAge?: number;
   /** Of several instances, the one that handled it. */
   readonly handledBy?: string;
 }
@@ -76,10 +81,15 @@ class BrowserWall implements Wall {
     const tile = this.page.locator(`[data-device="${id}"]`);
     if ((await tile.count()) === 0) return undefined;
     const text = await tile.innerText();
-    const lateness = /(\d+) ms late/.exec(text)?.[1];
+    const number = (expression: RegExp): number | undefined => {
+      const found = expression.exec(text)?.[1];
+      return found === undefined ? undefined : Number(found);
+    };
     return {
-      status: /^(online|offline)\b/m.exec(text)?.[1] ?? text,
-      lateness: lateness === undefined ? undefined : Number(lateness),
+      status: /^(online|about to go|offline)\b/m.exec(text)?.[1] ?? text,
+      lateness: number(/(\d+) ms late/),
+      battery: number(/^battery (\d+) %/m),
+      valueAge: number(/ %, (\d+) ms old/),
       handledBy: / late · (#\d)/.exec(text)?.[1],
     };
   }
@@ -96,7 +106,7 @@ class BrowserWall implements Wall {
   }
 }
 
-type Device = Tile & { readonly id: string };
+type Device = Tile & { readonly id: string; readonly expiring?: boolean };
 /** The data of any event. */
 type Told = Device & { readonly devices?: Device[]; readonly counts?: Tally };
 
@@ -148,7 +158,11 @@ class StreamWall implements Wall {
     const told = JSON.parse(data) as Told;
     if (type === 'tally') this.#tally = told.counts;
     if (type !== 'snapshot' && type !== 'device') return;
-    for (const { id, status, lateness, handledBy } of told.devices ?? [told])
-      this.#tiles.set(id, { status, lateness, handledBy });
+    for (const { id, expiring, ...device } of told.devices ?? [told]) {
+      const status = expiring ? 'about to go' : device.status;
+      const { lateness, battery, valueAge, handledBy } = device;
+      const tile = { status, lateness, battery, valueAge, handledBy };
+      this.#tiles.set(id, tile);
+    }
   }
 }
