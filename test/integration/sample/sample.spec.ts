@@ -73,6 +73,10 @@ async function isListening(port: string): Promise<boolean> {
   }
 }
 
+/** The sample kills its Redis as it leaves, and cannot wait until that has gone. */
+const hasEnded = (port: string): Promise<void> =>
+  vi.waitFor(async () => expect(await isListening(port)).toBe(false), patience);
+
 function isRunning(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -192,7 +196,7 @@ describe('npm start', () => {
 
     expect(await app.ended()).toBe(0);
     expect(await isListening(port)).toBe(false);
-    expect(await isListening(redisPort)).toBe(false);
+    await hasEnded(redisPort);
   });
 });
 
@@ -247,7 +251,7 @@ describe('npm start -- --instances 3', () => {
 
     expect(await several.ended()).toBe(0);
     expect(await isListening(port)).toBe(false);
-    expect(await isListening(redisPort)).toBe(false);
+    await hasEnded(redisPort);
     const alive = [...pids].filter(([, pid]) => isRunning(Number(pid)));
     expect(alive).toEqual([]);
   });
