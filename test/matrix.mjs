@@ -2,7 +2,7 @@
  * Runs the integration suite on every server that can be had, and with the other majors of the
  * peers: `npm run test:matrix`. Names of rows after it run only these: `npm run test:matrix redis7
  * peers5`. `--faults` runs the fault tests of Cluster, Sentinel and groups on each server, too; `--groups`
- * runs the tests of groups alone, and those of failovers and moving slots in groups.
+ * runs the tests of groups alone, and those of their failovers by Sentinels.
  * `--reports=PREFIX` leaves a report of each row in JSON at PREFIX.ROW.json.
  */
 import { spawn } from 'node:child_process';
@@ -125,10 +125,7 @@ if (unknown.length > 0) {
 }
 
 const suites = groupsOnly
-  ? [
-      'test/integration/group',
-      ...['cluster/group', 'sentinel/group'].map((of) => `test/faults/${of}`),
-    ]
+  ? ['test/integration/group', 'test/faults/sentinel/group']
   : [
       'test/integration/',
       ...(withFaults
