@@ -16,6 +16,8 @@ export interface TrafficOptions {
 const TTL = 3_500;
 /** Ms in which what is to be deleted must be, or it runs out. */
 const DOOM = 12_000;
+/** So many ms before that nothing is deleted any more: on a busy machine it may run out first. */
+const DOOM_MARGIN = 2_000;
 /** Ms between two rounds; how many keys are new in each. */
 const ROUND = 100;
 const FRESH = 15;
@@ -27,6 +29,8 @@ export class Traffic {
   readonly lapsed = new Set<string>();
   readonly #random = new Random(1);
   #deleting: string[];
+  /** When what was not deleted runs out. */
+  #doom = Infinity;
   #isHeld: (key: string) => boolean = () => false;
   /** The newest of the keys that come all the while. */
   newest: readonly string[] = [];
@@ -47,7 +51,8 @@ export class Traffic {
     const { beating = [] } = this.options;
     const now = Date.now();
     await this.keys.set(beating.map((key) => [key, now + TTL]));
-    await this.keys.set(this.#deleting.map((key) => [key, now + DOOM]));
+    this.#doom = now + DOOM;
+    await this.keys.set(this.#deleting.map((key) => [key, this.#doom]));
   }
 
   /** Goes on until `end`. */
@@ -72,7 +77,7 @@ export class Traffic {
     this.#isHeld = () => false;
   }
 
-  /** Stops, and deletes all that is left to be deleted. */
+  /** Stops, and deletes all that is left to be deleted; what is about to run out runs out. */
   async end(): Promise<void> {
     this.#ended = true;
     await this.#running;
@@ -120,6 +125,7 @@ export class Traffic {
   }
 
   async #delete(count: number): Promise<void> {
+    if (Date.now() > this.#doom - DOOM_MARGIN) return;
     const free = this.#deleting.filter((key) => !this.#isHeld(key));
     const some = free.slice(0, count);
     this.#deleting = this.#deleting.filter((key) => !some.includes(key));
