@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
 import { isForbidden, isRedirect } from '../connection/server-error.js';
-import type { RedisNode } from './redis-node.js';
-import type { Redirection } from './topology.js';
+import type { Topology } from './topology.js';
 
 /** What is asked about a key, and what is said of one that the ACL forbids to ask for. */
 export interface KeyQuestion<T> {
@@ -12,13 +11,8 @@ export interface KeyQuestion<T> {
   readonly onDenied: (error: unknown) => void;
 }
 
-/** Where the keys of a Cluster are. */
-export interface KeyPlaces {
-  /** The node to ask for a key; undefined where none is known. */
-  readonly nodeOf: (key: Buffer) => RedisNode | undefined;
-  /** As of `Topology`. */
-  readonly redirect: (answer: Error) => Redirection | undefined;
-}
+/** Where the keys of a Cluster are: `nodeOf` says which node to ask. */
+type KeyPlaces = Pick<Topology, 'nodeOf' | 'redirect'>;
 
 /**
  * Asks for each key at the node where it lives, or is on its way to. Resolves with an answer for each, in their order;
@@ -44,14 +38,14 @@ export function askInCluster<T>(
 async function askFor<T>(
   key: Buffer,
   { ask }: KeyQuestion<T>,
-  { nodeOf, redirect }: KeyPlaces,
+  places: KeyPlaces,
 ): Promise<T> {
   try {
-    const node = nodeOf(key);
+    const node = places.nodeOf(key);
     if (!node) throw new Error('no node of the Cluster is known');
     return await node.commands.run((redis) => ask(redis, key));
   } catch (error) {
-    const there = isRedirect(error) ? redirect(error) : undefined;
+    const there = isRedirect(error) ? places.redirect(error) : undefined;
     if (!there) throw error;
     return there.node.commands.run((redis) => {
       // Sent in one go with what follows: the permission is for one command.

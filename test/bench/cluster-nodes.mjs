@@ -31,6 +31,8 @@ export class ClusterNodes {
     const args = [
       ...['--cluster-enabled', 'yes'],
       ...['--cluster-config-file', 'nodes.conf'],
+      // A node that never met another one does not know its address.
+      ...['--cluster-announce-ip', '127.0.0.1'],
     ];
     try {
       for (let i = 0; i < size; i++)
