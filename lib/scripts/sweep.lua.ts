@@ -1,5 +1,6 @@
 import { Script } from '../connection/script.js';
 import { DEADLINE_OF } from './deadline-of.lua.js';
+import { VALUE_PLACES } from './value-places.lua.js';
 
 /** See the header of the script. */
 export const SWEEP = new Script(`
@@ -89,14 +90,7 @@ local before_others = 10
 local before_values = before_others + tonumber(ARGV[9])
 local valued = ARGV[10]
 local before_keys = before_values
--- Where the deadline of each value is, by the number of its key.
-local value_at = {}
-for i = 1, #valued do
-  if string.byte(valued, i) == 49 then
-    value_at[i] = before_keys + 1
-    before_keys = before_keys + 2
-  end
-end
+${VALUE_PLACES}
 local count = #ARGV - before_keys
 
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end

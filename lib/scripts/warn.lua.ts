@@ -1,5 +1,6 @@
 import { Script } from '../connection/script.js';
 import { DEADLINE_OF } from './deadline-of.lua.js';
+import { VALUE_PLACES } from './value-places.lua.js';
 
 /** See the header of the script. */
 export const WARN = new Script(`
@@ -36,14 +37,7 @@ local lease, events, ahead, within, away = KEYS[1], KEYS[2], KEYS[3], KEYS[4], K
 local token, before, renewed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local since, wanted = tonumber(ARGV[4]), ARGV[5]
 local valued, before_keys = ARGV[6], 6
--- Where the deadline of each value is, by the number of its key.
-local value_at = {}
-for i = 1, #valued do
-  if string.byte(valued, i) == 49 then
-    value_at[i] = before_keys + 1
-    before_keys = before_keys + 2
-  end
-end
+${VALUE_PLACES}
 local count = #ARGV - before_keys
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
 ${DEADLINE_OF}
