@@ -7,7 +7,7 @@ import { within } from '../util/within.js';
 import { type DeliveryContext, deliver, routeFor } from './delivery.js';
 import type { Backlog } from './backlog.js';
 import { Housekeeping, type HousekeepingOptions } from './housekeeping.js';
-import type { Entry } from './stream-entry.js';
+import type { Entry, Wait } from './stream-entry.js';
 
 export interface ConsumerOptions extends HousekeepingOptions {
   readonly context: DeliveryContext;
@@ -186,7 +186,9 @@ export class Consumer {
     this.#deciding.add(deciding);
     const route = await deciding;
     this.#deciding.delete(deciding);
-    const delivering = deliver(entry, route, context);
+    const delivering = deliver(entry, route, context, (waits) =>
+      this.#promote(entry, waits),
+    );
     // The dispatcher has it now, and counts it itself.
     places.release(1);
     const left = await delivering;
@@ -207,8 +209,13 @@ export class Consumer {
     this.#release(entry.id);
     for (const retry of left.retries)
       this.#housekeeping.promoteAfter(retry.delay);
-    for (const { due } of left.waits)
-      this.#housekeeping.promoteAfter(due - entry.event.detected);
+    this.#promote(entry, left.waits);
+  }
+
+  /** Sees to it that what waits in Redis for the grace of handlers is handed over in time. */
+  #promote({ event }: Entry, waits: readonly Wait[]): void {
+    for (const { due } of waits)
+      this.#housekeeping.promoteAfter(due - event.detected);
   }
 
   /** All that end in one turn of the event loop are ended by one command. */

@@ -58,6 +58,7 @@ export async function deliver(
   entry: Entry,
   route: Route,
   context: DeliveryContext,
+  onSetAside: (waits: readonly Wait[]) => void,
 ): Promise<Leftover | undefined> {
   const { event } = entry;
   const key = event.redisKey.subarray(context.prefixLength);
@@ -79,6 +80,7 @@ export async function deliver(
     waits.length > 0 &&
     ready.length > 0 &&
     (await context.ledger.setAside(entry, waits));
+  if (isSetAside) onSetAside(waits);
   const parts = await Promise.all(
     ready.map((handler) => run(handler, key, entry, context)),
   );
