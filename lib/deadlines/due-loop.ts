@@ -76,6 +76,11 @@ export class DueLoop {
     return settled && Math.min(Math.floor(this.options.clock.now()), settled);
   }
 
+  /** It looked, and nothing that it knows of is due at any time. */
+  get isIdle(): boolean {
+    return this.#isAsleep && this.#nextAt === Infinity;
+  }
+
   resume(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;

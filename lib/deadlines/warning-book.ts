@@ -39,4 +39,6 @@ export interface WarningBook extends Pick<DeadlineIndex, 'peek'> {
    * @param goesOn is asked before each step: where listening was lost, no key may be looked at any more
    */
   recheck(seen: number, goesOn: () => boolean): Promise<Looked>;
+  /** It is not used any more. */
+  close?(): void;
 }

@@ -40,6 +40,9 @@ export class WarningWatch {
   #since = 0;
   /** When the newest look for renewals began. */
   #seen = -Infinity;
+  /** Some key may be within, or be found to be ahead by the next look for renewals. */
+  #mayBeWithin = true;
+  #isRechecking = false;
 
   constructor(
     private readonly before: number,
@@ -55,6 +58,11 @@ export class WarningWatch {
         report: (error) => node.report(error),
       },
     });
+  }
+
+  /** It knows of no key. */
+  get isIdle(): boolean {
+    return this.#loop.isIdle && !this.#mayBeWithin && !this.#isRechecking;
   }
 
   async learn(entries: readonly DeadlineEntry[]): Promise<void> {
@@ -74,8 +82,15 @@ export class WarningWatch {
     this.#since = Math.floor(this.node.clock.now());
     // What was renewed meanwhile may have had any time left.
     this.#seen = -Infinity;
+    this.#mayBeWithin = true;
     this.#loop.resume();
     this.#rechecks.within(0);
+  }
+
+  /** For good: nobody asks for it any more, and it is idle. */
+  end(): void {
+    this.pause();
+    this.book.close?.();
   }
 
   pause(): void {
@@ -92,7 +107,9 @@ export class WarningWatch {
 
   async #look(due: readonly DeadlineEntry[]): Promise<void> {
     const { isWithin } = await this.book.look(due, this.#since);
-    if (isWithin && this.#isRunning) this.#rechecks.within(this.#interval);
+    if (!isWithin) return;
+    this.#mayBeWithin = true;
+    if (this.#isRunning) this.#rechecks.within(this.#interval);
   }
 
   get #interval(): number {
@@ -103,6 +120,8 @@ export class WarningWatch {
     if (!this.#isRunning) return;
     const began = Math.floor(this.node.clock.now());
     const span = this.#span;
+    this.#mayBeWithin = false;
+    this.#isRechecking = true;
     const goesOn = (): boolean => span === this.#span;
     try {
       const { soonest, isWithin } = await this.book.recheck(this.#seen, goesOn);
@@ -110,11 +129,16 @@ export class WarningWatch {
       if (!goesOn()) return;
       this.#seen = began;
       if (soonest !== undefined) this.#loop.nudge(soonest);
-      if (isWithin) this.#rechecks.within(this.#interval);
+      if (!isWithin) return;
+      this.#mayBeWithin = true;
+      this.#rechecks.within(this.#interval);
     } catch (error) {
+      this.#mayBeWithin = true;
       if (!goesOn()) return;
       this.node.report(error);
       this.#rechecks.within(RETRY_DELAY_MS);
+    } finally {
+      this.#isRechecking = false;
     }
   }
 }

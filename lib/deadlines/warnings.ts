@@ -18,7 +18,7 @@ export type OpenBook = (before: number) => WarningBook;
  * its own. The node's judge has it.
  *
  * States: paused (at first) ⇄ running, as all of its watches. A watch is made when its `before` is first asked for; one
- * that nobody asks for any more looks at what it still has, and drops it.
+ * that nobody asks for any more looks at what it still has, drops it, and ends when something is learnt after that.
  */
 export class Warnings {
   readonly #watches = new Map<number, WarningWatch>();
@@ -33,8 +33,10 @@ export class Warnings {
   /** Deadlines were learnt, of keys that somebody is to be warned of or not. */
   async learn(entries: readonly DeadlineEntry[]): Promise<void> {
     const { patterns } = this;
+    const { befores } = patterns.warnings;
+    this.#endIdle(befores);
     await Promise.all(
-      [...patterns.warnings.befores].map(async (before) => {
+      [...befores].map(async (before) => {
         const wanted = entries.filter(({ key }) => patterns.warns(key, before));
         if (wanted.length > 0) await this.#watchOf(before).learn(wanted);
       }),
@@ -62,6 +64,15 @@ export class Warnings {
   /** Redis's clock goes otherwise than it was taken to. */
   retime(): void {
     for (const watch of this.#watches.values()) watch.retime();
+  }
+
+  /** Ends the watches that nobody asks for, and that know of no key. */
+  #endIdle(asked: ReadonlySet<number>): void {
+    for (const [before, watch] of this.#watches) {
+      if (asked.has(before) || !watch.isIdle) continue;
+      watch.end();
+      this.#watches.delete(before);
+    }
   }
 
   #watchOf(before: number): WarningWatch {

@@ -190,7 +190,7 @@ export class Forwarder implements Forwarding {
   }
 
   async #add(
-    { commands, index }: Destination,
+    { commands, index, befores, before }: Destination,
     entries: readonly DeadlineEntry[],
   ): Promise<void> {
     const add = async (
@@ -204,11 +204,14 @@ export class Forwarder implements Forwarding {
     };
     const past = entries.filter((entry) => this.#isPast(entry));
     const ahead = entries.filter((entry) => !past.includes(entry));
-    await this.term
-      .commands(commands)
-      .runNow((redis) =>
-        Promise.all([add(redis, 'NX', past), add(redis, 'LT', ahead)]),
-      );
+    await this.term.commands(commands).runNow((redis) =>
+      Promise.all([
+        // Before the entries: whoever drains or retires that partition goes by it.
+        before !== undefined && redis.zadd(befores, before, before),
+        add(redis, 'NX', past),
+        add(redis, 'LT', ahead),
+      ]),
+    );
   }
 
   /** `gone`: others have them. `back`: their keys are here. */

@@ -36,7 +36,8 @@ export interface GroupWarningTerm
  */
 export class GroupWarnings {
   readonly #warnings: Warnings;
-  readonly #forwarders: Forwarder[] = [];
+  /** On a Cluster, those of its books that are open. */
+  readonly #forwarders = new Set<Forwarder>();
   #isRunning = false;
 
   /** @param watched the node, once keys of it are looked at */
@@ -110,7 +111,7 @@ export class GroupWarnings {
         destinations,
       );
     if (forwarder) {
-      this.#forwarders.push(forwarder);
+      this.#forwarders.add(forwarder);
       if (this.#isRunning) forwarder.start();
     }
     const { commands, counters, options, log, registry } = term;
@@ -118,7 +119,17 @@ export class GroupWarnings {
       ...{ commands, clock, counters, options, log },
       wishes: registry.warnings.valuesFor(before),
     });
-    return new StoredWarnings(before, { ...term, clock, values }, forwarder);
+    return new StoredWarnings(
+      before,
+      { ...term, clock, values },
+      forwarder && {
+        nudge: () => forwarder.nudge(),
+        stop: () => {
+          forwarder.stop();
+          this.#forwarders.delete(forwarder);
+        },
+      },
+    );
   }
 }
 
@@ -142,7 +153,7 @@ export function forwarderOfWarnings(
       ...destinations,
       indexOf: (at) => {
         const there = destinations.indexOf(at);
-        return there && { ...there, ...keysOf(there.warnings) };
+        return there && { ...there, ...keysOf(there.warnings), before };
       },
     },
     isDrained,

@@ -18,6 +18,10 @@ export interface Destination {
   readonly index: string;
   /** As of `GroupKeys`. */
   readonly warnings: string;
+  /** As of `GroupKeys`. */
+  readonly befores: string;
+  /** Where the entries are those of warnings: for which `before`. */
+  readonly before?: number;
 }
 
 /** Where keys are, and who keeps their deadlines there. */

@@ -78,8 +78,8 @@ export class PartitionMembers implements GroupListener {
   indexOf(name: PartitionName | undefined): Destination | undefined {
     const found = this.find(name);
     if (!found) return undefined;
-    const { index, warnings } = found.keys;
-    return { commands: found.commands, index, warnings };
+    const { index, warnings, befores } = found.keys;
+    return { commands: found.commands, index, warnings, befores };
   }
 
   add(member: PartitionMember): void {

@@ -73,7 +73,7 @@ export class PartitionRegistry {
     // Somebody who knew an older list may have brought entries meanwhile.
     const late = await commands.run((redis) =>
       Promise.all([
-        ...[index, away, retry, grace].map((key) => redis.zcard(key)),
+        ...[index, away, retry, grace, befores].map((key) => redis.zcard(key)),
         ...[events, dead].map((key) => redis.xlen(key)),
       ]),
     );

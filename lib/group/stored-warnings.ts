@@ -50,7 +50,7 @@ export class StoredWarnings implements WarningBook {
   constructor(
     private readonly before: number,
     private readonly term: WarningTerm,
-    private readonly forwarder?: Pick<Forwarding, 'nudge'>,
+    private readonly forwarder?: Forwarding & { stop(): void },
   ) {
     const { keys, commands } = term;
     this.#keys = warningKeys(keys.warnings, before);
@@ -109,7 +109,7 @@ export class StoredWarnings implements WarningBook {
 
   async recheck(seen: number, goesOn: () => boolean): Promise<Looked> {
     const { lease, befores } = this.term.keys;
-    const { ahead, within } = this.#keys;
+    const { ahead, within, away } = this.#keys;
     let soonest: number | undefined;
     let isWithin = false;
     const isAsked = this.term.registry.warnings.befores.has(this.before);
@@ -118,7 +118,7 @@ export class StoredWarnings implements WarningBook {
       const reply = await this.term.commands.runNow((redis) =>
         RENEWALS.run(
           redis,
-          [lease, ahead, within, befores],
+          [lease, ahead, within, befores, away],
           ...[this.term.token, this.before, renewedBy(this.before)],
           ...[Math.max(0, seen), cursor, CHUNK, isAsked ? 1 : 0],
         ),
@@ -130,6 +130,10 @@ export class StoredWarnings implements WarningBook {
       if (cursor !== '0') await sleep(PAUSE_MS);
     } while (cursor !== '0' && goesOn());
     return { soonest, isWithin };
+  }
+
+  close(): void {
+    this.forwarder?.stop();
   }
 
   /** Of each key one character, or '' for the common case, in which somebody asks for all of them. */

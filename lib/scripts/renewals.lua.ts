@@ -8,6 +8,7 @@ export const RENEWALS = new Script(`
 -- KEYS[2] ahead      as of APPROACH
 -- KEYS[3] within     as of APPROACH: these are the keys
 -- KEYS[4] befores    as of APPROACH
+-- KEYS[5] away       on a Cluster: ZSET, as 'ahead', of keys that another node serves
 -- ARGV[1] token      of the leader who asks
 -- ARGV[2] before     ms before the deadline
 -- ARGV[3] renewed    by how many ms two deadlines differ at least where the key was renewed in between
@@ -29,7 +30,7 @@ export const RENEWALS = new Script(`
 --   not renewed                          nothing
 -- Safe: only the holder of the lease is heard. May be repeated. As ZSCAN promises, a key that is there all the while is
 -- looked at once at least.
-local lease, ahead, within, befores = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local lease, ahead, within, befores, away = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token, before, renewed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local seen, cursor, count, asked = tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7] == '1'
 if redis.call('GET', lease) ~= token then return redis.error_reply('LEASE lost') end
@@ -61,6 +62,7 @@ if #adding > 0 then redis.call('ZADD', ahead, 'LT', unpack(adding)) end
 if #telling > 0 then redis.call('ZADD', within, unpack(telling)) end
 if #over > 0 then redis.call('ZREM', within, unpack(over)) end
 local left = redis.call('ZCARD', within)
-if not asked and left == 0 and redis.call('ZCARD', ahead) == 0 then redis.call('ZREM', befores, before) end
+local waiting = left + redis.call('ZCARD', ahead) + redis.call('ZCARD', away)
+if not asked and waiting == 0 then redis.call('ZREM', befores, before) end
 return { page[1], soonest, left }
 `);

@@ -32,7 +32,10 @@ describe('Forwarder', () => {
   });
 
   /** The home partition's forwarder, not started, and a partition on each of three nodes. */
-  async function scene({ isDrained = false } = {}) {
+  async function scene({
+    isDrained = false,
+    before,
+  }: { isDrained?: boolean; before?: number } = {}) {
     const target = readConnectionForm({ nodes: cluster.nodes });
     const topology = new ClusterTopology(target, 'test', noLog);
     const refusals = new WriteRefusals(GROUP, noLog);
@@ -57,7 +60,8 @@ describe('Forwarder', () => {
           ? {
               commands: there.commands,
               index: there.keys.index,
-              warnings: there.keys.warnings,
+              ...{ warnings: there.keys.warnings, befores: there.keys.befores },
+              ...(before !== undefined && { before }),
             }
           : undefined;
       },
@@ -160,6 +164,23 @@ describe('Forwarder', () => {
     due.length = 0;
     await here.redis.zadd(own.keys.index, past - 1, 'brought');
     await eventually(() => expect(due).toContain(past - 1));
+  });
+
+  it('has the other partition know of the warnings that it is brought', async () => {
+    const { forwarder, own, here, others, partitions } = await scene({
+      before: 60_000,
+    });
+    const [one] = others as [TestServer];
+    const [key] = await keysAt(one, 1);
+    await here.redis.zadd(own.keys.away, 5, key!);
+
+    forwarder.start();
+    await eventually(async () =>
+      expect(await here.redis.exists(own.keys.away)).toBe(0),
+    );
+
+    const { befores } = partitions[1]!.keys;
+    expect(await scores(one, befores)).toEqual({ '60000': '60000' });
   });
 
   it('keeps entries that nobody can have yet, and one node that hangs holds up no other', async () => {

@@ -94,4 +94,19 @@ describe('StoredWarnings', () => {
     expect(await warned()).toEqual([]);
     expect(await redis.keys('rx:*')).toEqual([KEYS.lease]);
   });
+
+  it('are known to be there for as long as some wait for another partition', async () => {
+    const { redis } = server;
+    await redis.set(KEYS.lease, 'token');
+    await redis.zadd(KEYS.befores, 60_000, '60000');
+    await redis.zadd(`${PREFIX}:away`, 5, 'k');
+    const book = storedOn(60_000, false);
+
+    await book.recheck(0, () => true);
+    expect(await redis.exists(KEYS.befores)).toBe(1);
+
+    await redis.del(`${PREFIX}:away`);
+    await book.recheck(0, () => true);
+    expect(await redis.exists(KEYS.befores)).toBe(0);
+  });
 });
