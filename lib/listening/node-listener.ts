@@ -120,14 +120,21 @@ export class NodeListener {
     await channels.session.guard(this.#refreshing).catch(() => undefined);
   }
 
-  /** Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. */
+  /**
+   * Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. A look
+   * at the server that is under way may have switched the flags on again, and says that they were off only at
+   * its end: so that end is waited for.
+   */
   async barrier(): Promise<void> {
     const channels = this.#channels;
     if (!channels?.session.connected)
       throw new Error(`${this.node.address} is not listened to`);
-    await channels.session.ping();
+    const { session } = channels;
+    await session.ping();
     try {
-      await this.#setup.assertAnnouncing(channels);
+      await session.guard(
+        this.#mutex.run(() => this.#setup.assertAnnouncing(channels)),
+      );
     } catch (error) {
       if (error instanceof ReplacedError) this.#abandon(channels, error);
       // The gap begins at the last look at which all was well: not to be left to the next look.
