@@ -17,6 +17,19 @@ const LONG = [
   'test/integration/support/**/*.spec.ts',
 ];
 
+/** Short tests that need a process to themselves: they set its clock, or measure its heap. */
+const ALONE = [
+  'test/integration/heap.spec.ts',
+  'test/unit/connection/connection-source.spec.ts',
+  'test/unit/deadlines/{discovery,due-loop,duplicate-filter,memory-index,ttl-batcher}.spec.ts',
+  'test/unit/dispatch/{handler-call,long-runs,observed-try}.spec.ts',
+  'test/unit/group/lease-shares.spec.ts',
+  'test/unit/listening/{gap-totals,listening-state}.spec.ts',
+  'test/unit/testing/expiry-tester.spec.ts',
+  'test/unit/topology/cluster-scout.spec.ts',
+  'test/unit/util/{key-batch,lifetime,sleep,soonest-timer}.spec.ts',
+];
+
 const SOAK = 'test/soak/**/*.spec.ts';
 
 const source = (path: string): string =>
@@ -41,8 +54,8 @@ export default defineConfig({
     // Above what a test waits for one thing: see test/support/patience.ts.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    // Most tests wait most of the time, so that two cores serve four of them.
-    maxWorkers: 4,
+    // Most tests wait most of the time, so that two cores serve six of them.
+    maxWorkers: 6,
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
       {
@@ -50,9 +63,13 @@ export default defineConfig({
         test: {
           name: 'short',
           include: ['test/**/*.spec.ts', 'sample/05-testing/*.spec.ts'],
-          exclude: [...LONG, SOAK, 'test/smoke/**'],
+          exclude: [...LONG, ...ALONE, SOAK, 'test/smoke/**'],
+          // To load Nest and the library anew for each file took half of the time of a run.
+          isolate: false,
+          setupFiles: ['test/support/shared-process.ts'],
         },
       },
+      { extends: true, test: { name: 'alone', include: ALONE } },
       { extends: true, test: { name: 'faults', include: LONG } },
       { extends: true, test: { name: 'soak', include: [SOAK] } },
     ],
