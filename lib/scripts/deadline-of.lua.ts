@@ -17,10 +17,10 @@
 export const DEADLINE_OF = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local tells_deadlines = true
+local tells_deadlines, redis_pcall = true, redis.pcall
 local function deadline_of(key)
   if tells_deadlines then
-    local at = redis.pcall('PEXPIRETIME', key)
+    local at = redis_pcall('PEXPIRETIME', key)
     if type(at) ~= 'table' then
       -- Redis froze the time for keys before it read the clock: the key's last ms may just be over.
       if at >= 0 and at < now then now = at end

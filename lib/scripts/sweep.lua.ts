@@ -104,9 +104,9 @@ if noted then
 end
 ${DEADLINE_OF}
 local REMOVED, ELSEWHERE, FORBIDDEN = -3, -4, -5
-local scores = count > 0 and redis.call('ZMSCORE', index, unpack(ARGV, before_keys + 1))
-local set_aside = away and count > 0 and redis.call('ZMSCORE', away, unpack(ARGV, before_keys + 1))
 local deadlines, size = {}, redis.call('DBSIZE')
+-- Of a key that lives the index is told anew when to look again, whatever it says now.
+local all_live = wanted == ''
 for i = 1, count do
   local at = deadline_of(ARGV[before_keys + i])
   if type(at) == 'table' then
@@ -117,8 +117,11 @@ for i = 1, count do
     if left < size then at = REMOVED end
     size = left
   end
+  if at < 0 then all_live = false end
   deadlines[i] = at
 end
+local scores = all_live and {} or redis.call('ZMSCORE', index, unpack(ARGV, before_keys + 1))
+local set_aside = away and not all_live and redis.call('ZMSCORE', away, unpack(ARGV, before_keys + 1))
 
 local spans
 local function in_gap(at)
