@@ -100,8 +100,7 @@ export class ClusterNodes {
   async setKeys(count, words) {
     const shares = this.#servers.map(() => /** @type {number[]} */ ([]));
     for (let i = 0; i < count; i++) {
-      const slot = slotOf(words(i)[0]);
-      shares[Math.floor((slot * this.size) / SLOTS)]?.push(i);
+      shares[this.nodeOf(words(i)[0])]?.push(i);
     }
     await Promise.all(
       this.#servers.map(({ port }, node) => {
@@ -110,6 +109,11 @@ export class ClusterNodes {
       }),
     );
     return shares.map(({ length }) => length);
+  }
+
+  /** Which node serves a key, ASCII and without a hash tag, by its place. @param {string} key */
+  nodeOf(key) {
+    return Math.floor((slotOf(key) * this.size) / SLOTS);
   }
 
   async stop() {

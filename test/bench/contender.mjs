@@ -94,6 +94,11 @@ export class Contender {
     return this.#ask('status');
   }
 
+  /** Ends it at once, with all that it holds. */
+  kill() {
+    this.#child.kill('SIGKILL');
+  }
+
   async stop() {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null)
       return;
