@@ -54,8 +54,8 @@ export default defineConfig({
     // Above what a test waits for one thing: see test/support/patience.ts.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    // Most tests wait most of the time, so that two cores serve six of them.
-    maxWorkers: 6,
+    // Most tests wait most of the time, so that two cores serve four of them, and six of the short ones.
+    maxWorkers: 4,
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
       {
