@@ -120,19 +120,15 @@ export class NodeListener {
     await channels.session.guard(this.#refreshing).catch(() => undefined);
   }
 
-  /**
-   * Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. A look
-   * at the server that is under way may have switched the flags on again, and says that they were off only at
-   * its end: so that end is waited for.
-   */
+  /** Resolves once all that Redis announced before now has been heard. Rejects when it cannot be known. */
   async barrier(): Promise<void> {
     const channels = this.#channels;
     if (!channels?.session.connected)
       throw new Error(`${this.node.address} is not listened to`);
-    const { session } = channels;
-    await session.ping();
+    await channels.session.ping();
     try {
-      await session.guard(
+      // After a look under way: it may have switched the flags on again, and opens the gap only at its end.
+      await channels.session.guard(
         this.#mutex.run(() => this.#setup.assertAnnouncing(channels)),
       );
     } catch (error) {
@@ -218,13 +214,10 @@ export class NodeListener {
   }
 
   #looksOf(channels: SessionChannels): SessionLooks {
+    const isDeaf = (): boolean => this.#state.is === 'deaf';
     return new SessionLooks(
       () => this.#state.is === 'listening' && !this.#setup.isOutdated(channels),
-      () =>
-        this.#takeUp(
-          channels,
-          this.#state.is === 'deaf' ? 'everything' : 'changes',
-        ),
+      () => this.#takeUp(channels, isDeaf() ? 'everything' : 'changes'),
     );
   }
 

@@ -105,7 +105,7 @@ end
 ${DEADLINE_OF}
 local REMOVED, ELSEWHERE, FORBIDDEN = -3, -4, -5
 local deadlines, size = {}, redis.call('DBSIZE')
--- Of a key that lives the index is told anew when to look again, whatever it says now.
+-- Where all keys live no score is asked for: the index is told when each runs out, whatever it said.
 local all_live = wanted == ''
 for i = 1, count do
   local at = deadline_of(ARGV[before_keys + i])

@@ -81,6 +81,6 @@ try {
     });
   }
 } finally {
-  await Promise.all(children.slice(1).map((child) => child.stop()));
+  await Promise.all(children.map((child) => child.stop()));
   await nodes.stop();
 }
