@@ -69,6 +69,27 @@ onEveryServer(
       expect(evidence.isProven('announced')).toBe(false);
     });
 
+    it('tells the index of keys that all live when each runs out, whatever it said', async () => {
+      const { redis } = server;
+      const { judge, index } = await judgeOn(server);
+      const at = Date.now() + 2 * MINUTE;
+      const said: Record<string, number> = {
+        ...{ due: Date.now() - 1_000, sooner: at - MINUTE },
+        ...{ marked: at - 0.5, exact: at, later: at + MINUTE },
+      };
+      for (const [name, score] of Object.entries(said))
+        await redis.zadd(KEYS.index, score, name);
+      const keys = [...Object.keys(said), 'unknown'].map((n) => Buffer.from(n));
+      for (const key of keys) await redis.set(key, '1', 'PXAT', at);
+
+      await judge.judge(keys);
+
+      for (const score of await index.scores(keys))
+        expect(Math.abs(score! - at)).toBeLessThanOrEqual(2);
+      expect(await index.size()).toBe(keys.length);
+      expect(await eventsOf(server)).toEqual([]);
+    });
+
     it('takes what ran out while nobody listened for expired, by its recorded deadline', async () => {
       const { redis } = server;
       const { judge, index, evidence, announcements, node } =
