@@ -56,6 +56,10 @@ export class OnlyNode implements Topology {
     return this.topology.nodeOf(redisKey);
   }
 
+  nodeOfSlot(slot: number): RedisNode | undefined {
+    return this.topology.nodeOfSlot(slot);
+  }
+
   redirect(answer: Error): Redirection | undefined {
     return this.topology.redirect(answer);
   }

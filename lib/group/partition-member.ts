@@ -140,12 +140,19 @@ export class PartitionMember implements LeaseHolder {
     this.#isStarted = true;
   }
 
-  /** Takes the partition off the list if it is drained and has nothing to do any more. Rejects as `PartitionRegistry` does. */
-  async retire(list: PartitionRegistry): Promise<boolean> {
+  /**
+   * Takes the partition off the list if it is drained and has nothing to do any more. Rejects as `PartitionRegistry` does.
+   *
+   * @param heir the one that watches the node of this one; undefined while it is not known here
+   */
+  async retire(
+    list: PartitionRegistry,
+    heir: Partition | undefined,
+  ): Promise<boolean> {
     const { partition } = this;
     const term = this.leads ? this.#term : undefined;
-    if (!term?.isDrained) return false;
-    return list.retire(partition, term.token);
+    if (!term?.isDrained || !heir || heir === partition) return false;
+    return list.retire(partition, term.token, heir);
   }
 
   /** Takes nothing more, and hands the watch over. */

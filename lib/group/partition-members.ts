@@ -166,7 +166,8 @@ export class PartitionMembers implements GroupListener {
     const results = await Promise.allSettled(
       this.#members.map(async (member) => {
         if (!member.isStarted) await member.start();
-        else if (await member.retire(source.list)) source.map.refresh();
+        else if (await member.retire(source.list, this.#watcherOf(member)))
+          source.map.refresh();
       }),
     );
     for (const result of results)
@@ -174,6 +175,14 @@ export class PartitionMembers implements GroupListener {
         this.log.debug(`A partition: ${reasonOf(result.reason)}`);
     const isAnyNew = this.#members.some(({ isStarted }) => !isStarted);
     this.#timer.within(isAnyNew ? RETRY_MS : RETIRE_MS);
+  }
+
+  /** The partition that watches the node which serves this one. */
+  #watcherOf({ partition }: PartitionMember): Partition | undefined {
+    const { node } = partition;
+    return node === undefined
+      ? undefined
+      : this.find(this.source?.map.watchingAt(node));
   }
 
   /** Ends the part in a partition that is not in use any more. */

@@ -1,5 +1,6 @@
 import type { Commands } from '../connection/commands.js';
 import type { HomeKeys } from './group-keys.js';
+import { handOnMemories, memoriesOf } from './memories.js';
 import type { Partition } from './partition.js';
 import {
   type PartitionName,
@@ -47,24 +48,29 @@ export class PartitionRegistry {
    * Resolves with whether that was so. Rejects where a command fails, or the lease is another's by now.
    *
    * @param token of the lease of that very partition
+   * @param heir the one that watches its node: it is given what the partition remembers
    */
   async retire(
-    { tag, number, commands, keys }: RetiredPartition,
+    retired: RetiredPartition,
     token: string,
+    heir: Pick<Partition, 'commands' | 'keys'>,
   ): Promise<boolean> {
+    const { tag, number, commands, keys } = retired;
     if (number === 0) return false;
+    const given = await handOnMemories(retired, heir);
     const { lease, events, index, away, retry, grace, dead } = keys;
-    const { runs, watched, request, told, dropped, ended, back } = keys;
-    const { befores, settled } = keys;
+    const { runs, watched, request, dropped, befores } = keys;
     const isDone = await commands.run((redis) =>
       RETIRE_PARTITION.run(
         redis,
         [
           ...[lease, events, index, away, retry, dead, befores, grace],
-          ...[runs, watched, request, told, dropped, settled, ended, back],
+          ...memoriesOf(keys),
+          ...[runs, watched, request, dropped],
         ],
         token,
         keys.warnings,
+        given,
       ),
     );
     if (isDone !== 1) return false;

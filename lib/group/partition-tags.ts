@@ -1,4 +1,5 @@
 import type { Topology } from '../topology/topology.js';
+import { slotsOfNumbered } from '../topology/hash-slot.js';
 import { groupKeys } from './group-keys.js';
 
 /** What a partition of a group is called. */
@@ -42,7 +43,10 @@ export class PartitionTags {
   constructor(
     private readonly group: string,
     private readonly ownPrefix: string,
-    private readonly topology: Pick<Topology, 'nodes' | 'nodeOf'>,
+    private readonly topology: Pick<
+      Topology,
+      'nodes' | 'nodeOf' | 'nodeOfSlot'
+    >,
   ) {}
 
   /** The address of the node that serves a partition, as far as is known. */
@@ -77,10 +81,14 @@ export class PartitionTags {
         .map(({ address }) => address),
     );
     const missing: PartitionName[] = [];
-    for (let n = 1; n <= MOST && lacking.size > 0; n++) {
-      const name = partitionName(this.group, n);
-      const node = this.nodeOf(name);
-      if (node !== undefined && lacking.delete(node)) missing.push(name);
+    let number = -1;
+    for (const slot of slotsOfNumbered(`${this.group}:`)) {
+      number++;
+      if (lacking.size === 0 || number > MOST) break;
+      if (number === 0) continue;
+      const node = this.topology.nodeOfSlot(slot);
+      if (node !== undefined && lacking.delete(node.address))
+        missing.push(partitionName(this.group, number));
     }
     return missing;
   }

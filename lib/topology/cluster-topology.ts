@@ -16,7 +16,7 @@ import {
   mapped,
   movesBetween,
 } from './cluster-view.js';
-import { slotOf } from './hash-slot.js';
+import { hasHashTag, slotOf, slotsOfNumbered } from './hash-slot.js';
 import { KeyCheck } from './key-check.js';
 import { deadlineOf } from './key-deadlines.js';
 import type { RedisNode } from './redis-node.js';
@@ -29,8 +29,6 @@ const GRACE_MS = 60_000;
 const SETTLING_MS = 500;
 /** Ms after which nodes are believed that go on telling of an older state than before. */
 const INSISTING_MS = 5_000;
-/** How many names are tried until one lives on a given node. */
-const MOST_TRIES = 200_000;
 
 /**
  * Every primary of a Cluster: each announces the expiries of its own slots and no others. The engine makes
@@ -120,7 +118,11 @@ export class ClusterTopology implements Topology {
   }
 
   nodeOf(redisKey: Buffer): RedisNode | undefined {
-    const owner = this.#view.owners[slotOf(redisKey)];
+    return this.nodeOfSlot(slotOf(redisKey));
+  }
+
+  nodeOfSlot(slot: number): RedisNode | undefined {
+    const owner = this.#view.owners[slot];
     return owner === undefined ? undefined : this.#nodes.get(owner);
   }
 
@@ -270,9 +272,14 @@ export class ClusterTopology implements Topology {
     const { owners } = this.#view;
     if (!owners.includes(address)) return undefined;
     const name = `${prefix}${randomUUID()}:`;
-    for (let i = 0; i < MOST_TRIES; i++)
-      if (owners[slotOf(name + i)] === address) return name + i;
-    return undefined;
+    if (hasHashTag(name))
+      return owners[slotOf(name)] === address ? name : undefined;
+    let number = 0;
+    for (const slot of slotsOfNumbered(name)) {
+      if (owners[slot] === address) break;
+      number++;
+    }
+    return name + number;
   }
 
   async #ask<T>(

@@ -83,6 +83,10 @@ export class StandaloneTopology implements Topology {
     );
   }
 
+  nodeOfSlot(): RedisNode {
+    return this.nodeOf();
+  }
+
   nodeOf(): RedisNode {
     return this.nodes[0]!;
   }

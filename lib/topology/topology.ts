@@ -24,6 +24,8 @@ export interface Topology {
   readonly lastError: string | undefined;
   /** The node that serves a key, as far as is known. */
   nodeOf(redisKey: Buffer): RedisNode | undefined;
+  /** The node that serves a slot of a Cluster, as far as is known; on one server, that one. */
+  nodeOfSlot(slot: number): RedisNode | undefined;
   /** Where an answer (`MOVED`, `ASK`) says that a key lives; undefined where it names no node that is known. */
   redirect(answer: Error): Redirection | undefined;
   /**

@@ -19,16 +19,16 @@ describe('PartitionMap', () => {
     const callbacks = new Set<(moves: Moves) => void>();
     const nodeAt = (address: string): RedisNode =>
       ({ address, keyWith: (prefix: string) => prefix }) as RedisNode;
+    const nodeOfSlot = (slot: number): RedisNode | undefined => {
+      const found = Object.entries(bounds).find(([, bound]) => slot < bound);
+      return found && nodeAt(found[0]);
+    };
     const topology = {
       get nodes() {
         return Object.keys(bounds).map(nodeAt);
       },
-      nodeOf: (key: Buffer) => {
-        const found = Object.entries(bounds).find(
-          ([, bound]) => slotOf(key) < bound,
-        );
-        return found && nodeAt(found[0]);
-      },
+      nodeOf: (key: Buffer) => nodeOfSlot(slotOf(key)),
+      nodeOfSlot,
       onChange: (callback: (moves: Moves) => void) => {
         callbacks.add(callback);
         return () => void callbacks.delete(callback);

@@ -12,6 +12,7 @@ describe('PartitionRegistry', () => {
   function registry(): {
     registry: PartitionRegistry;
     partition: Parameters<PartitionRegistry['retire']>[0];
+    heir: Parameters<PartitionRegistry['retire']>[2];
   } {
     const commands = commandsOn(server);
     onTestFinished(() => commands.close());
@@ -19,6 +20,7 @@ describe('PartitionRegistry', () => {
     return {
       registry: new PartitionRegistry(commands, keys, 'g'),
       partition: { ...name, commands, keys: groupKeys('rx:', name.tag, 3) },
+      heir: { commands, keys: groupKeys('rx:', 'g') },
     };
   }
 
@@ -37,7 +39,7 @@ describe('PartitionRegistry', () => {
     'keeps a partition while there is something in its %s',
     async (part) => {
       const { redis } = server;
-      const { registry: list, partition } = registry();
+      const { registry: list, partition, heir } = registry();
       const { [part]: key, lease, watched } = partition.keys;
       await list.add([partition]);
       await redis.mset(lease, 'token', watched, '5');
@@ -45,13 +47,15 @@ describe('PartitionRegistry', () => {
       if (isStream) await redis.xadd(key, '1-1', 'k', 'v');
       else await redis.zadd(key, 1, 'k');
 
-      expect(await list.retire(partition, 'token')).toBe(false);
+      expect(await list.retire(partition, 'token', heir)).toBe(false);
       expect(await redis.get(watched)).toBe('5');
       if (isStream) await redis.xdel(key, '1-1');
       else await redis.zrem(key, 'k');
-      await expect(list.retire(partition, 'another')).rejects.toThrow('LEASE');
+      await expect(list.retire(partition, 'another', heir)).rejects.toThrow(
+        'LEASE',
+      );
       expect(await list.read()).toHaveLength(2);
-      expect(await list.retire(partition, 'token')).toBe(true);
+      expect(await list.retire(partition, 'token', heir)).toBe(true);
 
       expect(await list.read()).toHaveLength(1);
       expect(await redis.dbsize()).toBe(0);
@@ -60,7 +64,7 @@ describe('PartitionRegistry', () => {
 
   it('takes a partition back that was brought entries meanwhile', async () => {
     const { redis } = server;
-    const { registry: list, partition } = registry();
+    const { registry: list, partition, heir } = registry();
     await list.add([partition]);
     await redis.set(partition.keys.lease, 'token');
     const { commands } = partition;
@@ -71,21 +75,79 @@ describe('PartitionRegistry', () => {
         runNow: commands.runNow.bind(commands),
         run: async <T>(work: Parameters<typeof commands.run<T>>[0]) => {
           const reply = await commands.run(work);
-          await redis.zadd(partition.keys.index, 5, 'k');
+          if (reply === 1) await redis.zadd(partition.keys.index, 5, 'k');
           return reply;
         },
       },
     };
 
-    expect(await list.retire(busy, 'token')).toBe(false);
+    expect(await list.retire(busy, 'token', heir)).toBe(false);
 
     expect(await list.read()).toHaveLength(2);
     expect(await redis.zscore(partition.keys.index, 'k')).toBe('5');
   });
 
+  it('gives what a partition remembers to the one that watches its node', async () => {
+    const { redis } = server;
+    const { registry: list, partition, heir } = registry();
+    const { lease, told, settled, ended, back } = partition.keys;
+    await redis.set(lease, 'token');
+    await redis.zadd(told, 5, 'k', 9, 'both');
+    await redis.zadd(heir.keys.told, 7, 'both', 3, 'own');
+    await redis.zadd(settled, 6, 'ck');
+    await redis.zadd(
+      ended,
+      ...Array.from({ length: 3_000 }, (_, i) => [i, `k${i}`]).flat(),
+    );
+    await redis.zadd(back, 8, '5:k');
+
+    expect(await list.retire(partition, 'token', heir)).toBe(true);
+
+    const { keys } = heir;
+    expect(await redis.zrange(keys.told, '0', '-1', 'WITHSCORES')).toEqual([
+      'own',
+      '3',
+      'k',
+      '5',
+      'both',
+      '9',
+    ]);
+    expect(await redis.zscore(keys.settled, 'ck')).toBe('6');
+    expect(await redis.zcard(keys.ended)).toBe(3_000);
+    expect(await redis.zscore(keys.back, '5:k')).toBe('8');
+    expect(await redis.exists(told, settled, ended, back)).toBe(0);
+  });
+
+  it('keeps a partition that remembers more by then than it gave', async () => {
+    const { redis } = server;
+    const { registry: list, partition, heir } = registry();
+    const { lease, told } = partition.keys;
+    await redis.set(lease, 'token');
+    let isFirst = true;
+    const { commands } = partition;
+    const busy = {
+      ...partition,
+      commands: {
+        connected: true,
+        runNow: commands.runNow.bind(commands),
+        run: async <T>(work: Parameters<typeof commands.run<T>>[0]) => {
+          const reply = await commands.run(work);
+          if (isFirst) await redis.zadd(told, 5, 'k');
+          isFirst = false;
+          return reply;
+        },
+      },
+    };
+
+    expect(await list.retire(busy, 'token', heir)).toBe(false);
+    expect(await redis.zscore(told, 'k')).toBe('5');
+    expect(await list.retire(busy, 'token', heir)).toBe(true);
+    expect(await redis.zscore(heir.keys.told, 'k')).toBe('5');
+  });
+
   it('never retires the home partition', async () => {
-    const { registry: list, partition } = registry();
+    const { registry: list, partition, heir } = registry();
     const home = { ...partition, number: 0, tag: 'g' };
-    expect(await list.retire(home, 'token')).toBe(false);
+    expect(await list.retire(home, 'token', heir)).toBe(false);
   });
 });

@@ -17,10 +17,12 @@ function slotsOf(bounds: Record<string, number>) {
           bounds[address]! > (bounds[all[i - 1]!] ?? 0) ? prefix : undefined,
       }) as RedisNode,
   );
+  const nodeOfSlot = (slot: number) =>
+    nodes.find(({ address }) => slot < bounds[address]!);
   return {
     nodes,
-    nodeOf: (key: Buffer) =>
-      nodes.find(({ address }) => slotOf(key) < bounds[address]!),
+    nodeOf: (key: Buffer) => nodeOfSlot(slotOf(key)),
+    nodeOfSlot,
   };
 }
 const tagsOf = (bounds: Record<string, number>): PartitionTags =>
@@ -54,6 +56,11 @@ describe('the partitions of a group', () => {
       .filter((name) => tags.nodeOf(name) === 'b');
     expect(onB).toHaveLength(1);
     expect(slotOf(`{${onB[0]!.tag}}`)).toBe(7_000);
+  });
+
+  it('are found on a node whose only slot is that of no number below a hundred thousand', () => {
+    const [onA] = tagsOf({ a: 1, b: 16_384 }).missing([home]);
+    expect(onA).toEqual(partitionName('presence', 146_292));
   });
 
   it('are watched where the lowest number is, if two are on one node', () => {
