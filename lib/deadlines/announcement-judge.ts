@@ -42,7 +42,7 @@ export interface JudgedPatterns extends Patterns, WarnedPatterns {
 /** What broadcast's judge works with. */
 export interface AnnouncementParts extends Omit<
   NodeWatchParts,
-  'commands' | 'patterns'
+  'commands' | 'inCluster' | 'patterns'
 > {
   readonly patterns: JudgedPatterns;
   readonly values: ValueOptions;
@@ -83,10 +83,13 @@ export class AnnouncementJudge implements DeadlineJudge {
   #checkedKinds: ValueKinds | undefined;
 
   constructor(
-    private readonly node: Pick<RedisNode, 'commands' | 'noticedAfter'>,
+    private readonly node: Pick<
+      RedisNode,
+      'commands' | 'noticedAfter' | 'inCluster'
+    >,
     private readonly parts: AnnouncementParts,
   ) {
-    const { commands, noticedAfter } = node;
+    const { commands, noticedAfter, inCluster } = node;
     this.#duplicates =
       noticedAfter > 0 ? new DuplicateFilter(noticedAfter) : undefined;
     const { patterns } = parts;
@@ -107,7 +110,7 @@ export class AnnouncementJudge implements DeadlineJudge {
       () => this.watch,
     );
     this.index = withWarnings(this.#deadlines, this.#warnings, patterns);
-    this.watch = new NodeWatch(this, { ...parts, commands });
+    this.watch = new NodeWatch(this, { ...parts, commands, inCluster });
     this.#reader = new ValueReader(this.#values, {
       ...{ commands, clock: this.watch.clock, wishes: parts.patterns.values },
       ...{ counters: parts.counters, options: parts.values, log: parts.log },

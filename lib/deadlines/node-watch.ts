@@ -28,6 +28,8 @@ export type WatchState = 'lost' | 'listening' | 'silent' | 'closed';
 export interface NodeWatchParts {
   /** To the node itself. */
   readonly commands: Commands;
+  /** As of `RedisNode`. */
+  readonly inCluster: boolean;
   /** What is subscribed to. */
   readonly patterns: Patterns;
   readonly punctual: PunctualOptions;
@@ -77,9 +79,9 @@ export class NodeWatch implements DeadlineKeeper {
     private readonly judge: DeadlineJudge,
     private readonly parts: NodeWatchParts,
   ) {
-    const { commands, patterns, punctual, log } = parts;
+    const { commands, inCluster, patterns, punctual, log } = parts;
     const { index } = judge;
-    this.reader = new TtlReader(commands, this.clock);
+    this.reader = new TtlReader(commands, this.clock, inCluster);
     this.#discovery = new DeadlineDiscovery(
       index,
       this.reader,

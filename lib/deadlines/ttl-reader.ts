@@ -48,6 +48,7 @@ export class TtlReader {
   constructor(
     private readonly commands: Commands,
     private readonly clock: RedisClock,
+    private readonly inCluster: boolean,
   ) {}
 
   /**
@@ -80,6 +81,7 @@ export class TtlReader {
     index: string | undefined,
   ): Promise<Ttls> {
     const isNoted = index !== undefined;
+    this.#ask(redis);
     const reply = await READ_PROVEN.run(redis, isNoted ? [index] : [], ...keys);
     const [now, ...ttls] = reply as [number, ...number[]];
     return { now, ttls, isNoted };
@@ -94,6 +96,7 @@ export class TtlReader {
     let now = 0;
     return this.#script(
       async (redis) => {
+        this.#ask(redis);
         const reply = (await SCAN_TTLS.runBuffers(
           redis,
           [],
@@ -116,6 +119,14 @@ export class TtlReader {
       () => now,
       () => this.#scanPlain(cursor, match, count),
     );
+  }
+
+  /**
+   * To be sent in one go with a script: of a key that came to this node while its slot is on its way, the deadline is told
+   * too. It may run out here before the slot has arrived, and nobody else would know of it.
+   */
+  #ask(redis: Redis): void {
+    if (this.inCluster) redis.asking().catch(() => undefined);
   }
 
   /** How many keys of a database have a deadline; undefined where the server does not tell. */

@@ -1,8 +1,8 @@
-import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
 import type { DeadlineEntry } from '../deadlines/deadline-index.js';
 import { readTime } from '../deadlines/ttl-reader.js';
 import { reasonOf } from '../errors/redis-expiry.error.js';
+import { ADOPT } from '../scripts/adopt.lua.js';
 import { FORWARDED } from '../scripts/forwarded.lua.js';
 import type { RedisNode } from '../topology/redis-node.js';
 import { SoonestTimer } from '../util/soonest-timer.js';
@@ -189,29 +189,29 @@ export class Forwarder implements Forwarding {
     return within(PATIENCE_MS, adding);
   }
 
+  /** Rejects where the partition was retired: where to bring them is known anew soon. */
   async #add(
-    { commands, index, befores, before }: Destination,
+    to: Destination,
     entries: readonly DeadlineEntry[],
   ): Promise<void> {
-    const add = async (
-      redis: Redis,
-      how: 'NX' | 'LT',
-      some: readonly DeadlineEntry[],
-    ): Promise<void> => {
-      if (some.length === 0) return;
-      const words = some.flatMap((entry) => [this.#scoreOf(entry), entry.key]);
-      await redis.call('ZADD', index, how, ...words);
-    };
     const past = entries.filter((entry) => this.#isPast(entry));
     const ahead = entries.filter((entry) => !past.includes(entry));
-    await this.term.commands(commands).runNow((redis) =>
-      Promise.all([
-        // Before the entries: whoever drains or retires that partition goes by it.
-        before !== undefined && redis.zadd(befores, before, before),
-        add(redis, 'NX', past),
-        add(redis, 'LT', ahead),
-      ]),
-    );
+    const words = [...past, ...ahead].flatMap((entry) => [
+      this.#scoreOf(entry),
+      entry.key,
+    ]);
+    const isTaken = await this.term
+      .commands(to.commands)
+      .runNow((redis) =>
+        ADOPT.run(
+          redis,
+          [to.watched, to.index, to.befores],
+          to.before ?? '',
+          past.length,
+          ...words,
+        ),
+      );
+    if (isTaken !== 1) throw new Error('that partition is not in use any more');
   }
 
   /** `gone`: others have them. `back`: their keys are here. */

@@ -79,8 +79,10 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
     );
     this.index = withWarnings(index, this.#warnings, registry);
     this.gaps = new GapBook(destinations && MEMORY_MS);
-    const parts = { patterns: registry, punctual, log };
-    this.watch = new NodeWatch(this, { ...parts, commands: this.commands });
+    this.watch = new NodeWatch(this, {
+      ...{ patterns: registry, punctual, log, commands: this.commands },
+      inCluster: node.inCluster,
+    });
     this.#forwarder =
       destinations &&
       new Forwarder(

@@ -17,6 +17,8 @@ export interface Destination {
   readonly commands: Commands;
   readonly index: string;
   /** As of `GroupKeys`. */
+  readonly watched: string;
+  /** As of `GroupKeys`. */
   readonly warnings: string;
   /** As of `GroupKeys`. */
   readonly befores: string;

@@ -18,6 +18,9 @@ import type { PartitionRegistry } from './partition-registry.js';
 import type { Partition } from './partition.js';
 import { RunLedger } from './run-ledger.js';
 
+/** Ms for which a partition stays that is drained: others may know an older map, and go on to bring entries. */
+const RETIRE_AFTER_MS = 10_000;
+
 /** What all partitions of a group have in common in one instance. */
 export interface MemberParts extends TermParts {
   readonly group: string;
@@ -71,6 +74,8 @@ export class PartitionMember implements LeaseHolder {
   readonly #consumer: Consumer;
   #term: LeaderTerm | undefined;
   #isStarted = false;
+  /** By `performance.now()`, while it leads and the partition is drained. */
+  #drainedSince: number | undefined;
 
   constructor(
     readonly partition: Partition,
@@ -141,7 +146,7 @@ export class PartitionMember implements LeaseHolder {
   }
 
   /**
-   * Takes the partition off the list if it is drained and has nothing to do any more. Rejects as `PartitionRegistry` does.
+   * Takes the partition off the list if it has been drained for 10 s and has nothing to do any more. Rejects as `PartitionRegistry` does.
    *
    * @param heir the one that watches the node of this one; undefined while it is not known here
    */
@@ -151,7 +156,12 @@ export class PartitionMember implements LeaseHolder {
   ): Promise<boolean> {
     const { partition } = this;
     const term = this.leads ? this.#term : undefined;
-    if (!term?.isDrained || !heir || heir === partition) return false;
+    if (!term?.isDrained || !heir || heir === partition) {
+      this.#drainedSince = undefined;
+      return false;
+    }
+    this.#drainedSince ??= performance.now();
+    if (performance.now() < this.#drainedSince + RETIRE_AFTER_MS) return false;
     return list.retire(partition, term.token, heir);
   }
 

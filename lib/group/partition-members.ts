@@ -78,8 +78,8 @@ export class PartitionMembers implements GroupListener {
   indexOf(name: PartitionName | undefined): Destination | undefined {
     const found = this.find(name);
     if (!found) return undefined;
-    const { index, warnings, befores } = found.keys;
-    return { commands: found.commands, index, warnings, befores };
+    const { index, watched, warnings, befores } = found.keys;
+    return { commands: found.commands, index, watched, warnings, befores };
   }
 
   add(member: PartitionMember): void {

@@ -8,7 +8,8 @@ export const READ_PROVEN = new Script(`
 -- ARGV    the keys, some hundreds at most: about 1 us each. They are not declared, see DEADLINE_OF
 -- returns {now in epoch ms, ms to live of each key...}; -1 without a deadline, -2 gone before,
 --         -3 where this look itself made Redis remove it: proof that it expired and was not deleted;
---         -4 where another node of the Cluster serves it; -5 where the ACL forbids the key
+--         -4 where another node of the Cluster serves it, also while its slot is on its way to here, unless
+--         ASKING was sent before; -5 where the ACL forbids the key
 -- Safe: notes in the step in which it looks, so nothing is noted of a key that is gone; of a key that the index knows
 --         the sooner look counts. Nothing else runs between two commands of a script, so where the
 -- number of keys falls across a look, that look removed the key.

@@ -11,8 +11,8 @@ export const SCAN_TTLS = new Script(`
 -- ARGV[4] and on, for each filter: how its keys begin, how they end, '1' if all such keys match or '0' if
 --         only some do. Without a filter all keys of the glob pattern match.
 -- returns {next cursor ('0' at the end), now in epoch ms, key, ms to live, key, ms to live...}; keys
---         without a deadline are left out, and those that are on their way from or to another node of
---         a Cluster. In place of ms, -1 is said of a key that only some filter of the kind '0' lets through:
+--         without a deadline are left out, and those that are on their way from another node of a Cluster
+--         and were not asked for by ASKING. In place of ms, -1 is said of a key that only some filter of the kind '0' lets through:
 --         it is not looked at, as it may be one that the user may not read; and of one that was, and may not
 -- Safe: writes nothing of its own; a page is bounded by its count. As SCAN promises, a key that is
 -- there all the while is returned at least once.

@@ -261,6 +261,7 @@ export class ClusterTopology implements Topology {
   #toNode(address: string): RedisNode {
     return {
       address,
+      inCluster: true,
       commands: this.#seeds.connect(address, this.log),
       noticedAfter: 0,
       openListener: () => this.#seeds.open(address),

@@ -5,6 +5,8 @@ import type { Opening } from '../connection/connection.js';
 export interface RedisNode {
   /** The node's name in logs and in `status()`, which no other has: `host:port`, a socket's path, or a Sentinel's master name. */
   readonly address: string;
+  /** Whether it is one of a Cluster's, whose keys may be on their way from another one. */
+  readonly inCluster: boolean;
   /** For ordinary commands to this very server. */
   readonly commands: CommandClient;
   /**

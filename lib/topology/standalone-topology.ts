@@ -65,6 +65,7 @@ export class StandaloneTopology implements Topology {
     this.nodes = [
       {
         address: addressOf(target.first as Redis),
+        inCluster: false,
         commands: this.#commands,
         noticedAfter: bySentinels ? SENTINELS_DELAY_MS : 0,
         openListener: () => this.#openListener(),

@@ -13,7 +13,7 @@ warningBookConformance('MemoryWarnings', async (before) => {
   const commands = commandsOn(server);
   onTestFinished(() => commands.close());
   const clock = new RedisClock();
-  const reader = new TtlReader(commands, clock);
+  const reader = new TtlReader(commands, clock, false);
   await reader.readTime();
   const told: string[] = [];
   const book = new MemoryWarnings(before, {

@@ -75,7 +75,11 @@ describe('NodeWatch of broadcast, far from Redis,', () => {
         work(redis),
     };
     deadlines = new AnnouncementJudge(
-      { commands: commands as unknown as CommandClient, noticedAfter: 3_000 },
+      {
+        commands: commands as unknown as CommandClient,
+        inCluster: false,
+        noticedAfter: 3_000,
+      },
       {
         patterns: {
           wanted: () => [everything],
@@ -217,6 +221,7 @@ describe('NodeWatch', () => {
       work(redis);
     judge = new NotingJudge(looksInSilence);
     watch = new NodeWatch(judge, {
+      inCluster: false,
       commands: { run, runNow: run } as unknown as CommandClient,
       patterns: { wanted: () => [], matches: () => true },
       punctual: { scanInterval: 600_000, scanCount: 1_000 },

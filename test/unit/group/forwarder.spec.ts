@@ -19,7 +19,8 @@ import { lapsed } from '../../support/group/judging.js';
 import { noLog } from '../../support/group/parts.js';
 import type { TestServer } from '../../support/servers.js';
 
-const MINUTE = 60_000;
+/** Nothing that lives so long runs out in a test, however slow. */
+const HOUR = 3_600_000;
 const GROUP = 'g';
 
 describe('Forwarder', () => {
@@ -59,7 +60,7 @@ describe('Forwarder', () => {
         return there && !unknown.has(address)
           ? {
               commands: there.commands,
-              index: there.keys.index,
+              ...{ index: there.keys.index, watched: there.keys.watched },
               ...{ warnings: there.keys.warnings, befores: there.keys.befores },
               ...(before !== undefined && { before }),
             }
@@ -93,6 +94,8 @@ describe('Forwarder', () => {
       cluster.servers.find((server) => server.address === address)!;
     const [here, ...others] = partitions.map(({ node }) => serverAt(node));
     await here!.redis.set(own!.keys.lease, 'token');
+    for (const { keys, node } of partitions)
+      await serverAt(node).redis.set(keys.watched, '1');
     const indexes = partitions.map(({ keys }) => keys.index);
     const parts = {
       forwarder,
@@ -124,7 +127,7 @@ describe('Forwarder', () => {
 
   it('brings entries to where their keys are, with their marks, back where they are here after all, and drops those of deleted keys', async () => {
     const { forwarder, due, own, here, others, indexes } = await scene();
-    const [past, ahead] = [Date.now() - MINUTE, Date.now() + MINUTE];
+    const [past, ahead] = [Date.now() - HOUR, Date.now() + HOUR];
     const [returned] = await keysAt(here, 1);
     const away: Record<string, number> = { [returned!]: past };
     const [one, two] = others as [TestServer, TestServer];
@@ -183,6 +186,28 @@ describe('Forwarder', () => {
     expect(await scores(one, befores)).toEqual({ '60000': '60000' });
   });
 
+  it('keeps what a partition was to have that is not in use any more, until somebody has it', async () => {
+    const { forwarder, own, here, others, indexes, partitions } = await scene();
+    const [one, two] = others as [TestServer, TestServer];
+    const [[first], [second]] = [await keysAt(one, 1), await keysAt(two, 1)];
+    await here.redis.zadd(own.keys.away, 5, first!, 6, second!);
+    const { watched } = partitions[1]!.keys;
+    await one.redis.del(watched);
+
+    forwarder.start();
+    await eventually(async () =>
+      expect(await scores(two, indexes[2]!)).toEqual({ [second!]: '6' }),
+    );
+    expect(await scores(here, own.keys.away)).toEqual({ [first!]: '5' });
+    expect(await one.redis.exists(indexes[1]!)).toBe(0);
+
+    await one.redis.set(watched, '1');
+    await eventually(async () =>
+      expect(await here.redis.exists(own.keys.away)).toBe(0),
+    );
+    expect(await scores(one, indexes[1]!)).toEqual({ [first!]: '5' });
+  });
+
   it('keeps entries that nobody can have yet, and one node that hangs holds up no other', async () => {
     const { forwarder, unknown, own, here, others, indexes } = await scene();
     const [one, two] = others as [TestServer, TestServer];
@@ -221,7 +246,7 @@ describe('Forwarder', () => {
     const [one] = others as [TestServer];
     const [ranOut, alive, ahead, deleted] = await keysAt(here, 4);
     const slot = slotOf(ranOut!);
-    const later = Date.now() + MINUTE;
+    const later = Date.now() + HOUR;
     const ids = (await Promise.all(
       [here, one].map(({ redis }) => redis.call('CLUSTER', 'MYID')),
     )) as string[];
@@ -275,7 +300,7 @@ describe('Forwarder', () => {
     await here.redis.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
     const [key, other, missed, dropped, alive, deleted] = await keysAt(here, 6);
     const deadline = await lapsed(here.redis, key!);
-    const later = Date.now() + MINUTE;
+    const later = Date.now() + HOUR;
     await here.redis.set(alive!, '1', 'PXAT', later);
     await here.redis.zadd(
       indexes[0]!,

@@ -33,6 +33,7 @@ it('NodeListener tells its observer where another server answers than before, an
     {
       address: server.address,
       commands,
+      inCluster: false,
       noticedAfter: 3_000,
       openListener: () =>
         server.client({ ...ownClientOptions('test'), retryStrategy: null }),
