@@ -18,9 +18,19 @@ const byTextOnly = new WeakSet<Redis>();
  */
 export class Script {
   readonly #digest: string;
+  #arriving: Script | undefined;
 
-  constructor(readonly text: string) {
+  /** @param isAsking whether it is asked for keys that are on their way to the server, too: see `arriving` */
+  constructor(
+    readonly text: string,
+    private readonly isAsking = false,
+  ) {
     this.#digest = createHash('sha1').update(text).digest('hex');
+  }
+
+  /** The same script for a node of a Cluster, which then serves keys, too, whose slot is on its way to it. */
+  get arriving(): Script {
+    return (this.#arriving ??= new Script(this.text, true));
   }
 
   /** Runs the script. Resolves with the reply, whose strings are texts; rejects with the server's error. */
@@ -48,6 +58,7 @@ export class Script {
   ): Promise<unknown> {
     if (!byTextOnly.has(redis)) {
       try {
+        this.#ask(redis);
         return await redis[call]('EVALSHA', this.#digest, ...words);
       } catch (error) {
         const mayNot =
@@ -56,6 +67,12 @@ export class Script {
         else if (!isUnknownScript(error)) throw error;
       }
     }
+    this.#ask(redis);
     return redis[call]('EVAL', this.text, ...words);
+  }
+
+  /** Sent in one go with what follows: the permission is for one command. */
+  #ask(redis: Redis): void {
+    if (this.isAsking) redis.asking().catch(() => undefined);
   }
 }

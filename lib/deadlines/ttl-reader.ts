@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Commands } from '../connection/commands.js';
+import type { Script } from '../connection/script.js';
 import {
   isDenied,
   isForbidden,
@@ -42,14 +43,21 @@ const PLAIN_COMMANDS_MS = 10_000;
 export class TtlReader {
   /** Called for each key that the ACL does not let `read` look at. It must be quick, and must not throw. */
   onForbidden: ((key: Buffer) => void) | undefined;
+  readonly #readProven: Script;
+  readonly #scanTtls: Script;
   /** Until when scripts are not tried because the server refused one, by `performance.now()`. */
   #plainUntil = -Infinity;
 
+  /** @param inCluster as of `RedisNode` */
   constructor(
     private readonly commands: Commands,
     private readonly clock: RedisClock,
-    private readonly inCluster: boolean,
-  ) {}
+    inCluster: boolean,
+  ) {
+    // A key that came to a node while its slot is on its way may run out there before the slot has arrived, and nobody else would know.
+    this.#readProven = inCluster ? READ_PROVEN.arriving : READ_PROVEN;
+    this.#scanTtls = inCluster ? SCAN_TTLS.arriving : SCAN_TTLS;
+  }
 
   /**
    * The times to live of some keys, some hundreds at most; by a script, -3 for a key that this very
@@ -81,8 +89,11 @@ export class TtlReader {
     index: string | undefined,
   ): Promise<Ttls> {
     const isNoted = index !== undefined;
-    this.#ask(redis);
-    const reply = await READ_PROVEN.run(redis, isNoted ? [index] : [], ...keys);
+    const reply = await this.#readProven.run(
+      redis,
+      isNoted ? [index] : [],
+      ...keys,
+    );
     const [now, ...ttls] = reply as [number, ...number[]];
     return { now, ttls, isNoted };
   }
@@ -96,8 +107,7 @@ export class TtlReader {
     let now = 0;
     return this.#script(
       async (redis) => {
-        this.#ask(redis);
-        const reply = (await SCAN_TTLS.runBuffers(
+        const reply = (await this.#scanTtls.runBuffers(
           redis,
           [],
           ...[cursor, match, count],
@@ -119,14 +129,6 @@ export class TtlReader {
       () => now,
       () => this.#scanPlain(cursor, match, count),
     );
-  }
-
-  /**
-   * To be sent in one go with a script: of a key that came to this node while its slot is on its way, the deadline is told
-   * too. It may run out here before the slot has arrived, and nobody else would know of it.
-   */
-  #ask(redis: Redis): void {
-    if (this.inCluster) redis.asking().catch(() => undefined);
   }
 
   /** How many keys of a database have a deadline; undefined where the server does not tell. */

@@ -81,9 +81,7 @@ export async function runKeyScript<T extends KeyWrite>(
   place: ArmingPlace,
   writes: readonly T[],
 ): Promise<KeyAnswer[]> {
-  // Sent in one go with what follows: the permission is for one command.
-  if (place.isAsking) redis.asking().catch(() => undefined);
-  const answer = (await script.run(
+  const answer = (await (place.isAsking ? script.arriving : script).run(
     ...([redis, names(place)] as const),
     ...writes.flatMap(words),
   )) as string[];

@@ -42,8 +42,6 @@ describe('TtlReader on a node to which a slot is on its way', () => {
       const reader = new TtlReader(commands, new RedisClock(), inCluster);
       const keys = [here!, there!].map((key) => Buffer.from(key));
 
-      // The first time the server does not know the script.
-      await reader.read(keys);
       const { ttls } = await reader.read(keys);
       const { entries } = await reader.scan(
         '0',
