@@ -35,7 +35,8 @@ const SOAK = 'test/soak/**/*.spec.ts';
 const source = (path: string): string =>
   fileURLToPath(new URL(`lib/${path}`, import.meta.url));
 
-export default defineConfig({
+/** What all projects have. It is not inherited: what a root says that sets everything up would be done for each of them. */
+const common = {
   // Samples import the package by its name, as users do.
   resolve: {
     alias: [
@@ -49,18 +50,22 @@ export default defineConfig({
   // Vite would read these from tsconfig.json, but only for files it includes; said here, the
   // metadata that dependency injection needs cannot vanish when `include` changes.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
+};
+
+/** Above what a test waits for one thing: see test/support/patience.ts. */
+const timeouts = { testTimeout: 180_000, hookTimeout: 180_000 };
+
+export default defineConfig({
   test: {
     globalSetup: ['test/support/global-setup.ts'],
-    // Above what a test waits for one thing: see test/support/patience.ts.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
     // Most tests wait most of the time, so that two cores serve four of them, and six of the short ones.
     maxWorkers: 4,
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
       {
-        extends: true,
+        ...common,
         test: {
+          ...timeouts,
           name: 'short',
           include: ['test/**/*.spec.ts', 'sample/05-testing/*.spec.ts'],
           exclude: [...LONG, ...ALONE, SOAK, 'test/smoke/**'],
@@ -69,9 +74,18 @@ export default defineConfig({
           setupFiles: ['test/support/shared-process.ts'],
         },
       },
-      { extends: true, test: { name: 'alone', include: ALONE } },
-      { extends: true, test: { name: 'faults', include: LONG } },
-      { extends: true, test: { name: 'soak', include: [SOAK] } },
+      { ...common, test: { ...timeouts, name: 'alone', include: ALONE } },
+      {
+        ...common,
+        test: {
+          ...timeouts,
+          name: 'faults',
+          include: LONG,
+          isolate: false,
+          setupFiles: ['test/support/shared-process.ts'],
+        },
+      },
+      { ...common, test: { ...timeouts, name: 'soak', include: [SOAK] } },
     ],
   },
 });

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable, Module } from '@nestjs/common';
 import { Test, type TestingModule } from '@nestjs/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   OnKeyExpired,
   RedisExpiryModule,
@@ -9,11 +9,7 @@ import {
   RedisExpirySubscriber,
 } from '../../lib/index.js';
 import { bedOf, clientsOf, eventually } from '../support/faults/bed.js';
-import {
-  BY_ITSELF,
-  ChildApp,
-  CompiledLibrary,
-} from '../support/faults/child-app.js';
+import { BY_ITSELF, ChildApp } from '../support/faults/child-app.js';
 import { KeyLedger } from '../support/faults/key-ledger.js';
 import { logger } from '../support/faults/log-recorder.js';
 import { paced } from '../support/paced.js';
@@ -41,12 +37,6 @@ async function unstarted(
 }
 
 describe.concurrent('shutdown', () => {
-  let library: CompiledLibrary;
-  beforeAll(async () => {
-    library = await CompiledLibrary.make();
-  });
-  afterAll(() => library.remove());
-
   it('closes every connection, and runs no handler any more', async (t) => {
     const bed = bedOf(t);
     const server = await bed.server();
@@ -167,7 +157,7 @@ describe.concurrent('shutdown', () => {
     const bed = bedOf(t);
     const server = await bed.server();
     const admin = bed.admin(server);
-    const child = new ChildApp(bed, library, {
+    const child = new ChildApp(bed, {
       module: { connection: server.url },
       closeTwice: true,
     });
@@ -182,7 +172,7 @@ describe.concurrent('shutdown', () => {
   it('lets the process end by itself when Redis is down', async (t) => {
     const bed = bedOf(t);
     const server = await bed.server();
-    const child = new ChildApp(bed, library, {
+    const child = new ChildApp(bed, {
       module: { connection: server.url, shutdownTimeout: HOUR },
     });
     await child.says('running');
@@ -198,7 +188,7 @@ describe.concurrent('shutdown', () => {
     const bed = bedOf(t);
     const server = await bed.server();
     const proxy = await bed.proxy(server);
-    const child = new ChildApp(bed, library, {
+    const child = new ChildApp(bed, {
       module: { connection: proxy.url, shutdownTimeout: HOUR },
     });
     await child.says('running');
@@ -214,7 +204,7 @@ describe.concurrent('shutdown', () => {
     const server = await bed.server();
     const proxy = await bed.proxy(server);
     const admin = bed.admin(server);
-    const child = new ChildApp(bed, library, {
+    const child = new ChildApp(bed, {
       module: {
         connection: proxy.url,
         shutdownTimeout: 1_500,
@@ -247,7 +237,7 @@ describe.concurrent('shutdown', () => {
     const bed = bedOf(t);
     const server = await bed.server();
     const admin = bed.admin(server);
-    const child = new ChildApp(bed, library, {
+    const child = new ChildApp(bed, {
       module: {
         connection: server.url,
         shutdownTimeout: 1_000,
@@ -278,7 +268,7 @@ describe.concurrent('shutdown', () => {
     const bed = bedOf(t);
     const server = await bed.server();
     const admin = bed.admin(server);
-    const child = new ChildApp(bed, library, {
+    const child = new ChildApp(bed, {
       module: { connection: server.url, concurrency: 2 },
       workMs: 400,
       shutdownHooks: true,

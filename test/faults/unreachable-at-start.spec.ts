@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { RedisExpiryError } from '../../lib/index.js';
 import {
   bedOf,
@@ -7,11 +7,7 @@ import {
   eventually,
   killClient,
 } from '../support/faults/bed.js';
-import {
-  BY_ITSELF,
-  ChildApp,
-  CompiledLibrary,
-} from '../support/faults/child-app.js';
+import { BY_ITSELF, ChildApp } from '../support/faults/child-app.js';
 import {
   ExpiryApp,
   type ExpiryAppOptions,
@@ -40,12 +36,6 @@ async function rejectionOf(options: ExpiryAppOptions): Promise<Rejection> {
 }
 
 describe.concurrent('Redis that cannot be reached at start', () => {
-  let library: CompiledLibrary;
-  beforeAll(async () => {
-    library = await CompiledLibrary.make();
-  });
-  afterAll(() => library.remove());
-
   it('because it is down: rejects after connectTimeout, saying where and why', async (t) => {
     const bed = bedOf(t);
     const server = await bed.server();
@@ -247,7 +237,7 @@ describe.concurrent('Redis that cannot be reached at start', () => {
     const ports = [silent.port, guarded.port, down.port];
     const children = ports.map(
       (port) =>
-        new ChildApp(bed, library, {
+        new ChildApp(bed, {
           module: {
             connection: { host: '127.0.0.1', port, connectTimeout: 1_000 },
           },

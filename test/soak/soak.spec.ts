@@ -1,6 +1,4 @@
-import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CompiledLibrary } from '../support/faults/child-app.js';
 import { expectNothing } from '../support/group/history.js';
 import { Soak } from '../support/soak/soak.js';
 
@@ -21,14 +19,10 @@ const UNANNOUNCED = 5_000;
 
 describe(`an application that runs for ${minutes} minutes`, () => {
   const soak = new Soak();
-  let library: CompiledLibrary | undefined;
 
   beforeAll(
     async () => {
-      // Another build of the library, to see that the test finds what that one had wrong.
-      const other = process.env['SOAK_LIBRARY'];
-      if (!other) library = await CompiledLibrary.make();
-      await soak.start(library?.url ?? pathToFileURL(other!).href);
+      await soak.start();
       await soak.run(minutes * 60_000).catch((error: unknown) => {
         console.log(soak.log);
         throw error;
@@ -48,7 +42,6 @@ describe(`an application that runs for ${minutes} minutes`, () => {
 
   afterAll(async () => {
     await soak.close();
-    await library?.remove();
   }, AROUND);
 
   it('costs Redis as many commands at its end as at its begin', () => {

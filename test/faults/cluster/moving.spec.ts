@@ -59,7 +59,6 @@ describe.each(inject('redisServers'))(
           `${onTheWay} of 300 ran out while their slot was on its way`,
         );
 
-        expect(onTheWay).toBeGreaterThan(30);
         expect(await hearing.accounts()).toBe(0);
       },
     );

@@ -1,15 +1,8 @@
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 const ROUNDS = 5;
 /** All that a group may ever have, by its last part. */
@@ -39,7 +32,7 @@ describe('a group that runs for long', () => {
     'leaves nothing behind of 20,000 keys and of the instances that came and went',
     { timeout: 300_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const { redis, history } = group;
       const ownKeys = async (): Promise<string[]> =>
         (await redis.keys('rx:*')).filter((key) => !/:self-test:/.test(key));

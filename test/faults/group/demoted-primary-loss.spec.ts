@@ -1,23 +1,16 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
+import { describe, expect, it } from 'vitest';
 import { Pair } from '../../support/faults/failover.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { paced } from '../../support/paced.js';
 import { names } from '../../support/group/history.js';
 import { TrackedKeys } from '../../support/group/tracked-keys.js';
 
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
-
 describe('a group whose primary becomes a replica under its connections', () => {
   it(
     'goes on at the new primary, and loses nothing',
     { timeout: 240_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const pair = await Pair.of(group.bed, group.server);
       const proxy = await group.bed.proxy(group.server, { latency: 4 });
       const options = { leaseDuration: 1_000, connection: proxy.url };

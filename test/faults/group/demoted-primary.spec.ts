@@ -1,23 +1,16 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { Pair } from '../../support/faults/failover.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import { TrackedKeys } from '../../support/group/tracked-keys.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 describe('a group whose primary becomes a replica under its connections', () => {
   it(
     'ends at the new primary what it was handling, and goes on there',
     { timeout: 240_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const { history, bed } = group;
       const pair = await Pair.of(bed, group.server);
       const { secondAdmin } = pair;

@@ -1,16 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import { Random } from '../../support/random.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 /** The keys of these tests outlive them, so that no warning may be left out. */
 const BEFORE = 300_000;
@@ -40,7 +33,7 @@ describe('the warnings of a group', () => {
     'are lost by no kill, and made twice by none: also of keys that are renewed after their warning',
     { timeout: 240_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const { redis, history } = group;
       const fleet = group.fleet(
         { leaseDuration: 1_000, renewals: 'heard' },
@@ -94,7 +87,7 @@ describe('the warnings of a group', () => {
   );
 
   it('that were due while no process ran come late, as recovered', async (context) => {
-    const group = await GroupBed.make(context, library);
+    const group = await GroupBed.make(context);
     const { history } = group;
     const fleet = group.fleet({ leaseDuration: 1_000 }, { before: BEFORE });
     await fleet.start(2);

@@ -1,17 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { Traffic } from '../../support/faults/traffic.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import type { Fleet } from '../../support/group/workers.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 /** Keys that live on: `idle` ones are the group's, the others are not. */
 async function fill(group: GroupBed, prefix: string, count: number) {
@@ -52,7 +45,7 @@ describe.concurrent('a group', () => {
     '%s loses, repeats and invents nothing over gaps and a change of who leads',
     { timeout: 180_000 },
     async ([, option, channels, renewals], context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       await fill(group, 'idle:', 2_500);
       const fleet = group.fleet({ renewals: option, leaseDuration: 1_000 });
       await fleet.start(2);
@@ -91,7 +84,7 @@ describe.concurrent('a group', () => {
     'loses, repeats and invents nothing while it moves between hearing renewals and not, again and again',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       await fill(group, 'idle:', 2_500);
       const fleet = group.fleet({ punctual: { scanInterval: 1_000 } });
       await fleet.start(1);

@@ -1,24 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
 import { paced } from '../../support/paced.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import { Random } from '../../support/random.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 describe('the processes of a group', () => {
   it(
     'share 10,000 expiries, and handle each exactly once',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const fleet = group.fleet();
       await fleet.start(3);
 
@@ -38,7 +31,7 @@ describe('the processes of a group', () => {
     'lose nothing while one after the other is killed',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const fleet = group.fleet({ leaseDuration: 1_000 }, { work: [5, 50] });
       await fleet.start(3);
       const random = new Random(7);
@@ -78,7 +71,7 @@ describe('the processes of a group', () => {
   );
 
   it('redeliver what one had handled and not acknowledged when it was killed', async (context) => {
-    const group = await GroupBed.make(context, library);
+    const group = await GroupBed.make(context);
     const fleet = group.fleet({ leaseDuration: 1_000 });
     const [doomed] = await fleet.start(1, { dieBeforeAck: true });
     await group.keys.set(spread(['k'], 300, 300));
@@ -100,7 +93,7 @@ describe('the processes of a group', () => {
     'give up an event that kills every process that takes it',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const module = { leaseDuration: 200, retry: { attempts: 3 } };
       const fleet = group.fleet(module, { alwaysDie: true });
       // The first process must know the key before it runs out.
@@ -129,7 +122,7 @@ describe('the processes of a group', () => {
     'lose and repeat nothing in a rolling restart',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const fleet = group.fleet({}, { work: [5, 50] });
       await fleet.start(3);
       await group.keys.set(spread(names('k', 3_000), 1_000, 9_000));
@@ -149,7 +142,7 @@ describe('the processes of a group', () => {
     'are not harmed by a holder that sleeps and wakes',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const fleet = group.fleet({ leaseDuration: 1_000 }, { work: [1, 10] });
       await fleet.start(3);
       await group.keys.set(spread(names('k', 2_000), 1_500, 16_000));

@@ -1,15 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import { paced } from '../../support/paced.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 const recovered = (group: GroupBed): number =>
   group.history.handlings.filter(({ source }) => source === 'recovery').length;
@@ -19,7 +12,7 @@ describe('a group whose processes are all down', () => {
     'handles, at its start, exactly what expired meanwhile',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const fleet = group.fleet();
       const [first] = await fleet.start(1);
       const lapsing = names('lapsing', 1_000);
@@ -63,7 +56,7 @@ describe('a group whose server crashes', () => {
     'loses nothing that was persisted by %s',
     { timeout: 180_000 },
     async ([, args], context) => {
-      const group = await GroupBed.make(context, library, { args: [...args] });
+      const group = await GroupBed.make(context, { args: [...args] });
       const fleet = group.fleet({ leaseDuration: 1_000 }, { work: [1, 10] });
       await fleet.start(2);
       await group.keys.set(spread(names('before', 500), 300, 1_000));
@@ -95,7 +88,7 @@ describe('a group whose server crashes', () => {
 
 describe('a group whose server is short of memory', () => {
   it('loses nothing while it may not write', async (context) => {
-    const group = await GroupBed.make(context, library, {
+    const group = await GroupBed.make(context, {
       args: ['--maxmemory-policy', 'noeviction'],
     });
     const fleet = group.fleet({ leaseDuration: 1_000 });
@@ -124,7 +117,7 @@ describe('a group whose server is short of memory', () => {
   });
 
   it('makes no event of keys that it evicts', async (context) => {
-    const group = await GroupBed.make(context, library, {
+    const group = await GroupBed.make(context, {
       args: ['--maxmemory-policy', 'volatile-lru'],
     });
     const fleet = group.fleet();
@@ -159,7 +152,7 @@ describe('a group whose server is short of memory', () => {
 
 describe('a group whose keys go otherwise than by expiring', () => {
   it('makes no event of keys that are deleted, renamed, moved, overwritten, persisted or flushed', async (context) => {
-    const group = await GroupBed.make(context, library);
+    const group = await GroupBed.make(context);
     const { redis, history, keys } = group;
     await redis.config('SET', 'notify-keyspace-events', 'K$');
     const fleet = group.fleet({}, { pattern: 'k:*' });

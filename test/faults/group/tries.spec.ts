@@ -1,16 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 
 const HOUR_MS = 3_600_000;
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 /** The connections on which some instance waits for events. */
 async function readers({ redis }: GroupBed): Promise<string[]> {
@@ -38,7 +31,7 @@ describe('a try of an event', () => {
     'is a run of its handler, not a reading of it over a new connection',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const fleet = group.fleet({ leaseDuration: 500 });
       const [doomed] = await fleet.start(1, { work: [HOUR_MS, HOUR_MS] });
       await group.keys.set(spread(['k'], 100, 100));
@@ -70,7 +63,7 @@ describe('a try of an event', () => {
     'is counted where it kills its process, and where another instance only passes the event on',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const module = { leaseDuration: 200, retry: { attempts: 3 } };
       const fleet = group.fleet(module);
       // It has no handler for the key: what the dead leave behind is of no use to it.
@@ -97,7 +90,7 @@ describe('a try of an event', () => {
     'kills the process at once, and takes no other event with it',
     { timeout: 90_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const module = { leaseDuration: 200, retry: { attempts: 3 } };
       const fleet = group.fleet(module, { dieOver: 'a' });
       // All begin together, and the first one is the last thing that its process does.
@@ -129,7 +122,7 @@ describe('a try of an event', () => {
     'is no waiting for a handler, however many processes it waited in when they died',
     { timeout: 180_000 },
     async (context) => {
-      const group = await GroupBed.make(context, library);
+      const group = await GroupBed.make(context);
       const module = { leaseDuration: 300, retry: { attempts: 2 } };
       const slow = { work: [HOUR_MS, HOUR_MS] as const };
       const fleet = group.fleet(module, { handler: { concurrency: 1 } });

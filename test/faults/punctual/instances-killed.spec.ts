@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ChildApp, CompiledLibrary } from '../../support/faults/child-app.js';
+import { describe, expect, it } from 'vitest';
+import { ChildApp } from '../../support/faults/child-app.js';
 import { paced } from '../../support/paced.js';
 import {
   ALL_WELL,
@@ -12,16 +12,10 @@ import {
 } from '../../support/punctual/scene.js';
 
 describe.concurrent('of three instances', () => {
-  let library: CompiledLibrary;
-  beforeAll(async () => {
-    library = await CompiledLibrary.make();
-  });
-  afterAll(() => library.remove());
-
   it('two that are killed and come back cost the third no event', async (context) => {
     const scene = await Scene.open(context);
     const child = async (): Promise<ChildApp> => {
-      const app = new ChildApp(scene.bed, library, {
+      const app = new ChildApp(scene.bed, {
         module: { connection: scene.server.url, punctual: true },
       });
       await app.says('running');

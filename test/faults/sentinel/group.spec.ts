@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { eventually } from '../../support/eventually.js';
 import { busyGroup } from '../../support/faults/busy-group.js';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
 import {
   groupBy,
   keysAt,
@@ -10,12 +9,6 @@ import {
 import { spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import { useSentinel } from '../../support/sentinel.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 const ALL = (): boolean => true;
 
@@ -28,7 +21,7 @@ describe.each(inject('redisServers'))(
       'loses nothing when its server is killed and replaced',
       { timeout: 180_000 },
       async (context) => {
-        const scene = await groupBy(context, sentinel, library);
+        const scene = await groupBy(context, sentinel);
         const { traffic, fleet } = await busyGroup(scene);
         const old = await sentinel.primary();
 
@@ -52,7 +45,7 @@ describe.each(inject('redisServers'))(
       'loses, repeats and invents nothing when its server is replaced by command, and goes on as a primary for a while',
       { timeout: 180_000 },
       async (context) => {
-        const scene = await groupBy(context, sentinel, library);
+        const scene = await groupBy(context, sentinel);
         const old = await sentinel.primary();
         await scene.fleet({ leaseDuration: 1_000 }).start(3);
         const beating = names('beating:', 200);
@@ -79,7 +72,7 @@ describe.each(inject('redisServers'))(
       'loses, repeats and invents nothing when its server hangs, is replaced, and awakes',
       { timeout: 180_000 },
       async (context) => {
-        const scene = await groupBy(context, sentinel, library);
+        const scene = await groupBy(context, sentinel);
         const old = await sentinel.primary();
         await scene.fleet({ leaseDuration: 1_000 }).start(3);
         const beating = names('beating:', 200);

@@ -2,25 +2,12 @@ import { execFile } from 'node:child_process';
 import { writeFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  afterAll,
-  beforeAll,
-  describe,
-  expect,
-  it,
-  onTestFinished,
-} from 'vitest';
-import { CompiledLibrary } from '../../support/faults/child-app.js';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { groupApp, handler } from '../../support/group/app.js';
 import { PATIENCE_MS } from '../../support/patience.js';
+import { programOf } from '../../support/program-of.js';
 import { useServer } from '../../support/servers.js';
 import { tlsPort } from '../../support/tls.js';
-
-let library: CompiledLibrary;
-beforeAll(async () => {
-  library = await CompiledLibrary.make();
-});
-afterAll(() => library.remove());
 
 interface Ended {
   readonly code: number;
@@ -34,7 +21,7 @@ const shell = (line: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> =>
     const options = {
       env: {
         PATH: process.env['PATH'],
-        CLI: `${process.execPath} ${library.command}`,
+        CLI: `${process.execPath} ${programOf('bin')}`,
         ...env,
       },
       timeout: PATIENCE_MS,

@@ -119,6 +119,5 @@ export async function armWhileKilling(
     `${kills} kills of all; ${JSON.stringify(ledger.counts)}, ${ledger.expected} handed over`,
   );
   expect(ledger.counts.armed).toBe(count);
-  expect(kills).toBeGreaterThan(3);
   return { kills, ledger };
 }

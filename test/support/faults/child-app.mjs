@@ -9,9 +9,13 @@ import { createHook } from 'node:async_hooks';
 import { writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
+import {
+  OnKeyExpired,
+  RedisExpiryModule,
+  RedisExpirySubscriber,
+} from 'nestjs-redis-expiry';
 
 const {
-  library,
   module: options,
   workMs,
   shutdownHooks,
@@ -40,10 +44,6 @@ const timersLeft = () =>
   [...timers.values()]
     .filter((timer) => timer.hasRef() && !timer._destroyed)
     .map((timer) => timer._idleTimeout);
-
-const { OnKeyExpired, RedisExpiryModule, RedisExpirySubscriber } = await import(
-  library
-);
 
 class Handlers {
   /** @param {{ key: string }} event */

@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
 import { vi } from 'vitest';
 import type { RedisExpiryModuleOptions } from '../../../lib/index.js';
 import { PATIENCE_MS } from '../patience.js';
+import { programOf } from '../program-of.js';
 import type { FaultBed } from './bed.js';
 
 export interface ChildAppOptions {
@@ -47,61 +44,18 @@ export const BY_ITSELF = { timers: [], code: 0, signal: null };
 /** Ms for which ioredis holds on to a socket that it closes, at most. */
 const CLOSING_SOCKETS_MS = 50;
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
-const script = fileURLToPath(new URL('./child-app.mjs', import.meta.url));
-
-/** The library, compiled as it is now: `dist` may be of yesterday. */
-export class CompiledLibrary {
-  private constructor(private readonly dir: string) {}
-
-  static async make(): Promise<CompiledLibrary> {
-    // Inside the project, so that it finds the same packages.
-    const cache = join(root, 'node_modules/.cache/nestjs-redis-expiry');
-    await mkdir(cache, { recursive: true });
-    const dir = await mkdtemp(join(cache, 'faults-'));
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    await promisify(execFile)(
-      process.execPath,
-      [
-        ...[tsc, '-p', join(root, 'tsconfig.build.json')],
-        ...['--outDir', join(dir, 'dist'), '--declaration', 'false'],
-      ],
-      { cwd: root },
-    );
-    // The command tells its version by it.
-    await copyFile(join(root, 'package.json'), join(dir, 'package.json'));
-    return new CompiledLibrary(dir);
-  }
-
-  get url(): string {
-    return pathToFileURL(join(this.dir, 'dist/index.js')).href;
-  }
-
-  /** The program of the command. */
-  get command(): string {
-    return join(this.dir, 'dist/cli/bin.js');
-  }
-
-  async remove(): Promise<void> {
-    await rm(this.dir, { recursive: true, force: true });
-  }
-}
-
 /** An application in a process of its own. */
 export class ChildApp {
   readonly events: ChildEvent[] = [];
   stderr = '';
   readonly #exited: Promise<unknown>;
 
-  constructor(
-    bed: FaultBed,
-    library: CompiledLibrary,
-    options: ChildAppOptions,
-  ) {
-    const argument = JSON.stringify({ library: library.url, ...options });
-    const child = spawn(process.execPath, [script, argument], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+  constructor(bed: FaultBed, options: ChildAppOptions) {
+    const child = spawn(
+      process.execPath,
+      [programOf('child-app'), JSON.stringify(options)],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     this.child = child;
     this.#exited = once(child, 'close');
     createInterface({ input: child.stdout }).on('line', (line) =>

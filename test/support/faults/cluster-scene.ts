@@ -8,7 +8,6 @@ import { TrackedKeys } from '../group/tracked-keys.js';
 import { PATIENCE_MS } from '../patience.js';
 import type { TestServer } from '../servers.js';
 import { bedOf } from './bed.js';
-import type { CompiledLibrary } from './child-app.js';
 import { Hearing } from './hearing.js';
 
 /** Deadlines are translated from one server's clock to another's, by answers that may be late. */
@@ -38,13 +37,12 @@ export async function hearingOn(
 export async function groupOn(
   context: TestContext,
   cluster: TestCluster,
-  library: CompiledLibrary,
 ): Promise<GroupScene> {
   const bed = bedOf(context);
   const redis = await patientClient(cluster);
   const connection = { nodes: cluster.nodes };
   const history = new History(TOLERANCE);
-  return new GroupScene(bed, redis, connection, library, history);
+  return new GroupScene(bed, redis, connection, history);
 }
 
 /** Its commands wait while nobody serves their slot. */

@@ -8,7 +8,6 @@ import { type Promotion, firstPromoted } from '../promotion.js';
 import type { TestSentinel } from '../sentinel.js';
 import type { TestServer } from '../servers.js';
 import { bedOf } from './bed.js';
-import type { CompiledLibrary } from './child-app.js';
 import { Hearing } from './hearing.js';
 
 const connectionTo = ({ sentinels, name }: TestSentinel) => ({
@@ -35,7 +34,6 @@ export async function hearingBy(
 export async function groupBy(
   context: TestContext,
   sentinel: TestSentinel,
-  library: CompiledLibrary,
 ): Promise<GroupScene> {
   const bed = bedOf(context);
   const redis = new Redis({
@@ -48,7 +46,7 @@ export async function groupBy(
   redis.on('error', () => undefined);
   onTestFinished(() => redis.disconnect());
   await once(redis, 'ready');
-  return new GroupScene(bed, redis, connectionTo(sentinel), library);
+  return new GroupScene(bed, redis, connectionTo(sentinel));
 }
 
 /** Keys that are written on this very server. */

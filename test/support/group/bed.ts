@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { TestContext } from 'vitest';
 import { type FaultBed, bedOf } from '../faults/bed.js';
-import type { CompiledLibrary } from '../faults/child-app.js';
 import type { RedisServer } from '../redis/redis-server.mjs';
 import { GroupScene } from './scene.js';
 
@@ -15,19 +14,17 @@ export class GroupBed extends GroupScene {
     bed: FaultBed,
     readonly server: RedisServer,
     override readonly redis: Redis,
-    library: CompiledLibrary,
   ) {
-    super(bed, redis, server.url, library);
+    super(bed, redis, server.url);
   }
 
   static async make(
     context: TestContext,
-    library: CompiledLibrary,
     server: ServerOptions = {},
   ): Promise<GroupBed> {
     const bed = bedOf(context);
     const started = await bed.server(server);
-    return new GroupBed(bed, started, bed.admin(started), library);
+    return new GroupBed(bed, started, bed.admin(started));
   }
 }
 

@@ -3,7 +3,6 @@ import { expect } from 'vitest';
 import type { RedisExpiryModuleOptions } from '../../../lib/index.js';
 import { eventually } from '../eventually.js';
 import type { FaultBed } from '../faults/bed.js';
-import type { CompiledLibrary } from '../faults/child-app.js';
 import { PATIENCE_MS } from '../patience.js';
 import { AllPartitions } from './all-partitions.js';
 import { type CheckOptions, History, expectNothing } from './history.js';
@@ -21,7 +20,6 @@ export class GroupScene {
     readonly bed: FaultBed,
     readonly redis: Redis | Cluster,
     private readonly connection: RedisExpiryModuleOptions['connection'],
-    private readonly library: CompiledLibrary,
     readonly history = new History(),
   ) {
     this.keys = new TrackedKeys(redis, this.history);
@@ -35,7 +33,7 @@ export class GroupScene {
   ): Fleet {
     const { connection } = this;
     const options = { connection, group: GROUP, ...module } as typeof module;
-    return new Fleet(this.bed, this.library, this.history, {
+    return new Fleet(this.bed, this.history, {
       // All keys of these tests, and none of the group's own: `knows` counts them.
       pattern: '[^r]*',
       ...more,

@@ -2,15 +2,20 @@
  * A Nest application of a group in a process of its own, to be killed at any moment. It says on
  * stdout, one JSON object a line, what happens, and before it goes on.
  *
- * argv[2] is JSON: `WorkerOptions` of workers.ts, and the library's URL.
+ * argv[2] is JSON: `WorkerOptions` of workers.ts.
  */
 import 'reflect-metadata';
 import { writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
+import {
+  OnKeyExpired,
+  OnKeyExpiring,
+  RedisExpiryModule,
+  RedisExpirySubscriber,
+} from 'nestjs-redis-expiry';
 
 const {
-  library,
   module: options,
   pattern = '*',
   handler = {},
@@ -33,13 +38,6 @@ function say(event, more) {
     }
   }
 }
-
-const {
-  OnKeyExpired,
-  OnKeyExpiring,
-  RedisExpiryModule,
-  RedisExpirySubscriber,
-} = await import(library);
 
 let runs = 0;
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { vi } from 'vitest';
 import type {
   OnKeyExpiredOptions,
@@ -10,8 +9,8 @@ import type {
   RedisExpiryStatus,
 } from '../../../lib/index.js';
 import type { FaultBed } from '../faults/bed.js';
-import type { CompiledLibrary } from '../faults/child-app.js';
 import { PATIENCE_MS } from '../patience.js';
+import { programOf } from '../program-of.js';
 import type { Handling, History } from './history.js';
 
 export interface WorkerOptions {
@@ -42,8 +41,6 @@ interface Said {
   readonly status?: RedisExpiryStatus;
 }
 
-const script = fileURLToPath(new URL('./worker.mjs', import.meta.url));
-
 /** An instance of a group in a process of its own. What its handlers do goes into the history. */
 export class Worker {
   readonly logs: string[] = [];
@@ -57,14 +54,14 @@ export class Worker {
   #stderr = '';
 
   constructor(
-    library: CompiledLibrary,
     options: WorkerOptions,
     private readonly history: History,
   ) {
-    const argument = JSON.stringify({ library: library.url, ...options });
-    const child = spawn(process.execPath, [script, argument], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [programOf('worker'), JSON.stringify(options)],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     this.#child = child;
     // 'close' comes when all it said was read, too.
     this.#closed = once(child, 'close');
@@ -160,7 +157,6 @@ export class Fleet {
 
   constructor(
     private readonly bed: FaultBed,
-    private readonly library: CompiledLibrary,
     private readonly history: History,
     private readonly options: WorkerOptions,
   ) {}
@@ -175,7 +171,7 @@ export class Fleet {
   spawn(count: number, more: Partial<WorkerOptions> = {}): Worker[] {
     const fresh = Array.from({ length: count }, () => {
       const options = { ...this.options, ...more };
-      const worker = new Worker(this.library, options, this.history);
+      const worker = new Worker(options, this.history);
       this.bed.defer(() => worker.kill());
       this.started++;
       return worker;

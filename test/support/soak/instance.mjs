@@ -8,11 +8,13 @@
 import 'reflect-metadata';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
+import {
+  OnKeyExpired,
+  RedisExpiryModule,
+  RedisExpirySubscriber,
+} from 'nestjs-redis-expiry';
 
-const { library, connection, slowMs } = JSON.parse(process.argv[2] ?? '');
-const { OnKeyExpired, RedisExpiryModule, RedisExpirySubscriber } = await import(
-  library
-);
+const { connection, slowMs } = JSON.parse(process.argv[2] ?? '');
 
 /** @typedef {import('../../../lib/index.js').KeyExpiredEvent} KeyExpiredEvent */
 

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import type { RedisExpiryStatus } from '../../../lib/index.js';
 import type { Handling, History } from '../group/history.js';
+import { programOf } from '../program-of.js';
 
 export interface InstanceOptions {
-  /** URL of the library's index.js. */
-  readonly library: string;
   readonly connection: string;
   /** Ms that the slow handler takes. */
   readonly slowMs: number;
@@ -44,8 +42,6 @@ interface Said {
   readonly log?: string;
 }
 
-const script = fileURLToPath(new URL('./instance.mjs', import.meta.url));
-
 /** An application under soak in a process of its own, and what its handlers of broadcast heard. */
 export class Instance {
   /** How often its handler of broadcast ran, by key. */
@@ -62,7 +58,7 @@ export class Instance {
     options: InstanceOptions,
     private readonly history: History,
   ) {
-    this.#child = fork(script, [JSON.stringify(options)], {
+    this.#child = fork(programOf('soak-instance'), [JSON.stringify(options)], {
       execArgv: ['--expose-gc'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // Dates come as dates.

@@ -74,7 +74,7 @@ export class Soak {
   }
 
   /** Starts everything. */
-  async start(library: string): Promise<void> {
+  async start(): Promise<void> {
     this.#server = await this.#bed.server({
       // What was written before a crash is there after it, as the file is the system's then.
       args: [
@@ -86,7 +86,7 @@ export class Soak {
     const proxy: TcpProxy = await this.#bed.proxy(this.#server, {
       latency: LATENCY_MS,
     });
-    const options = { library, connection: proxy.url, slowMs: SLOW_MS };
+    const options = { connection: proxy.url, slowMs: SLOW_MS };
     for (let i = 1; i <= INSTANCES; i++) {
       const instance = await Instance.start(options, this.history);
       this.instances.push(instance);
