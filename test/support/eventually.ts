@@ -1,12 +1,26 @@
 import { vi } from 'vitest';
 import { PATIENCE_MS } from './patience.js';
 
-/** Resolves as soon as the assertion holds; rejects with its last failure when it never does. */
-export function eventually<T>(
+/** Ms for which it is looked often, as most things are there soon; and ms between two looks after that, as some are costly. */
+const SOON = { timeout: 60, interval: 5 };
+const LATER_MS = 40;
+
+/** Resolves soon after the assertion holds; rejects with its last failure when it never does. */
+export async function eventually<T>(
   assertion: () => T | Promise<T>,
-  { timeout = PATIENCE_MS, interval = 5 } = {},
+  {
+    timeout = PATIENCE_MS,
+    interval,
+  }: { timeout?: number; interval?: number } = {},
 ): Promise<T> {
-  return vi.waitFor(assertion, { timeout, interval });
+  if (interval === undefined && timeout > SOON.timeout) {
+    try {
+      return await vi.waitFor(assertion, SOON);
+    } catch {
+      // It takes longer.
+    }
+  }
+  return vi.waitFor(assertion, { timeout, interval: interval ?? LATER_MS });
 }
 
 export interface Deferred<T = void> {
