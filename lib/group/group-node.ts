@@ -79,10 +79,9 @@ export class GroupNode implements DeadlineJudge, JudgedNode, AuditedNode {
     );
     this.index = withWarnings(index, this.#warnings, registry);
     this.gaps = new GapBook(destinations && MEMORY_MS);
-    this.watch = new NodeWatch(this, {
-      ...{ patterns: registry, punctual, log, commands: this.commands },
-      inCluster: node.inCluster,
-    });
+    const { commands } = this;
+    const parts = { patterns: registry, punctual, log, commands };
+    this.watch = new NodeWatch(this, { ...parts, inCluster: node.inCluster });
     this.#forwarder =
       destinations &&
       new Forwarder(

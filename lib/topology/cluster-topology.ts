@@ -16,7 +16,7 @@ import {
   mapped,
   movesBetween,
 } from './cluster-view.js';
-import { hasHashTag, slotOf, slotsOfNumbered } from './hash-slot.js';
+import { nameWhere, slotOf } from './hash-slot.js';
 import { KeyCheck } from './key-check.js';
 import { deadlineOf } from './key-deadlines.js';
 import type { RedisNode } from './redis-node.js';
@@ -272,15 +272,8 @@ export class ClusterTopology implements Topology {
   #keyOn(address: string, prefix: string): string | undefined {
     const { owners } = this.#view;
     if (!owners.includes(address)) return undefined;
-    const name = `${prefix}${randomUUID()}:`;
-    if (hasHashTag(name))
-      return owners[slotOf(name)] === address ? name : undefined;
-    let number = 0;
-    for (const slot of slotsOfNumbered(name)) {
-      if (owners[slot] === address) break;
-      number++;
-    }
-    return name + number;
+    const isOwn = (slot: number): boolean => owners[slot] === address;
+    return nameWhere(`${prefix}${randomUUID()}:`, isOwn);
   }
 
   async #ask<T>(

@@ -44,3 +44,20 @@ export function* slotsOfNumbered(prefix: string): Generator<number, never> {
       yield step(head, ZERO + digit) % SLOTS;
   }
 }
+
+/**
+ * A name that begins like this and whose slot is one of those that are wanted, of which there must be some; undefined
+ * where a hash tag in its beginning leaves no choice, and that slot is none of them.
+ */
+export function nameWhere(
+  prefix: string,
+  isWanted: (slot: number) => boolean,
+): string | undefined {
+  if (hasHashTag(prefix)) return isWanted(slotOf(prefix)) ? prefix : undefined;
+  let number = 0;
+  for (const slot of slotsOfNumbered(prefix)) {
+    if (isWanted(slot)) break;
+    number++;
+  }
+  return prefix + number;
+}

@@ -66,11 +66,11 @@ export class TestServer {
 
   async start(): Promise<this> {
     const { login, args = [], ...options } = this.options;
-    // Redis looks for expired keys 500 times a second and not 10: the same events, sooner.
+    // Redis looks for expired keys 100 times a second and not 10: the same events, sooner.
     this.#server = await RedisServer.start({
       path: inject('redisServerPath'),
       ...options,
-      args: ['--hz', '500', ...args],
+      args: ['--hz', '100', ...args],
     });
     // Soon back after a restart, and when a new primary closes the connections that it had.
     const retrying = {

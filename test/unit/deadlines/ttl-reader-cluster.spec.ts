@@ -49,8 +49,8 @@ describe('TtlReader on a node to which a slot is on its way', () => {
         100,
       );
 
-      expect(ttls).toEqual(
-        inCluster ? [expect.closeTo(HOUR, -6), -2] : [-4, -4],
+      expect(ttls.map((ttl) => (ttl > 0 ? 'lives' : ttl))).toEqual(
+        inCluster ? ['lives', -2] : [-4, -4],
       );
       expect(entries.map(({ key }) => key.toString())).toEqual(
         inCluster ? [here] : [],

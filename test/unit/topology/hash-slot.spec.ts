@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   hasHashTag,
+  nameWhere,
   slotOf,
   slotsOfNumbered,
 } from '../../../lib/topology/hash-slot.js';
@@ -20,6 +21,21 @@ describe('slots of a Cluster', () => {
       expect(slot).toBe(slotOf(`rx:{presence:${number}}:x`));
       if (++number > 12_000) break;
     }
+  });
+});
+
+describe('a name of some slot', () => {
+  it.for([0, 5, 16_383])('is found for slot %d', (slot) => {
+    const name = nameWhere('rx:self-test:', (each) => each === slot)!;
+    expect(name).toMatch(/^rx:self-test:\d+$/);
+    expect(slotOf(name)).toBe(slot);
+  });
+
+  it('is the one that its hash tag allows, or none', () => {
+    expect(nameWhere('{presence}:', (slot) => slot === 15_428)).toBe(
+      '{presence}:',
+    );
+    expect(nameWhere('{presence}:', (slot) => slot === 5)).toBeUndefined();
   });
 });
 
