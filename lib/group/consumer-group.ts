@@ -192,7 +192,8 @@ export class ConsumerGroup {
   async #start(): Promise<void> {
     const { home, members, registry } = this.#parts;
     await this.shared.topology.start();
-    if (this.options.target.isCluster) checkOneSlot(this.group, home.keys);
+    const { isCluster, keyPrefix } = this.options.target;
+    if (isCluster) checkOneSlot(this.group, home.keys, keyPrefix);
     try {
       await this.#work();
     } catch (error) {

@@ -189,7 +189,7 @@ export class Forwarder implements Forwarding {
     return within(PATIENCE_MS, adding);
   }
 
-  /** Rejects where the partition was retired: where to bring them is known anew soon. */
+  /** Rejects where the partition has no leader. If it was retired, where to bring them is known anew soon. */
   async #add(
     to: Destination,
     entries: readonly DeadlineEntry[],
@@ -205,13 +205,14 @@ export class Forwarder implements Forwarding {
       .runNow((redis) =>
         ADOPT.run(
           redis,
-          [to.watched, to.index, to.befores],
+          [to.lease, to.index, to.befores],
           to.before ?? '',
           past.length,
           ...words,
         ),
       );
-    if (isTaken !== 1) throw new Error('that partition is not in use any more');
+    if (isTaken !== 1)
+      throw new Error('the partition that is to have them has no leader');
   }
 
   /** `gone`: others have them. `back`: their keys are here. */

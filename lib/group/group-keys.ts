@@ -28,7 +28,7 @@ export interface GroupKeys {
   readonly settled: string;
   /** ZSET: entries of the index whose keys another node serves, until that node's partition has them. */
   readonly away: string;
-  /** ZSET: keys that fired without an entry in the index, by when they did. */
+  /** ZSET: keys that fired, by a moment before the deadline that was told; or by when they fired or were found gone without an entry. */
   readonly told: string;
   /** How the names of the keys of warnings begin: see `warningKeys`. */
   readonly warnings: string;

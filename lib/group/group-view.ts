@@ -90,7 +90,7 @@ export class GroupView {
     const { target, ownPrefix } = this.options;
     await topology.start();
     if (!target.isCluster) return;
-    checkOneSlot(group, this.#home.keys);
+    checkOneSlot(group, this.#home.keys, target.keyPrefix);
     const keys = homeKeys(ownPrefix, group);
     const list = new PartitionRegistry(this.#home.commands, keys, group);
     const names = await list.read();

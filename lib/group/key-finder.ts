@@ -17,7 +17,7 @@ export interface Destination {
   readonly commands: Commands;
   readonly index: string;
   /** As of `GroupKeys`. */
-  readonly watched: string;
+  readonly lease: string;
   /** As of `GroupKeys`. */
   readonly warnings: string;
   /** As of `GroupKeys`. */

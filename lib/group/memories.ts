@@ -3,6 +3,8 @@ import type { Partition } from './partition.js';
 
 /** Entries that are handed on in one step. */
 const PAGE = 500;
+/** Ms for which anything is remembered; and by how much more, as the clocks of instance and server may differ. */
+const MEMORY_MS = 600_000 + 60_000;
 
 type Rememberer = Pick<Partition, 'commands' | 'keys'>;
 
@@ -23,6 +25,7 @@ export async function handOnMemories(
   to: Rememberer,
 ): Promise<number> {
   const there = memoriesOf(to.keys);
+  const since = Date.now() - MEMORY_MS;
   let count = 0;
   for (const [i, name] of memoriesOf(from.keys).entries()) {
     count += await from.commands.run((redis) => redis.zcard(name));
@@ -32,20 +35,25 @@ export async function handOnMemories(
         redis.zscanBuffer(name, cursor, 'COUNT', PAGE),
       );
       cursor = next.toString();
-      await add(to, there[i]!, flat);
+      await add(to, there[i]!, flat, since);
     } while (cursor !== '0');
   }
   return count;
 }
 
-/** @param flat members and their scores, as ZSCAN has them */
+/**
+ * @param flat members and their scores, as ZSCAN has them
+ * @param since what is older is left out, in epoch ms
+ */
 async function add(
   { commands }: Rememberer,
   name: string,
   flat: readonly Buffer[],
+  since: number,
 ): Promise<void> {
-  if (flat.length === 0) return;
   const words: Buffer[] = [];
-  for (let i = 0; i < flat.length; i += 2) words.push(flat[i + 1]!, flat[i]!);
+  for (let i = 0; i < flat.length; i += 2)
+    if (Number(flat[i + 1]) > since) words.push(flat[i + 1]!, flat[i]!);
+  if (words.length === 0) return;
   await commands.run((redis) => redis.call('ZADD', name, 'GT', ...words));
 }

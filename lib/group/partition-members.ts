@@ -78,8 +78,8 @@ export class PartitionMembers implements GroupListener {
   indexOf(name: PartitionName | undefined): Destination | undefined {
     const found = this.find(name);
     if (!found) return undefined;
-    const { index, watched, warnings, befores } = found.keys;
-    return { commands: found.commands, index, watched, warnings, befores };
+    const { index, lease, warnings, befores } = found.keys;
+    return { commands: found.commands, index, lease, warnings, befores };
   }
 
   add(member: PartitionMember): void {
@@ -190,6 +190,9 @@ export class PartitionMembers implements GroupListener {
     try {
       await member.stop();
       await member.finish();
+      const { partition } = member;
+      if (await this.source?.list.takeBack(partition))
+        this.source?.map.refresh();
     } catch (error) {
       this.log.debug(`A partition was left: ${reasonOf(error)}`);
     }

@@ -1,5 +1,6 @@
 import type { Commands } from '../connection/commands.js';
 import type { HomeKeys } from './group-keys.js';
+import { warningKeys } from './group-keys.js';
 import { handOnMemories, memoriesOf } from './memories.js';
 import type { Partition } from './partition.js';
 import {
@@ -56,7 +57,8 @@ export class PartitionRegistry {
     heir: Pick<Partition, 'commands' | 'keys'>,
   ): Promise<boolean> {
     const { tag, number, commands, keys } = retired;
-    if (number === 0) return false;
+    // What it remembers may be much, and is given once there is nothing else.
+    if (number === 0 || (await hasWork(retired))) return false;
     const given = await handOnMemories(retired, heir);
     const { lease, events, index, away, retry, grace, dead } = keys;
     const { runs, watched, request, dropped, befores } = keys;
@@ -76,16 +78,18 @@ export class PartitionRegistry {
     if (isDone !== 1) return false;
     const { partitions } = this.keys;
     await this.commands.run((redis) => redis.zrem(partitions, tag));
-    // Somebody who knew an older list may have brought entries meanwhile.
-    const late = await commands.run((redis) =>
-      Promise.all([
-        ...[index, away, retry, grace, befores].map((key) => redis.zcard(key)),
-        ...[events, dead].map((key) => redis.xlen(key)),
-      ]),
-    );
-    if (late.every((count) => count === 0)) return true;
+    return !(await this.takeBack(retired));
+  }
+
+  /**
+   * Takes a partition back that was retired, if somebody who knew an older list has brought something meanwhile. Resolves
+   * with whether that was so. Rejects where a command fails.
+   */
+  async takeBack(retired: RetiredPartition): Promise<boolean> {
+    if (!(await hasWork(retired))) return false;
+    const { tag, number } = retired;
     await this.add([{ tag, number }]);
-    return false;
+    return true;
   }
 }
 
@@ -94,3 +98,20 @@ export type RetiredPartition = Pick<
   Partition,
   'tag' | 'number' | 'commands' | 'keys'
 >;
+
+/** Whether a partition has entries, events, or what waits to become one. */
+async function hasWork({ commands, keys }: RetiredPartition): Promise<boolean> {
+  const { events, index, away, retry, grace, dead, warnings, befores } = keys;
+  const counts = await commands.run(async (redis) => {
+    const stored = await redis.zrange(befores, '0', '-1');
+    const ahead = stored.flatMap((before) => {
+      const named = warningKeys(warnings, Number(before));
+      return [named.ahead, named.away];
+    });
+    return Promise.all([
+      ...[index, away, retry, grace, ...ahead].map((key) => redis.zcard(key)),
+      ...[events, dead].map((key) => redis.xlen(key)),
+    ]);
+  });
+  return counts.some((count) => count > 0);
+}

@@ -135,14 +135,19 @@ export function explained(error: unknown, group: string): unknown {
 }
 
 /** Scripts that use several keys of a partition need them on one node. Throws `GROUP_REFUSED`. */
-export function checkOneSlot(group: string, keys: GroupKeys): void {
+export function checkOneSlot(
+  group: string,
+  keys: GroupKeys,
+  keyPrefix: string,
+): void {
   const names = Object.values(keys) as string[];
-  // And on that node of which the tag of the partition says so: other partitions have other tags.
-  const slots = new Set([`{${group}}`, ...names].map(slotOf));
+  // And on that node of which the tag of the partition says so: other partitions have other tags. With a hash tag in
+  // the keyPrefix all keys are on one node, the user's too.
+  const slots = new Set([`${keyPrefix}{${group}}`, ...names].map(slotOf));
   if (slots.size === 1) return;
   throw new RedisExpiryError(
     'GROUP_REFUSED',
     `Group "${group}" cannot work on a Cluster: its keys, as ${names[0]}, would not live where their hash tag, {${group}}, says. ` +
-      'Let neither keyPrefix, namespace nor group hold braces',
+      'Let namespace hold no braces, and keyPrefix none or a whole hash tag',
   );
 }

@@ -60,7 +60,7 @@ describe('Forwarder', () => {
         return there && !unknown.has(address)
           ? {
               commands: there.commands,
-              ...{ index: there.keys.index, watched: there.keys.watched },
+              ...{ index: there.keys.index, lease: there.keys.lease },
               ...{ warnings: there.keys.warnings, befores: there.keys.befores },
               ...(before !== undefined && { before }),
             }
@@ -93,9 +93,8 @@ describe('Forwarder', () => {
     const serverAt = (address: string | undefined): TestServer =>
       cluster.servers.find((server) => server.address === address)!;
     const [here, ...others] = partitions.map(({ node }) => serverAt(node));
-    await here!.redis.set(own!.keys.lease, 'token');
     for (const { keys, node } of partitions)
-      await serverAt(node).redis.set(keys.watched, '1');
+      await serverAt(node).redis.set(keys.lease, 'token');
     const indexes = partitions.map(({ keys }) => keys.index);
     const parts = {
       forwarder,
@@ -186,13 +185,13 @@ describe('Forwarder', () => {
     expect(await scores(one, befores)).toEqual({ '60000': '60000' });
   });
 
-  it('keeps what a partition was to have that is not in use any more, until somebody has it', async () => {
+  it('keeps what a partition was to have that has no leader, until it has one', async () => {
     const { forwarder, own, here, others, indexes, partitions } = await scene();
     const [one, two] = others as [TestServer, TestServer];
     const [[first], [second]] = [await keysAt(one, 1), await keysAt(two, 1)];
     await here.redis.zadd(own.keys.away, 5, first!, 6, second!);
-    const { watched } = partitions[1]!.keys;
-    await one.redis.del(watched);
+    const { lease } = partitions[1]!.keys;
+    await one.redis.del(lease);
 
     forwarder.start();
     await eventually(async () =>
@@ -201,7 +200,7 @@ describe('Forwarder', () => {
     expect(await scores(here, own.keys.away)).toEqual({ [first!]: '5' });
     expect(await one.redis.exists(indexes[1]!)).toBe(0);
 
-    await one.redis.set(watched, '1');
+    await one.redis.set(lease, 'another');
     await eventually(async () =>
       expect(await here.redis.exists(own.keys.away)).toBe(0),
     );

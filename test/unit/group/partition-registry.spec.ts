@@ -1,5 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { groupKeys, homeKeys } from '../../../lib/group/group-keys.js';
+import {
+  groupKeys,
+  homeKeys,
+  warningKeys,
+} from '../../../lib/group/group-keys.js';
 import { PartitionRegistry } from '../../../lib/group/partition-registry.js';
 import { partitionName } from '../../../lib/group/partition-tags.js';
 import { commandsOn } from '../../support/group/parts.js';
@@ -92,29 +96,31 @@ describe('PartitionRegistry', () => {
     const { registry: list, partition, heir } = registry();
     const { lease, told, settled, ended, back } = partition.keys;
     await redis.set(lease, 'token');
-    await redis.zadd(told, 5, 'k', 9, 'both');
-    await redis.zadd(heir.keys.told, 7, 'both', 3, 'own');
-    await redis.zadd(settled, 6, 'ck');
+    const now = Date.now();
+    const old = now - 3_600_000;
+    await redis.zadd(told, now + 5, 'k', now + 9, 'both', old, 'old');
+    await redis.zadd(heir.keys.told, now + 7, 'both', now, 'own');
+    await redis.zadd(settled, now + 6, 'ck');
     await redis.zadd(
       ended,
-      ...Array.from({ length: 3_000 }, (_, i) => [i, `k${i}`]).flat(),
+      ...Array.from({ length: 3_000 }, (_, i) => [now + i, `k${i}`]).flat(),
     );
-    await redis.zadd(back, 8, '5:k');
+    await redis.zadd(back, now + 8, '5:k');
 
     expect(await list.retire(partition, 'token', heir)).toBe(true);
 
     const { keys } = heir;
     expect(await redis.zrange(keys.told, '0', '-1', 'WITHSCORES')).toEqual([
       'own',
-      '3',
+      `${now}`,
       'k',
-      '5',
+      `${now + 5}`,
       'both',
-      '9',
+      `${now + 9}`,
     ]);
-    expect(await redis.zscore(keys.settled, 'ck')).toBe('6');
+    expect(await redis.zscore(keys.settled, 'ck')).toBe(`${now + 6}`);
     expect(await redis.zcard(keys.ended)).toBe(3_000);
-    expect(await redis.zscore(keys.back, '5:k')).toBe('8');
+    expect(await redis.zscore(keys.back, '5:k')).toBe(`${now + 8}`);
     expect(await redis.exists(told, settled, ended, back)).toBe(0);
   });
 
@@ -123,6 +129,7 @@ describe('PartitionRegistry', () => {
     const { registry: list, partition, heir } = registry();
     const { lease, told } = partition.keys;
     await redis.set(lease, 'token');
+    const now = Date.now();
     let isFirst = true;
     const { commands } = partition;
     const busy = {
@@ -132,17 +139,31 @@ describe('PartitionRegistry', () => {
         runNow: commands.runNow.bind(commands),
         run: async <T>(work: Parameters<typeof commands.run<T>>[0]) => {
           const reply = await commands.run(work);
-          if (isFirst) await redis.zadd(told, 5, 'k');
-          isFirst = false;
+          if (isFirst && reply === 0) await redis.zadd(told, now, 'k');
+          isFirst &&= reply !== 0;
           return reply;
         },
       },
     };
 
     expect(await list.retire(busy, 'token', heir)).toBe(false);
-    expect(await redis.zscore(told, 'k')).toBe('5');
+    expect(await redis.zscore(told, 'k')).toBe(`${now}`);
     expect(await list.retire(busy, 'token', heir)).toBe(true);
-    expect(await redis.zscore(heir.keys.told, 'k')).toBe('5');
+    expect(await redis.zscore(heir.keys.told, 'k')).toBe(`${now}`);
+  });
+
+  it('takes a retired partition back that was brought something, also of warnings', async () => {
+    const { redis } = server;
+    const { registry: list, partition } = registry();
+    expect(await list.takeBack(partition)).toBe(false);
+    expect(await list.read()).toHaveLength(1);
+
+    const { befores, warnings } = partition.keys;
+    await redis.zadd(befores, 60_000, '60000');
+    expect(await list.takeBack(partition)).toBe(false);
+    await redis.zadd(warningKeys(warnings, 60_000).ahead, 5, 'k');
+    expect(await list.takeBack(partition)).toBe(true);
+    expect(await list.read()).toHaveLength(2);
   });
 
   it('never retires the home partition', async () => {
