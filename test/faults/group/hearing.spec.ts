@@ -5,6 +5,7 @@ import { Traffic } from '../../support/faults/traffic.js';
 import { GroupBed, spread } from '../../support/group/bed.js';
 import { names } from '../../support/group/history.js';
 import type { Fleet } from '../../support/group/workers.js';
+import { paced } from '../../support/paced.js';
 
 /** Keys that live on: `idle` ones are the group's, the others are not. */
 async function fill(group: GroupBed, prefix: string, count: number) {
@@ -23,11 +24,12 @@ async function hearing(fleet: Fleet) {
 
 /** Keys run out, come, are kept alive and are deleted from now on. */
 async function busy(group: GroupBed): Promise<Traffic> {
+  const lives = paced(3_000);
   const traffic = new Traffic(group.keys, {
     beating: names('beating:', 150),
     deleting: names('deleted:', 150),
     // Known to the group before they run out, though it has to come back first.
-    fresh: [3_000, 4_000],
+    fresh: [lives, lives + 1_000],
   });
   await traffic.write();
   const expiring = names('k:', 900);

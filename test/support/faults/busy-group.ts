@@ -4,6 +4,7 @@ import { spread } from '../group/bed.js';
 import { names } from '../group/history.js';
 import type { GroupScene } from '../group/scene.js';
 import type { Fleet } from '../group/workers.js';
+import { paced } from '../paced.js';
 import { Random } from '../random.js';
 import { Traffic } from './traffic.js';
 
@@ -29,11 +30,12 @@ export async function busyGroup(
   const fleet = scene.fleet({ leaseDuration: 1_000 }, { work: [1, 10] });
   await fleet.start(3);
   const deleting = names('deleted:', 150);
+  const lives = paced(3_000);
   const traffic = new Traffic(scene.keys, {
     beating: [...names('beating:', 150), ...beating],
     deleting,
     // Known to the group before they run out, though it has to come back first.
-    fresh: [3_000, 4_000],
+    fresh: [lives, lives + 1_000],
   });
   await traffic.write();
   const all = new Random(1).shuffle([...names('k:', 900), ...expiring]);
