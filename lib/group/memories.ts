@@ -3,7 +3,7 @@ import type { Partition } from './partition.js';
 
 /** Entries that are handed on in one step. */
 const PAGE = 500;
-/** Ms for which anything is remembered; and by how much more, as the clocks of instance and server may differ. */
+/** Ms for which `told` and `settled` matter; and by how much more, as the clocks of instance and server may differ. */
 const MEMORY_MS = 600_000 + 60_000;
 
 type Rememberer = Pick<Partition, 'commands' | 'keys'>;
@@ -25,9 +25,12 @@ export async function handOnMemories(
   to: Rememberer,
 ): Promise<number> {
   const there = memoriesOf(to.keys);
-  const since = Date.now() - MEMORY_MS;
+  const { told, settled } = from.keys;
   let count = 0;
   for (const [i, name] of memoriesOf(from.keys).entries()) {
+    // The others matter for as long as the longest grace, which may be days: the heir trims them.
+    const isBrief = name === told || name === settled;
+    const since = isBrief ? Date.now() - MEMORY_MS : -Infinity;
     count += await from.commands.run((redis) => redis.zcard(name));
     let cursor = '0';
     do {

@@ -4,7 +4,10 @@ import {
   homeKeys,
   warningKeys,
 } from '../../../lib/group/group-keys.js';
-import { PartitionRegistry } from '../../../lib/group/partition-registry.js';
+import {
+  PartitionRegistry,
+  type RetiredPartition,
+} from '../../../lib/group/partition-registry.js';
 import { partitionName } from '../../../lib/group/partition-tags.js';
 import { commandsOn } from '../../support/group/parts.js';
 import { useServer } from '../../support/servers.js';
@@ -15,7 +18,7 @@ describe('PartitionRegistry', () => {
 
   function registry(): {
     registry: PartitionRegistry;
-    partition: Parameters<PartitionRegistry['retire']>[0];
+    partition: RetiredPartition;
     heir: Parameters<PartitionRegistry['retire']>[2];
   } {
     const commands = commandsOn(server);
@@ -25,6 +28,26 @@ describe('PartitionRegistry', () => {
       registry: new PartitionRegistry(commands, keys, 'g'),
       partition: { ...name, commands, keys: groupKeys('rx:', name.tag, 3) },
       heir: { commands, keys: groupKeys('rx:', 'g') },
+    };
+  }
+
+  /** The same partition, whose keys others write to after each answer. */
+  function busyOf(
+    partition: RetiredPartition,
+    meanwhile: (reply: unknown) => Promise<void>,
+  ): RetiredPartition {
+    const { commands } = partition;
+    return {
+      ...partition,
+      commands: {
+        connected: true,
+        runNow: commands.runNow.bind(commands),
+        run: async <T>(work: Parameters<typeof commands.run<T>>[0]) => {
+          const reply = await commands.run(work);
+          await meanwhile(reply);
+          return reply;
+        },
+      },
     };
   }
 
@@ -71,19 +94,9 @@ describe('PartitionRegistry', () => {
     const { registry: list, partition, heir } = registry();
     await list.add([partition]);
     await redis.set(partition.keys.lease, 'token');
-    const { commands } = partition;
-    const busy = {
-      ...partition,
-      commands: {
-        connected: true,
-        runNow: commands.runNow.bind(commands),
-        run: async <T>(work: Parameters<typeof commands.run<T>>[0]) => {
-          const reply = await commands.run(work);
-          if (reply === 1) await redis.zadd(partition.keys.index, 5, 'k');
-          return reply;
-        },
-      },
-    };
+    const busy = busyOf(partition, async (reply) => {
+      if (reply === 1) await redis.zadd(partition.keys.index, 5, 'k');
+    });
 
     expect(await list.retire(busy, 'token', heir)).toBe(false);
 
@@ -106,6 +119,9 @@ describe('PartitionRegistry', () => {
       ...Array.from({ length: 3_000 }, (_, i) => [now + i, `k${i}`]).flat(),
     );
     await redis.zadd(back, now + 8, '5:k');
+    // A grace may be of days, and what came back in it is to be known for as long.
+    await redis.zadd(ended, old, 'days');
+    await redis.zadd(back, old, '7:days');
 
     expect(await list.retire(partition, 'token', heir)).toBe(true);
 
@@ -119,7 +135,9 @@ describe('PartitionRegistry', () => {
       `${now + 9}`,
     ]);
     expect(await redis.zscore(keys.settled, 'ck')).toBe(`${now + 6}`);
-    expect(await redis.zcard(keys.ended)).toBe(3_000);
+    expect(await redis.zcard(keys.ended)).toBe(3_001);
+    expect(await redis.zscore(keys.ended, 'days')).toBe(`${old}`);
+    expect(await redis.zscore(keys.back, '7:days')).toBe(`${old}`);
     expect(await redis.zscore(keys.back, '5:k')).toBe(`${now + 8}`);
     expect(await redis.exists(told, settled, ended, back)).toBe(0);
   });
@@ -131,20 +149,10 @@ describe('PartitionRegistry', () => {
     await redis.set(lease, 'token');
     const now = Date.now();
     let isFirst = true;
-    const { commands } = partition;
-    const busy = {
-      ...partition,
-      commands: {
-        connected: true,
-        runNow: commands.runNow.bind(commands),
-        run: async <T>(work: Parameters<typeof commands.run<T>>[0]) => {
-          const reply = await commands.run(work);
-          if (isFirst && reply === 0) await redis.zadd(told, now, 'k');
-          isFirst &&= reply !== 0;
-          return reply;
-        },
-      },
-    };
+    const busy = busyOf(partition, async (reply) => {
+      if (isFirst && reply === 0) await redis.zadd(told, now, 'k');
+      isFirst &&= reply !== 0;
+    });
 
     expect(await list.retire(busy, 'token', heir)).toBe(false);
     expect(await redis.zscore(told, 'k')).toBe(`${now}`);
