@@ -54,7 +54,8 @@ export class TtlReader {
     private readonly clock: RedisClock,
     inCluster: boolean,
   ) {
-    // A key that came to a node while its slot is on its way may run out there before the slot has arrived, and nobody else would know.
+    // A key may run out on the node to which its slot is on its way, before the
+    // slot has arrived, and no other node would know of it.
     this.#readProven = inCluster ? READ_PROVEN.arriving : READ_PROVEN;
     this.#scanTtls = inCluster ? SCAN_TTLS.arriving : SCAN_TTLS;
   }

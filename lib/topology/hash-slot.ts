@@ -21,8 +21,10 @@ export function slotOf(key: Buffer | string): number {
   const close = open < 0 ? -1 : bytes.indexOf('}', open + 1);
   const tagged = close > open + 1;
   const end = tagged ? close : bytes.length;
-  const hashed = bytes.subarray(tagged ? open + 1 : 0, end);
-  return hashed.reduce(step, 0) % SLOTS;
+  // A loop, and no part of the Buffer: this is done for each key that is sent to a Cluster.
+  let crc = 0;
+  for (let i = tagged ? open + 1 : 0; i < end; i++) crc = step(crc, bytes[i]!);
+  return crc % SLOTS;
 }
 
 /** Whether a key's slot is that of what it has in braces, whatever stands after them. */
